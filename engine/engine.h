@@ -1,0 +1,33 @@
+// Loads model files and hands out generators. Owns the memory budget and one thread a device.
+// Thread-safe.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "engine/generator.h"
+#include "engine/result.h"
+
+namespace cambium::engine {
+
+struct EngineOptions {
+  int threads = 0;             ///< compute threads; 0: physical cores
+  std::string device = "auto"; ///< "auto", "cpu", "cuda", "cuda:1"
+  int32_t context = 4096;      ///< cells a slot
+  int32_t slots = 2;           ///< sequences kept warm; memory is touched only as it is used
+  int32_t prefill_chunk = 256; ///< tokens between two looks at the cancel flag
+};
+
+struct LoadOptions {
+  EngineOptions engine;
+  /// Overrides of the file's structure metadata; unset: as the file says.
+  std::optional<StructureMode> structure;
+  std::optional<PruneRule> prune;
+  std::function<void(double fraction)> on_progress;  ///< 0..1, on the calling thread
+};
+
+/// A loaded model with its scheduler thread; the thread ends with the object.
+Result<std::shared_ptr<Generator>> load_model(const std::string& path, const LoadOptions& options);
+
+}  // namespace cambium::engine

@@ -1,0 +1,48 @@
+// The one interface to a model, local or remote.
+//
+// Threading: submit functions may be called from any thread and return at once; callbacks run on the
+// engine's own thread and must not block. `on_done` is called exactly once a request, also after a
+// cancel or when the generator shuts down.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "engine/request.h"
+#include "engine/result.h"
+
+namespace cambium::engine {
+
+class Tokenizer;
+class PromptFormat;
+
+/// What a generator can do. A feature that needs something absent says so to the user.
+struct Capabilities {
+  std::string model;        ///< a name to show
+  std::string description;  ///< "cambium 41M Q4_K · CPU, AVX-512 VNNI, 2 threads"
+  int32_t context = 0;      ///< tokens, prompt and generated together
+  bool fill_in_middle = false;
+  bool chat = false;
+  bool score = false;           ///< log-probabilities of a given text
+  bool step_control = false;    ///< StepController is honoured per token
+  bool structure = false;       ///< labels change what attention sees
+  bool token_prompts = false;   ///< takes token ids (remote engines: text only)
+};
+
+using OnText = std::function<void(std::string_view piece)>;  ///< streaming; may be null
+using OnDone = std::function<void(Result<Generated>)>;
+using OnScored = std::function<void(Result<Scored>)>;
+
+class Generator {
+ public:
+  virtual ~Generator() = default;
+  virtual Capabilities capabilities() const = 0;
+  /// Null for a remote engine without token_prompts.
+  virtual const Tokenizer* tokenizer() const = 0;
+  virtual const PromptFormat* prompt_format() const = 0;
+  virtual void generate(Request request, OnText on_text, OnDone on_done) = 0;
+  virtual void score(ScoreRequest request, OnScored on_done) = 0;
+};
+
+}  // namespace cambium::engine

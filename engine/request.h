@@ -1,0 +1,125 @@
+// What goes into a Generator and what comes out; shared by local and remote engines.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/attention_mask.h"
+
+namespace cambium::engine {
+
+using TokenId = int32_t;
+
+/// Raised by whoever loses interest; polled between decode steps and between prefill chunks.
+using CancelFlag = std::shared_ptr<std::atomic<bool>>;
+inline CancelFlag make_cancel_flag() { return std::make_shared<std::atomic<bool>>(false); }
+
+/// Applied in this order: repetition, top_k, top_p, min_p, temperature. temperature 0 is greedy.
+struct SamplingParams {
+  float temperature = 0.0f;
+  int32_t top_k = 0;          ///< 0: off
+  float top_p = 1.0f;         ///< 1: off
+  float min_p = 0.0f;         ///< 0: off
+  float repetition = 1.0f;    ///< 1: off; divides positive and multiplies negative logits (Keskar 2019)
+  int32_t repetition_last = 64;  ///< tokens looked back at
+  uint64_t seed = 0;
+};
+
+struct Timings {
+  int32_t prompt_tokens = 0;     ///< length of the prompt
+  int32_t reused_tokens = 0;     ///< of these, taken from the KV cache
+  int32_t generated_tokens = 0;
+  int32_t drafted_tokens = 0, accepted_tokens = 0;  ///< speculation
+  double queue_ms = 0, prefill_ms = 0, decode_ms = 0, ttft_ms = 0;
+  double skipped_blocks = 0;     ///< share of key blocks the parent mask skipped, 0..1
+};
+
+enum class StopReason : uint8_t {
+  end_of_text,  ///< an end-of-generation token
+  controller,   ///< the StepController stopped it (end of node, end of line, syntax)
+  stop_string,
+  max_tokens,
+  context_full,
+  cancelled,
+};
+const char* to_string(StopReason reason);
+
+struct Generated {
+  std::vector<TokenId> tokens;
+  std::string text;            ///< bytes; a trailing partial UTF-8 sequence is held back
+  std::vector<float> logprobs; ///< natural log, one a token, of the unmodified distribution
+  StopReason stop = StopReason::end_of_text;
+  Timings timings;
+};
+
+/// What a StepController sees: the token just chosen, not yet in the result.
+struct Step {
+  TokenId token = 0;
+  std::string_view piece;  ///< its bytes
+  std::string_view text;   ///< all text generated before it
+  float logprob = 0;
+};
+
+struct StepDecision {
+  enum class Verdict : uint8_t {
+    accept,
+    stop_before,  ///< end here; the token is dropped
+    stop_after,   ///< end here; the token (or its first `keep_bytes`) is kept
+    reject,       ///< take the next best token instead (the controller is asked again)
+  };
+  Verdict verdict = Verdict::accept;
+  size_t keep_bytes = SIZE_MAX;
+  /// Label of this token; unset: the label of the token before it.
+  std::optional<TokenLabel> label;
+};
+
+/// Called on the engine thread once a chosen token, before it is fed back. Must not block; what it
+/// costs is on the decode path.
+class StepController {
+ public:
+  virtual ~StepController() = default;
+  virtual StepDecision on_token(const Step& step) = 0;
+  /// Bytes that the next tokens must begin with (token healing), or empty. Asked before each choice.
+  virtual std::string_view required_prefix() const { return {}; }
+};
+
+enum class Priority : uint8_t { background, normal, interactive };
+
+struct Request {
+  std::vector<TokenId> prompt;
+  TokenStructure structure;         ///< empty, or one label a prompt token
+  SamplingParams sampling;
+  int32_t max_tokens = 64;
+  std::vector<std::string> stop;
+  bool speculate = true;
+  Priority priority = Priority::interactive;
+  std::shared_ptr<StepController> controller;  ///< may be null
+  CancelFlag cancel;                           ///< may be null
+  /// Affinity: requests of the same key prefer the same slot, so that two documents do not evict each
+  /// other's cells. 0: none.
+  uint64_t slot_key = 0;
+};
+
+/// Log-probabilities of a text under the model.
+struct ScoreRequest {
+  std::vector<TokenId> tokens;
+  TokenStructure structure;
+  int32_t first = 1;  ///< position of the first token whose probability is wanted, >= 1
+  int32_t top = 0;    ///< also the `top` most likely tokens at each position
+  Priority priority = Priority::background;
+  CancelFlag cancel;
+};
+struct Scored {
+  struct Alternative { TokenId token; float logprob; };
+  std::vector<float> logprobs;                         ///< [tokens.size() - first]
+  std::vector<std::vector<Alternative>> alternatives;  ///< same length, `top` each, best first
+  Timings timings;
+};
+
+}  // namespace cambium::engine

@@ -1,0 +1,69 @@
+// From a snapshot and a cursor to completions that fit. No JSON-RPC, no LSP types: the language server
+// and `cambium complete` are two thin faces of this class.
+//
+// Threading: complete() may be called from any thread and returns at once; `done` is called exactly
+// once, on an internal thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/generator.h"
+#include "syntax/document_tree.h"
+
+namespace cambium::assist {
+
+struct CompletionSettings {
+  int32_t prompt_tokens = 1536;  ///< budget for prefix + suffix
+  int32_t max_tokens = 96;
+  double prefix_share = 0.67;    ///< of the budget, before the cursor
+  bool multiline = true;
+  float temperature = 0.0f;
+};
+
+struct CompletionInput {
+  std::shared_ptr<const std::string> text;  ///< the buffer, UTF-8, line ends as they are
+  size_t cursor = 0;                        ///< byte offset, on a character boundary
+  std::string path;                         ///< for the language and the slot affinity; may be empty
+  std::string language_id;                  ///< LSP's language id; empty: from the path
+  /// Scopes of `text`; null: parsed here.
+  std::shared_ptr<const syntax::ScopeMap> scopes;
+  /// Text the editor's popup would insert, replacing bytes [selected_begin, cursor): the completion
+  /// must extend it.
+  std::string selected_text;
+  size_t selected_begin = 0;
+  bool has_selected = false;
+  engine::CancelFlag cancel;
+  CompletionSettings settings;
+};
+
+struct CompletionItem {
+  std::string text;  ///< inserted at [replace_begin, replace_end)
+  size_t replace_begin = 0, replace_end = 0;
+};
+
+struct CompletionOutput {
+  std::vector<CompletionItem> items;  ///< empty: nothing worth showing
+  std::string stop;    ///< why generation ended: "end_of_node", "end_of_line", "max_tokens", …
+  std::string scope;   ///< a person's name of the scope at the cursor: "function parse"
+  std::string dropped; ///< why a generated text is not shown; empty if it is
+  engine::Timings timings;
+  /// Milliseconds spent outside the model: parse, prompt, structure, post-processing.
+  double parse_ms = 0, prompt_ms = 0, post_ms = 0;
+};
+
+class Completer {
+ public:
+  explicit Completer(std::shared_ptr<engine::Generator> generator);
+  ~Completer();
+  void complete(CompletionInput input,
+                std::function<void(cambium::Result<CompletionOutput>)> done);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cambium::assist
