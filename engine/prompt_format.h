@@ -2,6 +2,7 @@
 // metadata, with known families filled in where a file says nothing.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,7 +35,10 @@ class PromptFormat {
                                                                 const Tokenizer& tokenizer);
   std::optional<FimTokens> fim;   ///< absent: not a completion model
   std::optional<TokenId> bos;     ///< put first where the file asks for it
-  std::vector<TokenId> end;       ///< tokens that end a generation
+  std::vector<TokenId> end;       ///< tokens that end a generation, ascending
+  /// Introduces a line with the file's name at the start of a prompt (`cambium.file_token_id`).
+  std::optional<TokenId> file;
+  bool is_end(TokenId id) const;
 
   struct Part {
     enum class Kind : uint8_t { special, prefix, suffix } kind;
