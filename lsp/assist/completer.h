@@ -54,12 +54,20 @@ struct CompletionOutput {
   double parse_ms = 0, prompt_ms = 0, post_ms = 0;
 };
 
-class Completer {
+/// What the protocol handlers depend on, so that they are tested without a model.
+class CompletionService {
+ public:
+  virtual ~CompletionService() = default;
+  virtual void complete(CompletionInput input,
+                        std::function<void(cambium::Result<CompletionOutput>)> done) = 0;
+};
+
+class Completer final : public CompletionService {
  public:
   explicit Completer(std::shared_ptr<engine::Generator> generator);
-  ~Completer();
+  ~Completer() override;
   void complete(CompletionInput input,
-                std::function<void(cambium::Result<CompletionOutput>)> done);
+                std::function<void(cambium::Result<CompletionOutput>)> done) override;
 
  private:
   struct Impl;
