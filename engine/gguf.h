@@ -22,12 +22,24 @@ namespace cambium::engine {
 
 /// Type ids of metadata values, as they stand in the file.
 enum class GgufType : uint32_t {
-  u8 = 0, i8 = 1, u16 = 2, i16 = 3, u32 = 4, i32 = 5, f32 = 6, boolean = 7,
-  string = 8, array = 9, u64 = 10, i64 = 11, f64 = 12,
+  u8 = 0,
+  i8 = 1,
+  u16 = 2,
+  i16 = 3,
+  u32 = 4,
+  i32 = 5,
+  f32 = 6,
+  boolean = 7,
+  string = 8,
+  array = 9,
+  u64 = 10,
+  i64 = 11,
+  f64 = 12,
 };
 const char* to_string(GgufType type);
 
-/// One metadata value. `raw` holds a scalar's or a numeric array's bytes (little-endian, unaligned).
+/// One metadata value. `raw` holds a scalar's or a numeric array's bytes (little-endian,
+/// unaligned).
 struct GgufValue {
   GgufType type = GgufType::u8;     ///< array for arrays
   GgufType element = GgufType::u8;  ///< of an array
@@ -58,8 +70,8 @@ struct GgufTensor {
 class GgufFile {
  public:
   /// Maps and checks a file. For `…-00001-of-0000N.gguf` the other parts are opened too.
-  /// Errors: not_found, io, bad_format (damaged, truncated), unsupported (version, tensor type); the
-  /// message names the file, the tensor or key, and what would be supported.
+  /// Errors: not_found, io, bad_format (damaged, truncated), unsupported (version, tensor type);
+  /// the message names the file, the tensor or key, and what would be supported.
   static Result<std::shared_ptr<const GgufFile>> open(const std::string& path);
   /// The same checks over memory of the caller's, which must outlive the object; `name` stands for
   /// the path in messages.
@@ -76,8 +88,8 @@ class GgufFile {
 
   // --- metadata -----------------------------------------------------------------------------
   // A getter fails when the key is absent (not_found) or holds another type (bad_format). Integer
-  // getters take any integer type whose value fits. The forms with a fallback return it when the key
-  // is absent, and still fail on a wrong type.
+  // getters take any integer type whose value fits. The forms with a fallback return it when the
+  // key is absent, and still fail on a wrong type.
   bool has(std::string_view key) const { return find(key) != nullptr; }
   const GgufValue* find(std::string_view key) const;
   const std::vector<std::pair<std::string_view, GgufValue>>& metadata() const { return metadata_; }

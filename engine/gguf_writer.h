@@ -35,7 +35,8 @@ class GgufWriter {
   void copy_metadata(const GgufFile& from, std::string_view prefix);
 
   /// `ne` as in the file: ne[0] contiguous. `data` must have exactly the tensor's bytes.
-  void add_tensor(std::string name, DType type, std::vector<int64_t> ne, std::vector<std::byte> data);
+  void add_tensor(std::string name, DType type, std::vector<int64_t> ne,
+                  std::vector<std::byte> data);
   /// Data made only while the file is written: `fill(row, n_rows, out)` writes the bytes of rows
   /// [row, row + n_rows) of the tensor seen as a matrix [ne1·ne2·ne3, ne0].
   using Fill = std::function<void(int64_t row, int64_t n_rows, std::byte* out)>;
@@ -83,13 +84,13 @@ Result<ModelShape> model_shape(std::string_view name);
 
 struct RandomModelOptions {
   ModelShape shape;
-  /// Type of the weight matrices: f32, f16, q8_0, q4_k, … As stock files do: with a k-quant a matrix
-  /// whose rows are no multiple of 256 falls back (Q4_K to Q5_0, Q5_K and Q6_K to Q8_0), and the
-  /// output matrix (or the tied embedding) is Q6_K.
+  /// Type of the weight matrices: f32, f16, q8_0, q4_k, … As stock files do: with a k-quant a
+  /// matrix whose rows are no multiple of 256 falls back (Q4_K to Q5_0, Q5_K and Q6_K to Q8_0), and
+  /// the output matrix (or the tied embedding) is Q6_K.
   DType type = DType::f32;
   uint64_t seed = 1;
-  /// Standard deviation of the attention scores aimed at. Near-uniform attention would hide mistakes
-  /// in RoPE and masks.
+  /// Standard deviation of the attention scores aimed at. Near-uniform attention would hide
+  /// mistakes in RoPE and masks.
   float score_spread = 2.0f;
   /// Tokenizer keys are copied from that file (n_vocab is then its size), or, if null, a byte-level
   /// vocabulary without merges is made: 256 bytes and special tokens, padded to n_vocab.
