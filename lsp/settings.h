@@ -1,9 +1,9 @@
 // Every setting, where it may come from, and which source won.
 //
 // Precedence, highest first: command line, the user's config file, the workspace's
-// .cambium/config.json, the language client, defaults. The last two sources that a stranger can write
-// (workspace and client) reach only keys marked harmless: nothing that loads a file, starts a program
-// or names an endpoint.
+// .cambium/config.json, the language client, defaults. The last two sources that a stranger can
+// write (workspace and client) reach only keys marked harmless: nothing that loads a file, starts a
+// program or names an endpoint.
 //
 // Not thread-safe; copy it (cheap, a few small maps) to hand it to another thread.
 #pragma once
@@ -36,8 +36,8 @@ struct SettingKey {
   SettingKind kind = SettingKind::boolean;
   bool harmless = false;  ///< may be set by a workspace file or a language client
   std::string_view help;
-  std::string_view default_json;           ///< the default, as JSON
-  double min = 0, max = 0;                 ///< of integer and number; equal: unbounded
+  std::string_view default_json;                   ///< the default, as JSON
+  double min = 0, max = 0;                         ///< of integer and number; equal: unbounded
   std::span<const std::string_view> choices = {};  ///< of text; empty: any
 };
 std::span<const SettingKey> setting_keys();
@@ -51,21 +51,21 @@ struct Config {
   std::vector<std::string> completion_disabled_languages;  ///< LSP language ids
   std::string log_level = "info";
 
-  std::string model;              ///< path of a GGUF file; empty: the bundled one
+  std::string model;  ///< path of a GGUF file; empty: the bundled one
   std::string device = "auto";
-  int32_t threads = 0;            ///< 0: physical cores
-  int32_t context = 4096;         ///< tokens a slot
-  std::string structure = "auto"; ///< "auto": as the model file says; "off", "emphasis", "prune"
-  std::string log_file;           ///< empty: stderr
+  int32_t threads = 0;             ///< 0: physical cores
+  int32_t context = 4096;          ///< tokens a slot
+  std::string structure = "auto";  ///< "auto": as the model file says; "off", "emphasis", "prune"
+  std::string log_file;            ///< empty: stderr
 };
 
 class Settings {
  public:
   Settings();
 
-  /// Replaces all that `origin` said before by `values`: an object of dotted keys, nested objects, or
-  /// both; a key set to null is not said. Returns one line for each entry that was not taken (unknown,
-  /// wrong type, out of range, or not allowed from there); the rest is taken.
+  /// Replaces all that `origin` said before by `values`: an object of dotted keys, nested objects,
+  /// or both; a key set to null is not said. Returns one line for each entry that was not taken
+  /// (unknown, wrong type, out of range, or not allowed from there); the rest is taken.
   std::vector<std::string> set_layer(Origin origin, const nlohmann::json& values);
 
   const Config& config() const { return config_; }
@@ -80,7 +80,8 @@ class Settings {
   Config config_;
 };
 
-/// $XDG_CONFIG_HOME/cambium/config.json or ~/.config/cambium/config.json; empty where there is no home.
+/// $XDG_CONFIG_HOME/cambium/config.json or ~/.config/cambium/config.json; empty where there is no
+/// home.
 std::filesystem::path user_config_path();
 
 /// A config file's object. No file: an empty object. Errors: bad_format (not JSON, not an object,

@@ -1,0 +1,341 @@
+#include "lsp/transport.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <type_traits>
+
+namespace cambium::lsp {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+namespace {
+
+/// A client that stops reading is cut off rather than buffered for without end.
+constexpr size_t kMaxQueuedBytes = size_t{256} << 20;
+
+/// Read and write one byte stream, or two: `In` and `Out` are Asio stream objects.
+template <class In, class Out>
+class StreamConnection final : public Connection,
+                               public std::enable_shared_from_this<StreamConnection<In, Out>> {
+ public:
+  /// `streams` owns both; `stop_on_damage`: bytes that are no header end the connection.
+  StreamConnection(std::shared_ptr<void> streams, In& in, Out& out, size_t max_message_bytes,
+                   bool stop_on_damage)
+      : streams_(std::move(streams)),
+        in_(in),
+        out_(out),
+        reader_(max_message_bytes),
+        stop_on_damage_(stop_on_damage) {}
+
+  void start(ConnectionEvents events) {
+    events_ = std::move(events);
+    read();
+  }
+
+  void send(std::string body) override {
+    if (closing_) return;
+    queued_bytes_ += body.size();
+    if (queued_bytes_ > kMaxQueuedBytes) {
+      finish();
+      return;
+    }
+    std::string header = frame_header(body.size());
+    queue_.push_back({std::move(header), std::move(body)});
+    if (!writing_) write();
+  }
+
+  void close() override {
+    closing_ = true;
+    if (!writing_) finish();
+  }
+
+ private:
+  struct Outgoing {
+    std::string header, body;
+  };
+
+  void read() {
+    in_.async_read_some(asio::buffer(chunk_),
+                        [self = this->shared_from_this()](error_code error, size_t size) {
+                          if (error) {
+                            self->finish();
+                            return;
+                          }
+                          self->reader_.feed(std::string_view(self->chunk_.data(), size));
+                          while (auto next = self->reader_.next()) {
+                            if (self->closing_) return;
+                            const bool damaged = next->kind == Frame::Kind::malformed;
+                            if (self->events_.on_frame) self->events_.on_frame(std::move(*next));
+                            if (damaged && self->stop_on_damage_) self->close();
+                          }
+                          if (!self->closing_) self->read();
+                        });
+  }
+
+  void write() {
+    writing_ = true;
+    const std::array<asio::const_buffer, 2> parts{asio::buffer(queue_.front().header),
+                                                  asio::buffer(queue_.front().body)};
+    asio::async_write(out_, parts, [self = this->shared_from_this()](error_code error, size_t) {
+      self->writing_ = false;
+      if (error) {
+        self->finish();
+        return;
+      }
+      self->queued_bytes_ -= self->queue_.front().body.size();
+      self->queue_.pop_front();
+      if (!self->queue_.empty()) {
+        self->write();
+      } else if (self->closing_) {
+        self->finish();
+      }
+    });
+  }
+
+  void finish() {
+    closing_ = true;
+    if (finished_) return;
+    finished_ = true;
+    error_code ignored;
+    in_.close(ignored);
+    if (static_cast<void*>(&in_) != static_cast<void*>(&out_)) out_.close(ignored);
+    ConnectionEvents events = std::move(events_);  // the session may be what keeps us alive
+    events_ = {};
+    if (events.on_closed) events.on_closed();
+  }
+
+  std::shared_ptr<void> streams_;
+  In& in_;
+  Out& out_;
+  FrameReader reader_;
+  ConnectionEvents events_;
+  std::array<char, 65536> chunk_{};
+  std::deque<Outgoing> queue_;
+  size_t queued_bytes_ = 0;
+  bool stop_on_damage_;
+  bool writing_ = false, closing_ = false, finished_ = false;
+};
+
+/// stdin and stdout as Asio streams. They are duplicated, so that closing ours leaves the process's
+/// own, and their flags are restored: non-blocking mode belongs to the open file, which a shell
+/// shares.
+struct StdioStreams {
+  explicit StdioStreams(const asio::any_io_executor& strand)
+      : in(strand),
+        out(strand),
+        in_flags(fcntl(STDIN_FILENO, F_GETFL)),
+        out_flags(fcntl(STDOUT_FILENO, F_GETFL)) {
+    error_code ignored;
+    in.assign(dup(STDIN_FILENO), ignored);
+    out.assign(dup(STDOUT_FILENO), ignored);
+  }
+  ~StdioStreams() {
+    if (in_flags >= 0) fcntl(STDIN_FILENO, F_SETFL, in_flags);
+    if (out_flags >= 0) fcntl(STDOUT_FILENO, F_SETFL, out_flags);
+  }
+  StdioStreams(const StdioStreams&) = delete;
+  StdioStreams& operator=(const StdioStreams&) = delete;
+
+  asio::posix::stream_descriptor in, out;
+  int in_flags, out_flags;
+};
+
+template <class Protocol>
+class SocketListener final : public Listener,
+                             public std::enable_shared_from_this<SocketListener<Protocol>> {
+ public:
+  SocketListener(const asio::any_io_executor& strand, size_t max_message_bytes,
+                 OnConnection on_connection)
+      : acceptor_(strand),
+        pause_(strand),
+        max_message_bytes_(max_message_bytes),
+        on_connection_(std::move(on_connection)) {}
+  ~SocketListener() override { remove_file(); }
+
+  typename Protocol::acceptor& acceptor() { return acceptor_; }
+  std::string address_text;
+  std::string file;  ///< the socket's path, removed at the end; empty for TCP
+
+  std::string address() const override { return address_text; }
+  void stop() override {
+    error_code ignored;
+    acceptor_.close(ignored);
+    pause_.cancel();
+    remove_file();
+  }
+
+  void accept() {
+    acceptor_.async_accept([self = this->shared_from_this()](error_code error,
+                                                             typename Protocol::socket socket) {
+      if (!self->acceptor_.is_open()) return;
+      if (error) {  // out of descriptors, as a rule: trying again at once would only spin
+        self->pause_.expires_after(std::chrono::milliseconds(200));
+        self->pause_.async_wait([self](error_code stopped) {
+          if (!stopped && self->acceptor_.is_open()) self->accept();
+        });
+        return;
+      }
+      using Stream = typename Protocol::socket;
+      auto owned = std::make_shared<Stream>(std::move(socket));
+      if constexpr (std::is_same_v<Protocol, asio::ip::tcp>) {
+        error_code ignored;  // small messages both ways: waiting to fill a packet costs a keystroke
+        owned->set_option(asio::ip::tcp::no_delay(true), ignored);
+      }
+      auto& stream = *owned;
+      auto connection = std::make_shared<StreamConnection<Stream, Stream>>(
+          owned, stream, stream, self->max_message_bytes_, true);
+      connection->start(self->on_connection_(connection));
+      self->accept();
+    });
+  }
+
+ private:
+  void remove_file() {
+    if (!file.empty()) ::unlink(file.c_str());
+    file.clear();
+  }
+
+  typename Protocol::acceptor acceptor_;
+  asio::steady_timer pause_;
+  size_t max_message_bytes_;
+  OnConnection on_connection_;
+};
+
+Error address_error(const std::string& address, const std::string& why) {
+  return {ErrorCode::invalid_argument,
+          "cannot listen at '" + address + "': " + why +
+              "; expected 127.0.0.1:PORT, [::1]:PORT, localhost:PORT or unix:PATH"};
+}
+
+Error bind_error(const std::string& address, const error_code& error) {
+  return {ErrorCode::io, "cannot listen at '" + address + "': " + error.message()};
+}
+
+Result<std::shared_ptr<Listener>> listen_tcp(const asio::any_io_executor& strand,
+                                             const std::string& address, size_t max_message_bytes,
+                                             OnConnection on_connection) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos) return tl::unexpected(address_error(address, "no port"));
+  std::string host = address.substr(0, colon);
+  const std::string port_text = address.substr(colon + 1);
+  uint16_t port = 0;
+  const auto [rest, bad] =
+      std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
+  if (port_text.empty() || bad != std::errc{} || rest != port_text.data() + port_text.size()) {
+    return tl::unexpected(address_error(address, "the port is no number from 0 to 65535"));
+  }
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  if (host == "localhost") host = "127.0.0.1";
+  error_code error;
+  const auto ip = asio::ip::make_address(host, error);
+  if (error) return tl::unexpected(address_error(address, "not an address of this machine"));
+  if (!ip.is_loopback()) {
+    return tl::unexpected(address_error(address, "only loopback addresses are served"));
+  }
+  auto listener = std::make_shared<SocketListener<asio::ip::tcp>>(strand, max_message_bytes,
+                                                                  std::move(on_connection));
+  auto& acceptor = listener->acceptor();
+  const asio::ip::tcp::endpoint endpoint(ip, port);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) return tl::unexpected(bind_error(address, error));
+  const auto bound = acceptor.local_endpoint(error);
+  const std::string bound_host = ip.is_v6() ? "[" + ip.to_string() + "]" : ip.to_string();
+  listener->address_text = bound_host + ":" + std::to_string(bound.port());
+  listener->accept();
+  return listener;
+}
+
+/// A socket file that nobody serves any more is left over from a killed process.
+bool is_stale_socket(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
+  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (probe < 0) return false;
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  std::memcpy(name.sun_path, path.c_str(), path.size() + 1);
+  const bool refused =
+      ::connect(probe, reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0 &&
+      errno == ECONNREFUSED;
+  ::close(probe);
+  return refused;
+}
+
+Result<std::shared_ptr<Listener>> listen_unix(const asio::any_io_executor& strand,
+                                              const std::string& address, const std::string& path,
+                                              size_t max_message_bytes,
+                                              OnConnection on_connection) {
+  if (path.empty() || path.size() >= sizeof(sockaddr_un{}.sun_path)) {
+    return tl::unexpected(address_error(address, "the path of a socket has 1 to 107 bytes"));
+  }
+  if (is_stale_socket(path)) ::unlink(path.c_str());
+  using local = asio::local::stream_protocol;
+  auto listener =
+      std::make_shared<SocketListener<local>>(strand, max_message_bytes, std::move(on_connection));
+  auto& acceptor = listener->acceptor();
+  error_code error;
+  acceptor.open(local(), error);
+  if (!error) {
+    // The file's rights say who may connect: the user alone, from the moment it exists.
+    const mode_t before = ::umask(0177);
+    acceptor.bind(local::endpoint(path), error);
+    ::umask(before);
+  }
+  if (!error) {
+    listener->file = path;
+    acceptor.listen(asio::socket_base::max_listen_connections, error);
+  }
+  if (error) return tl::unexpected(bind_error(address, error));
+  listener->address_text = "unix:" + path;
+  listener->accept();
+  return listener;
+}
+
+}  // namespace
+
+std::shared_ptr<Connection> open_stdio(const asio::any_io_executor& strand,
+                                       size_t max_message_bytes, ConnectionEvents events) {
+  using Stream = asio::posix::stream_descriptor;
+  auto streams = std::make_shared<StdioStreams>(strand);
+  // An editor's pipe is its own: damage on it (a stray print of a wrapper script) is survived.
+  auto connection = std::make_shared<StreamConnection<Stream, Stream>>(
+      streams, streams->in, streams->out, max_message_bytes, false);
+  connection->start(std::move(events));
+  return connection;
+}
+
+Result<std::shared_ptr<Listener>> listen(const asio::any_io_executor& strand,
+                                         const std::string& address, size_t max_message_bytes,
+                                         OnConnection on_connection) {
+  if (address.starts_with("unix:")) {
+    return listen_unix(strand, address, address.substr(5), max_message_bytes,
+                       std::move(on_connection));
+  }
+  if (address.find('/') != std::string::npos) {
+    return listen_unix(strand, address, address, max_message_bytes, std::move(on_connection));
+  }
+  return listen_tcp(strand, address, max_message_bytes, std::move(on_connection));
+}
+
+}  // namespace cambium::lsp
