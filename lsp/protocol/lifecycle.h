@@ -1,0 +1,56 @@
+// initialize and what a client says it can do.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lsp/protocol/basics.h"
+
+namespace cambium::lsp {
+
+struct WorkspaceFolder {
+  std::string uri, name;
+};
+bool read(const Json& json, WorkspaceFolder& out, Path path);
+
+/// The few client capabilities that change what the server does.
+struct ClientCapabilities {
+  std::vector<std::string> position_encodings;
+  bool work_done_progress = false;
+  bool configuration = false;           ///< answers workspace/configuration
+  bool register_configuration = false;  ///< takes a registration of didChangeConfiguration
+  bool register_watched_files = false;  ///< takes a registration of didChangeWatchedFiles
+  bool inline_completion = false;
+};
+
+struct InitializeParams {
+  std::optional<int32_t> process_id;
+  std::string client_name, client_version;
+  std::string root_uri;  ///< empty if null
+  std::vector<WorkspaceFolder> workspace_folders;
+  ClientCapabilities capabilities;
+  Json initialization_options;
+};
+bool read(const Json& json, InitializeParams& out, Path path);
+
+struct DidChangeWorkspaceFoldersParams {
+  std::vector<WorkspaceFolder> added, removed;
+};
+bool read(const Json& json, DidChangeWorkspaceFoldersParams& out, Path path);
+
+struct DidChangeConfigurationParams {
+  Json settings;
+};
+bool read(const Json& json, DidChangeConfigurationParams& out, Path path);
+
+struct FileEvent {
+  std::string uri;
+};
+bool read(const Json& json, FileEvent& out, Path path);
+struct DidChangeWatchedFilesParams {
+  std::vector<FileEvent> changes;
+};
+bool read(const Json& json, DidChangeWatchedFilesParams& out, Path path);
+
+}  // namespace cambium::lsp
