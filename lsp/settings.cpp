@@ -50,7 +50,7 @@ const SettingKey* find_key(std::string_view name) {
   return nullptr;
 }
 
-std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+std::string in_quotes(std::string_view text) { return "'" + std::string(text) + "'"; }
 
 /// What is wrong with a value, or empty.
 std::string check_value(const SettingKey& key, const json& value) {
@@ -151,12 +151,12 @@ std::vector<std::string> Settings::set_layer(Origin origin, const json& values) 
     if (name == "$schema") continue;
     const SettingKey* key = find_key(name);
     if (key == nullptr) {
-      problems.push_back("there is no setting " + quoted(name));
+      problems.push_back("there is no setting " + in_quotes(name));
     } else if (!trusted && !key->harmless) {
-      problems.push_back(quoted(name) +
+      problems.push_back(in_quotes(name) +
                          " is taken from the command line and the user's config file only");
     } else if (const std::string wrong = check_value(*key, value); !wrong.empty()) {
-      problems.push_back(quoted(name) + ": " + wrong);
+      problems.push_back(in_quotes(name) + ": " + wrong);
     } else {
       layer.insert_or_assign(name, std::move(value));
     }
