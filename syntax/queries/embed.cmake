@@ -1,0 +1,11 @@
+# Writes the queries into a C++ source: cmake -DOUTPUT=x.cpp "-DQUERIES=a.scm;b.scm" -P embed.cmake
+set(text "// Generated from syntax/queries; do not edit.\n#include \"syntax/queries/embedded.h\"\n")
+string(APPEND text "namespace cambium::syntax {\n")
+string(APPEND text "std::string_view embedded_query(std::string_view language) {\n")
+foreach(file IN LISTS QUERIES)
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} query)
+  string(APPEND text "  if (language == \"${name}\")\n    return R\"scm(${query})scm\";\n")
+endforeach()
+string(APPEND text "  return {};\n}\n}  // namespace cambium::syntax\n")
+file(WRITE ${OUTPUT} "${text}")
