@@ -65,33 +65,32 @@ struct Reply::Pending {
   std::atomic<bool> answered{false};
   std::function<void()> on_abandoned;  ///< strand only
 
-  /// `abandoned`: answered by someone else than the handler.
-  void answer(Json body, bool abandoned) {
+  /// By the handler, on any thread.
+  static void answer(const std::shared_ptr<Pending>& self, Json body) {
+    if (self->answered.exchange(true)) return;
+    asio::dispatch(self->strand, [self, body = std::move(body)] {
+      if (const auto owner = self->peer.lock()) owner->finish(*self, body, false);
+    });
+  }
+  /// In the handler's place, on the strand.
+  void abandon(const Json& body) {
     if (answered.exchange(true)) return;
-    if (auto owner = peer.lock()) owner->answer(*this, std::move(body), abandoned);
+    if (const auto owner = peer.lock()) owner->finish(*this, body, true);
   }
 };
 
 Reply::~Reply() {
-  if (pending_ && !pending_->answered) {
-    fail(RpcCode::internal_error, "the request was dropped by the server");
-  }
+  if (pending_) fail(RpcCode::internal_error, "the request was dropped by the server");
 }
 
 void Reply::operator()(Json result) {
-  const auto pending = pending_;
-  if (pending->answered) return;
-  asio::dispatch(pending->strand, [pending, result = std::move(result)]() mutable {
-    pending->answer(result_body(to_json_id(pending->id), std::move(result)), false);
-  });
+  if (pending_->answered) return;
+  Pending::answer(pending_, result_body(to_json_id(pending_->id), std::move(result)));
 }
 
 void Reply::fail(RpcCode code, std::string message) {
-  const auto pending = pending_;
-  if (pending->answered) return;
-  asio::dispatch(pending->strand, [pending, error = RpcError{code, std::move(message)}] {
-    pending->answer(error_body(to_json_id(pending->id), error), false);
-  });
+  if (pending_->answered) return;
+  Pending::answer(pending_, error_body(to_json_id(pending_->id), {code, std::move(message)}));
 }
 
 void Reply::on_abandoned(std::function<void()> callback) {
@@ -101,7 +100,7 @@ void Reply::on_abandoned(std::function<void()> callback) {
 std::function<void(Json)> Reply::abandoner() const {
   return [weak = std::weak_ptr<Pending>(pending_)](Json result) {
     if (const auto pending = weak.lock()) {
-      pending->answer(result_body(to_json_id(pending->id), std::move(result)), true);
+      pending->abandon(result_body(to_json_id(pending->id), std::move(result)));
     }
   };
 }
@@ -238,10 +237,10 @@ void Peer::cancel(const Json& params) {
   const auto found = pending_.find(id_key(*id));
   if (found == pending_.end()) return;  // already answered: normal
   const auto pending = found->second;
-  pending->answer(error_body(to_json_id(*id), {RpcCode::request_cancelled, "cancelled"}), true);
+  pending->abandon(error_body(to_json_id(*id), {RpcCode::request_cancelled, "cancelled"}));
 }
 
-void Peer::answer(Reply::Pending& pending, Json body, bool abandoned) {
+void Peer::finish(Reply::Pending& pending, const Json& body, bool abandoned) {
   const auto found = pending_.find(pending.key);
   std::shared_ptr<Reply::Pending> keep;
   if (found != pending_.end() && found->second.get() == &pending) {
@@ -258,7 +257,7 @@ void Peer::abandon_all(const RpcError& error) {
   open.reserve(pending_.size());
   for (const auto& [key, pending] : pending_) open.push_back(pending);
   for (const auto& pending : open) {
-    pending->answer(error_body(to_json_id(pending->id), error), true);
+    pending->abandon(error_body(to_json_id(pending->id), error));
   }
 }
 

@@ -65,8 +65,8 @@ class Reply {
   /// Called once, on the strand, when the request was answered from elsewhere (the client's cancel,
   /// a newer request, shutdown), so that the work for it stops. On the strand.
   void on_abandoned(std::function<void()> callback);
-  /// Answers from outside of the handler's own flow (see `supersede` of the handlers): what remains
-  /// when the Reply itself has moved on. Empty function results are never kept alive by it.
+  /// Answers in the handler's place while the Reply is elsewhere (with the engine, as a rule); does
+  /// nothing once answered. On the strand.
   std::function<void(Json)> abandoner() const;
 
  private:
@@ -153,7 +153,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
   void handle_notification(const std::string& method, const Json& params);
   void handle_response(const Json& message);
   void cancel(const Json& params);
-  void answer(Reply::Pending& pending, Json body, bool abandoned);
+  void finish(Reply::Pending& pending, const Json& body, bool abandoned);
   void send(const Json& message);
   void finish_call(int64_t id, CallResult result);
   template <class Run>
