@@ -1,0 +1,145 @@
+// The server process and the connection to it: start, restart with back-off, and say what is wrong.
+import * as vscode from "vscode";
+import {
+  CloseAction, ErrorAction, LanguageClient, LanguageClientOptions, RevealOutputChannelOn, ServerOptions,
+  State as ClientState,
+} from "vscode-languageclient/node";
+import { findServer } from "./find";
+import { serverArguments } from "./settings";
+import { ServerStatus, StatusItem } from "./status";
+
+/** Milliseconds before the n-th restart in a row; after the last, the user is asked. */
+export const backOff = [0, 500, 2000, 8000] as const;
+/** A server that ran this long was fine: the next failure starts from the first delay. */
+const healthyAfter = 60_000;
+
+export class Server implements vscode.Disposable {
+  private client: LanguageClient | undefined;
+  private failures = 0;
+  private startedAt = 0;
+  private timer: NodeJS.Timeout | undefined;
+  private stopping = false;
+
+  constructor(
+    private readonly context: vscode.ExtensionContext,
+    private readonly status: StatusItem,
+    readonly log: vscode.LogOutputChannel,
+  ) {}
+
+  get running(): LanguageClient | undefined {
+    return this.client?.state === ClientState.Running ? this.client : undefined;
+  }
+
+  async start(): Promise<void> {
+    this.stopping = false;
+    const config = vscode.workspace.getConfiguration("cambium");
+    const found = findServer({
+      setting: config.get("path", ""),
+      extensionFolder: this.context.extensionPath,
+      path: process.env.PATH ?? "",
+      windows: process.platform === "win32",
+    });
+    if ("problem" in found) {
+      void this.reportMissing(found.problem, found.looked);
+      return;
+    }
+    const args = serverArguments(config);
+    this.log.info(`starting ${found.program} ${args.join(" ")}`);
+    this.status.set({ state: "starting" });
+    this.startedAt = Date.now();
+    const client = this.makeClient({ command: found.program, args });
+    this.client = client;
+    client.onNotification("cambium/status", (status: ServerStatus) => this.status.set(status));
+    client.onDidChangeState(({ newState }) => {
+      if (newState === ClientState.Stopped && !this.stopping && this.client === client) this.failed();
+    });
+    try {
+      await client.start();
+    } catch (error) {
+      this.log.error(String(error));
+      if (this.client === client && !this.stopping && this.timer === undefined) this.failed();
+    }
+  }
+
+  private makeClient(run: ServerOptions): LanguageClient {
+    const options: LanguageClientOptions = {
+      documentSelector: [{ scheme: "file" }, { scheme: "untitled" }, { scheme: "vscode-remote" }],
+      outputChannel: this.log,
+      revealOutputChannelOn: RevealOutputChannelOn.Never,
+      initializationFailedHandler: () => false,
+      // Restarts are ours, with back-off; the client's own would race with them.
+      errorHandler: {
+        error: () => ({ action: ErrorAction.Continue, handled: true }),
+        closed: () => ({ action: CloseAction.DoNotRestart, handled: true }),
+      },
+    };
+    return new LanguageClient("cambium", "Cambium", run, options);
+  }
+
+  private failed(): void {
+    if (Date.now() - this.startedAt > healthyAfter) this.failures = 0;
+    const delay = backOff[this.failures];
+    this.failures += 1;
+    if (delay === undefined) {
+      this.status.set({ state: "problem", message: vscode.l10n.t("The server keeps stopping.") });
+      void this.ask(vscode.l10n.t("The Cambium server stopped {0} times in a row.", this.failures), [
+        [vscode.l10n.t("Restart"), () => this.restart()],
+        [vscode.l10n.t("Show the Log"), () => this.log.show()],
+      ]);
+      return;
+    }
+    this.status.set({ state: "starting", message: vscode.l10n.t("The server stopped; starting it again.") });
+    this.log.warn(`the server stopped; starting again in ${delay} ms`);
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      void this.start();
+    }, delay);
+  }
+
+  private async reportMissing(problem: "setting" | "missing", looked: string[]): Promise<void> {
+    const message =
+      problem === "setting"
+        ? vscode.l10n.t("There is no program at {0}, which the setting cambium.path names.", looked[0] ?? "")
+        : vscode.l10n.t("The cambium program is neither in the extension nor on PATH.");
+    this.log.error(`${message}\nlooked at:\n${looked.join("\n")}`);
+    this.status.set({ state: "problem", message });
+    await this.ask(message, [
+      [
+        vscode.l10n.t("Choose the Program"),
+        async () => {
+          const picked = await vscode.window.showOpenDialog({ canSelectMany: false });
+          if (picked?.[0]) {
+            await vscode.workspace
+              .getConfiguration("cambium")
+              .update("path", picked[0].fsPath, vscode.ConfigurationTarget.Global);
+          }
+        },
+      ],
+      [vscode.l10n.t("Show the Log"), () => this.log.show()],
+    ]);
+  }
+
+  private async ask(message: string, actions: [string, () => unknown][]): Promise<void> {
+    const picked = await vscode.window.showWarningMessage(message, ...actions.map(([title]) => title));
+    await actions.find(([title]) => title === picked)?.[1]();
+  }
+
+  async restart(): Promise<void> {
+    await this.stop();
+    this.failures = 0;
+    await this.start();
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const client = this.client;
+    this.client = undefined;
+    if (client?.needsStop()) await client.stop().catch((error) => this.log.warn(String(error)));
+  }
+
+  dispose(): void {
+    void this.stop();
+  }
+}

@@ -1,0 +1,30 @@
+// Which settings travel how. What starts a program or loads a file is machine-scoped and becomes a
+// command-line flag: the server does not take such keys from a client, whose user and workspace
+// settings arrive merged. Everything else the server asks for by workspace/configuration.
+
+/** The part of vscode.WorkspaceConfiguration that is used here. */
+export interface Configuration {
+  get<T>(key: string, fallback: T): T;
+}
+
+/** Keys whose change needs a new server process. */
+export const restartKeys = ["path", "model", "device", "threads", "arguments"] as const;
+
+/** The arguments of `cambium` for these settings. */
+export function serverArguments(config: Configuration): string[] {
+  const args = ["lsp"];
+  const model = config.get("model", "");
+  if (model) args.push("--model", model);
+  const device = config.get("device", "auto");
+  if (device !== "auto") args.push("--device", device);
+  const threads = config.get("threads", 0);
+  if (threads > 0) args.push("--threads", String(threads));
+  return args.concat(config.get<string[]>("arguments", []));
+}
+
+/** The disabled languages with `language` added or taken out. */
+export function toggled(languages: readonly string[], language: string): string[] {
+  return languages.includes(language)
+    ? languages.filter((each) => each !== language)
+    : [...languages, language].sort();
+}

@@ -1,0 +1,80 @@
+// The status bar item: what the server says of itself (`cambium/status`), in one place.
+import * as vscode from "vscode";
+
+export type State = "starting" | "ready" | "loading" | "busy" | "off" | "problem";
+
+/** Parameters of the notification `cambium/status`. */
+export interface ServerStatus {
+  state: State;
+  message?: string;
+  model?: string;
+  /** 0..1 while loading. */
+  progress?: number;
+}
+
+/** Text of the item for a status; the icon names are the editor's. */
+export function label(status: ServerStatus): string {
+  switch (status.state) {
+    case "ready":
+      return "$(sparkle) Cambium";
+    case "starting":
+      return "$(loading~spin) Cambium";
+    case "loading":
+      return status.progress === undefined
+        ? "$(loading~spin) Cambium"
+        : `$(loading~spin) Cambium ${Math.round(status.progress * 100)} %`;
+    case "busy":
+      return "$(sync~spin) Cambium";
+    case "off":
+      return "$(circle-slash) Cambium";
+    case "problem":
+      return "$(warning) Cambium";
+  }
+}
+
+export class StatusItem implements vscode.Disposable {
+  private readonly item: vscode.StatusBarItem;
+  private server: ServerStatus = { state: "starting" };
+  private offHere: string | undefined;
+
+  constructor() {
+    this.item = vscode.window.createStatusBarItem("cambium.status", vscode.StatusBarAlignment.Right, 100);
+    this.item.name = "Cambium";
+    this.item.command = "cambium.menu";
+    this.show();
+    this.item.show();
+  }
+
+  get current(): ServerStatus {
+    return this.offHere !== undefined && this.server.state !== "problem"
+      ? { ...this.server, state: "off", message: this.offHere }
+      : this.server;
+  }
+
+  set(status: ServerStatus): void {
+    this.server = status;
+    this.show();
+  }
+
+  /** Why nothing is suggested in the active editor, or undefined. */
+  setOffHere(reason: string | undefined): void {
+    this.offHere = reason;
+    this.show();
+  }
+
+  private show(): void {
+    const status = this.current;
+    this.item.text = label(status);
+    const tooltip = new vscode.MarkdownString();
+    tooltip.appendMarkdown("**Cambium**\n\n");
+    if (status.message) tooltip.appendText(status.message + "\n\n");
+    if (status.model) tooltip.appendText(vscode.l10n.t("Model: {0}", status.model));
+    this.item.tooltip = tooltip;
+    this.item.backgroundColor =
+      status.state === "problem" ? new vscode.ThemeColor("statusBarItem.warningBackground") : undefined;
+  }
+
+  dispose(): void {
+    this.item.dispose();
+  }
+}
