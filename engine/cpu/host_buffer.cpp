@@ -1,0 +1,84 @@
+#include "engine/cpu/host_buffer.h"
+
+#include <sys/mman.h>
+
+#include <string>
+#include <utility>
+
+namespace cambium::engine::cpu {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+}  // namespace
+
+HostMemory::HostMemory(size_t bytes, size_t* in_use) : in_use_(in_use) {
+  constexpr size_t kPage = 4096;
+  if (bytes > SIZE_MAX - kPage) return;
+  mapped_ = (bytes + kPage - 1) / kPage * kPage;
+  if (mapped_ == 0) mapped_ = kPage;
+  void* p = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) {
+    mapped_ = 0;
+    return;
+  }
+  // Weights are streamed once a token; small pages would miss the TLB every 4 KiB. Advice only.
+  if (mapped_ >= 2 * kHugePage) madvise(p, mapped_, MADV_HUGEPAGE);
+  data_ = static_cast<std::byte*>(p);
+  bytes_ = bytes;
+  *in_use_ += bytes_;
+}
+
+HostMemory::~HostMemory() { release(); }
+
+HostMemory::HostMemory(HostMemory&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)),
+      mapped_(std::exchange(other.mapped_, 0)),
+      in_use_(std::exchange(other.in_use_, nullptr)) {}
+
+HostMemory& HostMemory::operator=(HostMemory&& other) noexcept {
+  if (this != &other) {
+    release();
+    data_ = std::exchange(other.data_, nullptr);
+    bytes_ = std::exchange(other.bytes_, 0);
+    mapped_ = std::exchange(other.mapped_, 0);
+    in_use_ = std::exchange(other.in_use_, nullptr);
+  }
+  return *this;
+}
+
+void HostMemory::release() {
+  if (data_ == nullptr) return;
+  munmap(data_, mapped_);
+  *in_use_ -= bytes_;
+  data_ = nullptr;
+}
+
+Result<std::unique_ptr<Buffer>> allocate_host(size_t bytes, size_t* in_use) {
+  HostMemory memory(bytes, in_use);
+  if (memory.data() == nullptr) {
+    return fail(ErrorCode::out_of_memory,
+                "no memory for a buffer of " + std::to_string(bytes) + " bytes");
+  }
+  return std::make_unique<HostBuffer>(std::move(memory));
+}
+
+Result<void> check_view(const TensorView& view) {
+  const TypeTraits* traits = type_traits(view.type);
+  if (traits == nullptr) {
+    return fail(ErrorCode::unsupported, "tensor type " +
+                                            std::to_string(static_cast<uint32_t>(view.type)) +
+                                            " is not known to the CPU backend");
+  }
+  if (view.data == nullptr || view.rows <= 0 || view.cols <= 0 ||
+      view.cols % traits->block_elements != 0) {
+    return fail(ErrorCode::bad_format,
+                "a " + std::string(traits->name) + " matrix of " + std::to_string(view.rows) +
+                    " rows and " + std::to_string(view.cols) + " columns: columns must be a " +
+                    "positive multiple of " + std::to_string(traits->block_elements));
+  }
+  return {};
+}
+
+}  // namespace cambium::engine::cpu

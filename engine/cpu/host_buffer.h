@@ -1,0 +1,49 @@
+// Host memory of the CPU backends: 64-byte aligned, zeroed, counted.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "engine/ops.h"
+
+namespace cambium::engine::cpu {
+
+/// Owns `bytes` of zeroed memory aligned to 64 bytes (2 MiB where that allows huge pages); data()
+/// is null when the system had none. Movable. Adds its size to *in_use while it lives.
+class HostMemory {
+ public:
+  HostMemory() = default;
+  HostMemory(size_t bytes, size_t* in_use);
+  ~HostMemory();
+  HostMemory(HostMemory&& other) noexcept;
+  HostMemory& operator=(HostMemory&& other) noexcept;
+  HostMemory(const HostMemory&) = delete;
+  HostMemory& operator=(const HostMemory&) = delete;
+
+  std::byte* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void release();
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0, mapped_ = 0;
+  size_t* in_use_ = nullptr;
+};
+
+class HostBuffer final : public Buffer {
+ public:
+  explicit HostBuffer(HostMemory memory) : memory_(std::move(memory)) {}
+  void* data() override { return memory_.data(); }
+  size_t bytes() const override { return memory_.bytes(); }
+
+ private:
+  HostMemory memory_;
+};
+
+/// A HostBuffer of `bytes`, or out_of_memory.
+Result<std::unique_ptr<Buffer>> allocate_host(size_t bytes, size_t* in_use);
+
+/// nullptr error where `view` is a matrix this backend can read; its message names what is wrong.
+Result<void> check_view(const TensorView& view);
+
+}  // namespace cambium::engine::cpu

@@ -1,0 +1,43 @@
+// The plain twins: every op of engine/ops.h as short loops over plain arrays, without blocking,
+// quantized activations or threads. Every backend is tested against these; on a processor without
+// AVX2 the backend is made of them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "engine/attention_mask.h"
+#include "engine/ops.h"
+#include "engine/tensor.h"
+
+namespace cambium::engine::cpu::reference {
+
+/// y [n_tokens, w.rows] (+)= x [n_tokens, w.cols] · wᵀ + bias (may be null). Sums in double.
+void matmul(const TensorView& w, const float* bias, const float* x, int32_t n_tokens,
+            bool accumulate, float* y);
+
+/// x[i, :] = table[ids[i], :]
+void embed(const TensorView& table, std::span<const int32_t> ids, float* x);
+
+/// y = x / sqrt(mean(x²) + eps) · w, per row.
+void rms_norm(const float* x, const float* w, float eps, int32_t n_rows, int64_t n_cols, float* y);
+
+/// As Backend::rope, angles and sines in double.
+void rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens, int32_t n_head,
+          int32_t head_dim);
+
+/// y = silu(gate) · up
+void silu_mul(const float* gate, const float* up, float* y, int64_t n);
+
+/// y += x
+void add(const float* x, float* y, int64_t n);
+
+/// AttentionArgs::prune_heads holds 64 heads; those past it prune only where all do.
+bool head_prunes(uint64_t prune_heads, int32_t head);
+
+/// Attention over plain k [n_cells, n_kv_head, head_dim_k] and v [n_cells, n_kv_head, head_dim_v].
+/// Uses args' q, out, n_tokens, first_cell, n_head, scale and the structure fields except
+/// `visible`: every pair is tested by relation() and visible().
+void attention(const AttentionArgs& args, const KvShape& shape, const float* k, const float* v);
+
+}  // namespace cambium::engine::cpu::reference
