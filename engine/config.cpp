@@ -1,0 +1,291 @@
+#include "engine/config.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "engine/gguf.h"
+
+namespace cambium::engine {
+
+bool StructureConfig::uses(StructureMode which) const {
+  return std::find(mode.begin(), mode.end(), which) != mode.end();
+}
+
+PruneRule StructureConfig::reuse_rule() const {
+  return uses(StructureMode::prune) ? rule : PruneRule{.window = INT32_MAX, .sinks = 0};
+}
+
+KvShape ModelConfig::kv_shape(int32_t n_cells) const {
+  return {n_layer, n_kv_head, head_dim_k, head_dim_v, n_cells, DType::f16};
+}
+
+size_t ModelConfig::kv_bytes_per_cell() const {
+  return sizeof(uint16_t) * static_cast<size_t>(n_layer) * static_cast<size_t>(n_kv_head) *
+         static_cast<size_t>(head_dim_k + head_dim_v);
+}
+
+std::string supported_architectures() { return "llama, cambium"; }
+
+namespace {
+
+// Reads one family's keys with its prefix; collects the first error so that the reading below is a
+// plain list.
+class Keys {
+ public:
+  Keys(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
+
+  std::string full(std::string_view key) const { return prefix_ + "." + std::string(key); }
+  bool has(std::string_view key) const { return file_.has(full(key)); }
+
+  // A count: absent without a fallback, zero or above `limit` is an error.
+  int32_t count(std::string_view key, uint32_t limit, std::optional<uint32_t> fallback = {}) {
+    const auto value = fallback ? file_.get_u32(full(key), *fallback) : file_.get_u32(full(key));
+    return checked(key, value, limit);
+  }
+
+  // A count that files may give once a layer; this family wants the same in each.
+  int32_t uniform_count(std::string_view key, uint32_t limit, std::optional<uint32_t> fallback = {}) {
+    const GgufValue* value = file_.find(full(key));
+    if (value == nullptr || value->type != GgufType::array) return count(key, limit, fallback);
+    const auto values = file_.get_u32s(full(key));
+    if (!values) return note(values.error()), 1;
+    if (values->empty() ||
+        std::adjacent_find(values->begin(), values->end(), std::not_equal_to<>()) != values->end()) {
+      note({ErrorCode::unsupported, file_.path() + ": " + full(key) + " is " + value->to_text() +
+                                        "; this build wants the same value in every layer"});
+      return 1;
+    }
+    return checked(key, Result<uint32_t>(values->front()), limit);
+  }
+
+  float real(std::string_view key, float fallback) {
+    const auto value = file_.get_f32(full(key), fallback);
+    if (!value) return note(value.error()), fallback;
+    if (!std::isfinite(*value) || *value <= 0) {
+      note({ErrorCode::bad_format, file_.path() + ": " + full(key) + " is " + std::to_string(*value) +
+                                       ", expected a number above 0"});
+      return fallback;
+    }
+    return *value;
+  }
+
+  std::string text(std::string_view key, std::string_view fallback) {
+    const auto value = file_.get_string(full(key), fallback);
+    if (!value) return note(value.error()), std::string(fallback);
+    return std::string(*value);
+  }
+
+  void note(Error error) {
+    if (!error_) error_ = std::move(error);
+  }
+  const std::optional<Error>& error() const { return error_; }
+  const GgufFile& file() const { return file_; }
+
+ private:
+  int32_t checked(std::string_view key, const Result<uint32_t>& value, uint32_t limit) {
+    if (!value) return note(value.error()), 1;
+    if (*value == 0 || *value > limit) {
+      note({ErrorCode::bad_format, file_.path() + ": " + full(key) + " is " + std::to_string(*value) +
+                                       ", expected 1 to " + std::to_string(limit)});
+      return 1;
+    }
+    return static_cast<int32_t>(*value);
+  }
+
+  const GgufFile& file_;
+  const std::string prefix_;
+  std::optional<Error> error_;
+};
+
+// Frequencies of rotary position embedding: base^(-2i/n) (Su et al. 2021), divided by the linear
+// factor (Chen et al. 2023) and by the file's own factors (`rope_freqs.weight`; Llama 3's scaling is
+// stored that way).
+std::vector<float> rope_frequencies(Keys& keys, int32_t n_rot) {
+  const float base = keys.real("rope.freq_base", 10000.0f);
+  const std::string scaling = keys.text("rope.scaling.type", "none");
+  float factor = 1.0f;
+  if (scaling == "linear") {
+    factor = keys.real("rope.scaling.factor", 1.0f);
+  } else if (scaling == "none" && keys.has("rope.scale_linear")) {
+    factor = keys.real("rope.scale_linear", 1.0f);  // files from before the scaling keys
+  } else if (scaling != "none") {
+    keys.note({ErrorCode::unsupported, keys.file().path() + ": " + keys.full("rope.scaling.type") +
+                                           " is \"" + scaling +
+                                           "\"; this build knows none and linear"});
+  }
+  std::vector<float> freq(static_cast<size_t>(n_rot) / 2);
+  for (size_t i = 0; i < freq.size(); ++i) {
+    freq[i] = static_cast<float>(
+        std::pow(static_cast<double>(base), -2.0 * static_cast<double>(i) / n_rot) / factor);
+  }
+  if (keys.file().find_tensor("rope_freqs.weight") == nullptr) return freq;
+  const auto factors =
+      keys.file().get_tensor("rope_freqs.weight", 1, static_cast<int64_t>(freq.size()));
+  if (!factors) return keys.note(factors.error()), freq;
+  if (factors->type != DType::f32) {
+    keys.note({ErrorCode::unsupported,
+               keys.file().path() + ": tensor rope_freqs.weight has type " +
+                   std::string(type_traits(factors->type)->name) + ", expected F32"});
+    return freq;
+  }
+  for (size_t i = 0; i < freq.size(); ++i) {
+    float value;
+    std::memcpy(&value, factors->data + i * sizeof(float), sizeof(float));
+    if (!(value > 0)) {
+      keys.note({ErrorCode::bad_format, keys.file().path() +
+                                            ": tensor rope_freqs.weight holds a factor that is not "
+                                            "above 0"});
+      return freq;
+    }
+    freq[i] /= value;
+  }
+  return freq;
+}
+
+// A per-layer array of bit masks; any integer width, a scalar stands for every layer.
+std::vector<uint64_t> head_masks(Keys& keys, std::string_view key, size_t n_layer) {
+  std::vector<uint64_t> masks(n_layer, ~uint64_t{0});
+  const GgufValue* value = keys.file().find(key);
+  if (value == nullptr) return masks;
+  const GgufType element = value->type == GgufType::array ? value->element : value->type;
+  const size_t width = element == GgufType::u64 || element == GgufType::i64   ? 8
+                       : element == GgufType::u32 || element == GgufType::i32 ? 4
+                                                                              : 0;
+  if (width == 0 || (value->count != 1 && value->count != n_layer)) {
+    keys.note({ErrorCode::bad_format, keys.file().path() + ": " + std::string(key) + " is " +
+                                          value->to_text() + ", expected " +
+                                          std::to_string(n_layer) + " integers of 32 or 64 bits"});
+    return masks;
+  }
+  for (size_t i = 0; i < n_layer; ++i) {
+    uint64_t mask = 0;
+    std::memcpy(&mask, value->raw + (value->count == 1 ? 0 : i) * width, width);
+    masks[i] = mask;
+  }
+  return masks;
+}
+
+StructureConfig read_structure(Keys& keys, const ModelConfig& config,
+                               const StructureOverride& wanted) {
+  const auto n_layer = static_cast<size_t>(config.n_layer);
+  const GgufFile& file = keys.file();
+  StructureConfig structure;
+  structure.mode.assign(n_layer, StructureMode::off);
+  if (file.has("cambium.structure.mode")) {
+    const auto modes = file.get_u32s("cambium.structure.mode");
+    if (!modes) {
+      keys.note(modes.error());
+    } else if ((modes->size() != 1 && modes->size() != n_layer) ||
+               std::any_of(modes->begin(), modes->end(), [](uint32_t m) { return m > 2; })) {
+      keys.note({ErrorCode::bad_format,
+                 file.path() + ": cambium.structure.mode is " +
+                     file.find("cambium.structure.mode")->to_text() + ", expected " +
+                     std::to_string(n_layer) + " values of 0 (off), 1 (emphasis) or 2 (prune)"});
+    } else {
+      for (size_t i = 0; i < n_layer; ++i) {
+        structure.mode[i] = static_cast<StructureMode>((*modes)[modes->size() == 1 ? 0 : i]);
+      }
+    }
+  }
+  const auto number = [&](const char* key, int32_t fallback) {
+    const auto value = file.get_u32(key, static_cast<uint32_t>(fallback));
+    if (!value) return keys.note(value.error()), fallback;
+    return static_cast<int32_t>(std::min<uint32_t>(*value, INT32_MAX));
+  };
+  structure.rule.window = number("cambium.structure.window", structure.rule.window);
+  structure.rule.sinks = number("cambium.structure.sinks", structure.rule.sinks);
+  structure.prune_heads = head_masks(keys, "cambium.structure.prune_heads", n_layer);
+
+  if (wanted.mode) {
+    structure.mode.assign(n_layer, *wanted.mode);
+    if (*wanted.mode == StructureMode::emphasis &&
+        file.find_tensor("blk.0.attn_structure_scale") == nullptr) {
+      keys.note({ErrorCode::unsupported,
+                 file.path() + ": the model has no tensors attn_structure_scale, so it cannot run with "
+                               "structure emphasis; use off or prune"});
+    }
+  }
+  if (wanted.rule) structure.rule = *wanted.rule;
+  if (structure.any() && config.n_head > 64) {
+    keys.note({ErrorCode::unsupported, file.path() + ": structure with " +
+                                           std::to_string(config.n_head) +
+                                           " heads; this build goes up to 64"});
+  }
+  return structure;
+}
+
+}  // namespace
+
+Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file,
+                                           const StructureOverride& structure) {
+  const auto architecture = file.architecture();
+  if (!architecture) return tl::unexpected(architecture.error());
+  if (*architecture != "llama" && *architecture != "cambium") {
+    return fail(ErrorCode::unsupported, file.path() + ": architecture \"" +
+                                            std::string(*architecture) +
+                                            "\" is not supported; supported: " +
+                                            supported_architectures());
+  }
+  ModelConfig config;
+  config.architecture = *architecture;
+  Keys keys(file, config.architecture);
+  if (const auto experts = file.get_u32(keys.full("expert_count"), 0); experts && *experts > 0) {
+    return fail(ErrorCode::unsupported, file.path() + ": a mixture of " + std::to_string(*experts) +
+                                            " experts; this build runs dense models of the " +
+                                            config.architecture + " architecture only");
+  }
+
+  // Limits keep products of two of them far inside 64 bits, whatever a damaged file says.
+  constexpr uint32_t kWidth = 1u << 20;
+  config.name = keys.file().get_string("general.name", "").value_or("");
+  if (config.name.empty()) config.name = std::filesystem::path(file.path()).stem().string();
+  config.n_layer = keys.count("block_count", 1024);
+  config.n_embd = keys.count("embedding_length", kWidth);
+  config.n_ff = keys.uniform_count("feed_forward_length", kWidth);
+  config.n_head = keys.uniform_count("attention.head_count", 4096);
+  config.n_kv_head =
+      keys.uniform_count("attention.head_count_kv", 4096, static_cast<uint32_t>(config.n_head));
+  config.context = keys.count("context_length", INT32_MAX);
+  const auto head_dim = static_cast<uint32_t>(std::max(1, config.n_embd / config.n_head));
+  config.head_dim_k = keys.count("attention.key_length", kWidth, head_dim);
+  config.head_dim_v = keys.count("attention.value_length", kWidth, head_dim);
+  config.norm_eps = keys.real("attention.layer_norm_rms_epsilon", 1e-5f);
+  config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim_k));
+  const int32_t n_rot =
+      keys.count("rope.dimension_count", kWidth, static_cast<uint32_t>(config.head_dim_k));
+  if (keys.error()) return tl::unexpected(*keys.error());
+
+  const auto mismatch = [&](const std::string& what) {
+    return fail(ErrorCode::bad_format, file.path() + ": " + what);
+  };
+  if (config.n_head % config.n_kv_head != 0) {
+    return mismatch(keys.full("attention.head_count") + " is " + std::to_string(config.n_head) +
+                    ", expected a multiple of the " + std::to_string(config.n_kv_head) +
+                    " key-value heads");
+  }
+  if (n_rot % 2 != 0 || n_rot > config.head_dim_k) {
+    return mismatch(keys.full("rope.dimension_count") + " is " + std::to_string(n_rot) +
+                    ", expected an even number up to " + std::to_string(config.head_dim_k));
+  }
+  config.rope_freq = rope_frequencies(keys, n_rot);
+  config.structure = read_structure(keys, config, structure);
+  if (keys.error()) return tl::unexpected(*keys.error());
+
+  const GgufTensor* embedding = file.find_tensor("token_embd.weight");
+  if (embedding == nullptr) {
+    return mismatch("tensor token_embd.weight is missing; is this a vocabulary-only file?");
+  }
+  if (embedding->cols() != config.n_embd || embedding->rows() < 1 ||
+      embedding->rows() > INT32_MAX / 2) {
+    return mismatch("tensor token_embd.weight has shape " + embedding->shape_text() + ", expected [" +
+                    std::to_string(config.n_embd) + ", vocabulary]");
+  }
+  config.n_vocab = static_cast<int32_t>(embedding->rows());
+  return config;
+}
+
+}  // namespace cambium::engine

@@ -1,0 +1,58 @@
+// A loaded model as the scheduler sees it: one forward pass over the new tokens of one slot.
+// Used from the engine thread of its device only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "engine/attention_mask.h"
+#include "engine/config.h"
+#include "engine/gguf.h"
+#include "engine/ops.h"
+#include "engine/request.h"
+#include "engine/result.h"
+
+namespace cambium::engine {
+
+/// Most rows of logits one pass returns; keeps a vocabulary of 150 k within 40 MB.
+inline constexpr int32_t kMaxLogitRows = 64;
+
+/// Tokens fed into one slot: token i goes to cell first_cell + i, at that position, and sees the
+/// cells before it, which must hold the same sequence's earlier tokens.
+struct Pass {
+  std::span<const TokenId> tokens;  ///< [n_tokens], each < n_vocab
+  int32_t first_cell = 0;
+  KvStore* kv = nullptr;
+  /// Labels of cells [0, first_cell + n_tokens) at least; null or empty: no structure.
+  const TokenStructure* cells = nullptr;
+  /// Indices into `tokens` whose logits are wanted, ascending; at most kMaxLogitRows.
+  std::span<const int32_t> logits_at;
+  /// Asked between layers; true gives the pass up (ErrorCode::cancelled), its cells are then not
+  /// valid. May be null.
+  std::function<bool()> give_up;
+};
+
+struct PassResult {
+  std::span<const float> logits;  ///< [logits_at.size(), n_vocab], host; valid until the next pass
+  int64_t blocks = 0;             ///< key blocks a causal pass would read, over the pruning layers
+  int64_t skipped_blocks = 0;     ///< of these, skipped by the parent mask
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelConfig& config() const = 0;
+  virtual Backend& backend() = 0;
+  virtual Result<std::unique_ptr<KvStore>> create_kv(int32_t n_cells) = 0;
+  virtual Result<PassResult> forward(const Pass& pass) = 0;
+};
+
+/// Reads the weights of the family the file's architecture names. The model owns the backend and
+/// keeps the file. `progress` (may be null) gets fractions from 0 to 1.
+Result<std::unique_ptr<Model>> load_model_weights(std::shared_ptr<const GgufFile> file,
+                                                  ModelConfig config,
+                                                  std::unique_ptr<Backend> backend,
+                                                  const std::function<void(double)>& progress);
+
+}  // namespace cambium::engine
