@@ -65,11 +65,11 @@ struct Reply::Pending {
   std::atomic<bool> answered{false};
   std::function<void()> on_abandoned;  ///< strand only
 
-  /// By the handler, on any thread.
-  static void answer(const std::shared_ptr<Pending>& self, Json body) {
+  /// By the handler, on any thread. `dropped`: the handler lost the request.
+  static void answer(const std::shared_ptr<Pending>& self, Json body, bool dropped = false) {
     if (self->answered.exchange(true)) return;
-    asio::dispatch(self->strand, [self, body = std::move(body)] {
-      if (const auto owner = self->peer.lock()) owner->finish(*self, body, false);
+    asio::dispatch(self->strand, [self, dropped, body = std::move(body)] {
+      if (const auto owner = self->peer.lock()) owner->finish(*self, body, dropped);
     });
   }
   /// In the handler's place, on the strand.
@@ -80,7 +80,9 @@ struct Reply::Pending {
 };
 
 Reply::~Reply() {
-  if (pending_) fail(RpcCode::internal_error, "the request was dropped by the server");
+  if (!pending_ || pending_->answered) return;
+  const RpcError error{RpcCode::internal_error, "the request was dropped by the server"};
+  Pending::answer(pending_, error_body(to_json_id(pending_->id), error), true);
 }
 
 void Reply::operator()(Json result) {

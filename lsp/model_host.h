@@ -1,0 +1,77 @@
+// The model that all sessions share: loaded at first need on a thread of its own, unloaded on
+// demand.
+//
+// Threading: everything is called on the strand, and calls back on it; only `load` runs elsewhere.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/generator.h"
+#include "lsp/assist/completer.h"
+
+namespace cambium::lsp {
+
+struct LoadedModel {
+  std::shared_ptr<assist::CompletionService> completion;
+  engine::Capabilities capabilities;
+};
+
+/// `progress` takes 0..1 and may be called on any thread.
+using LoadModel = std::function<Result<LoadedModel>(const std::function<void(double)>& progress)>;
+
+class ModelHost : public std::enable_shared_from_this<ModelHost> {
+ public:
+  enum class State : uint8_t { unloaded, loading, ready, failed };
+
+  /// `name` is shown until the model says its own.
+  ModelHost(boost::asio::any_io_executor strand, std::string name, LoadModel load);
+  /// Waits for a load in progress: it can't be interrupted.
+  ~ModelHost();
+
+  using Use = std::function<void(const Result<LoadedModel>&)>;
+  /// Calls `use` with the model, now or once it is loaded; starts the load if nobody has. A load
+  /// that failed stays failed until unload(): trying again with every keystroke helps nobody.
+  void acquire(Use use);
+
+  /// Drops the model (requests that run with it finish first) or the memory of a failed load. False
+  /// while it loads.
+  bool unload();
+
+  State state() const { return state_; }
+  double progress() const { return progress_; }            ///< 0..1 while loading
+  const std::string& problem() const { return problem_; }  ///< of a failed load
+  std::string name() const;
+  /// Null unless ready.
+  const LoadedModel* model() const { return state_ == State::ready ? &*model_ : nullptr; }
+
+  /// `changed` is called after every change of state or progress.
+  int64_t subscribe(std::function<void()> changed);
+  void unsubscribe(int64_t subscription) { observers_.erase(subscription); }
+
+ private:
+  void finish(Result<LoadedModel> loaded);
+  void set_progress(double fraction);
+  void tell();
+
+  boost::asio::any_io_executor strand_;
+  std::string name_;
+  LoadModel load_;
+  std::thread loader_;
+  State state_ = State::unloaded;
+  double progress_ = 0;
+  std::string problem_;
+  std::optional<LoadedModel> model_;
+  std::vector<Use> waiting_;
+  std::map<int64_t, std::function<void()>> observers_;
+  int64_t next_observer_ = 1;
+};
+
+}  // namespace cambium::lsp

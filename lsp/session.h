@@ -1,0 +1,104 @@
+// One connected client: its documents, its settings, its open requests. All sessions of a process
+// share a ServerContext, and through it the model.
+//
+// Threading: everything on the strand.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lsp/assist/privacy.h"
+#include "lsp/documents.h"
+#include "lsp/handlers/suggest.h"
+#include "lsp/jsonrpc.h"
+#include "lsp/log.h"
+#include "lsp/model_host.h"
+#include "lsp/protocol/lifecycle.h"
+#include "lsp/settings.h"
+#include "lsp/stats.h"
+#include "lsp/status.h"
+#include "lsp/transport.h"
+
+namespace cambium::lsp {
+
+/// What the sessions of one process share.
+struct ServerContext {
+  boost::asio::any_io_executor strand;
+  Logger log;
+  Settings settings;  ///< command line, user file, defaults
+  std::shared_ptr<ModelHost> model;
+  Stats stats;
+  size_t sessions = 0;
+};
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  /// `send` takes message bodies. `on_exit` is called at most once, when the client says exit or
+  /// its process is gone, with the exit code LSP asks for.
+  static std::shared_ptr<Session> create(std::shared_ptr<ServerContext> context,
+                                         std::function<void(std::string)> send,
+                                         std::function<void(int)> on_exit);
+  ~Session();
+
+  void receive(const Frame& frame);
+  /// The stream ended. Open work is stopped.
+  void disconnected();
+  /// 0 after shutdown, else 1.
+  int exit_code() const { return phase_ == Phase::shut_down ? 0 : 1; }
+
+  // For the handlers.
+  enum class Phase : uint8_t { started, initialized, shut_down };
+
+  ServerContext& context() { return *context_; }
+  Peer& peer() { return *peer_; }
+  const Logger& log() const { return log_; }
+  DocumentStore& documents() { return documents_; }
+  Settings& settings() { return settings_; }
+  assist::Privacy& privacy() { return privacy_; }
+  StatusReporter& status() { return *status_; }
+  Suggester& suggester() { return *suggester_; }
+  const ClientCapabilities& client() const { return client_; }
+  PositionEncoding encoding() const { return encoding_; }
+  const std::vector<std::string>& roots() const { return roots_; }  ///< workspace folders, as paths
+
+  void set_phase(Phase phase) { phase_ = phase; }
+  Phase phase() const { return phase_; }
+  void set_client(ClientCapabilities client, PositionEncoding encoding);
+  /// Also reads the folders' .cambium/config.json.
+  void set_roots(std::vector<std::string> roots);
+  void read_workspace_config();
+  void set_client_settings(const Json& settings);
+  /// Ends the session when the process is no longer there.
+  void watch_parent(int32_t process_id);
+  void exit();
+
+  void show_message(MessageType type, const std::string& message);
+
+ private:
+  Session(std::shared_ptr<ServerContext> context, std::function<void(int)> on_exit);
+  void start(std::function<void(std::string)> send);
+  void log_to_client(spdlog::level::level_enum level, std::string message);
+  void apply_log_level();
+
+  std::shared_ptr<ServerContext> context_;
+  std::function<void(int)> on_exit_;
+  Logger log_;
+  std::shared_ptr<Peer> peer_;
+  DocumentStore documents_;
+  Settings settings_;
+  assist::Privacy privacy_;
+  std::unique_ptr<StatusReporter> status_;
+  std::unique_ptr<Suggester> suggester_;
+  ClientCapabilities client_;
+  PositionEncoding encoding_ = PositionEncoding::utf16;
+  std::vector<std::string> roots_;
+  Phase phase_ = Phase::started;
+  boost::asio::steady_timer parent_timer_;
+};
+
+}  // namespace cambium::lsp
