@@ -85,21 +85,23 @@ Result<ModelShape> model_shape(std::string_view name);
 struct RandomModelOptions {
   ModelShape shape;
   /// Type of the weight matrices: f32, f16, q8_0, q4_k, … As stock files do: with a k-quant a
-  /// matrix whose rows are no multiple of 256 falls back (Q4_K to Q5_0, Q5_K and Q6_K to Q8_0), and
-  /// the output matrix (or the tied embedding) is Q6_K.
+  /// matrix whose rows are no multiple of 256 falls back (Q4_K to Q5_0, Q5_K to Q5_1, Q6_K to Q8_0,
+  /// …), and the output matrix (or the tied embedding) is Q6_K.
   DType type = DType::f32;
   uint64_t seed = 1;
   /// Standard deviation of the attention scores aimed at. Near-uniform attention would hide
   /// mistakes in RoPE and masks.
   float score_spread = 2.0f;
   /// Tokenizer keys are copied from that file (n_vocab is then its size), or, if null, a byte-level
-  /// vocabulary without merges is made: 256 bytes and special tokens, padded to n_vocab.
+  /// vocabulary without merges is made: 256 bytes, an end token, the three of fill-in-the-middle
+  /// and a file token, padded to n_vocab.
   const GgufFile* tokenizer = nullptr;
 };
 
 /// Weights are normal random numbers scaled so that activations keep their size. Large matrices
 /// repeat one quantized panel of rows in a shuffled order, so that 1.3 B parameters take seconds.
-GgufWriter random_model(const RandomModelOptions& options);
+/// Errors: unsupported for an architecture or type that cannot be written.
+Result<GgufWriter> random_model(const RandomModelOptions& options);
 Result<void> write_random_model(const std::string& path, const RandomModelOptions& options);
 
 }  // namespace cambium::engine

@@ -22,9 +22,11 @@ constexpr KnownFim kKnownFim[] = {
 
 /// Whatever of these a vocabulary has, none continues a text.
 constexpr const char* kKnownEnds[] = {
-    "<|endoftext|>",         "<|end_of_text|>", "<|eot_id|>", "<|EOT|>",      "<|im_end|>",
-    "<｜end▁of▁sentence｜>", "<|fim_pad|>",     "<fim_pad>",  "<|file_sep|>", "<file_sep>",
-    "<|repo_name|>",         "<repo_name>",     "<|User|>",   "<｜User｜>",
+    "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>",
+    "<|EOT|>",       "<|im_end|>",      "<｜end▁of▁sentence｜>",
+    "<|fim_end|>",   "<|fim_pad|>",     "<fim_pad>",
+    "<|file_sep|>",  "<file_sep>",      "<|repo_name|>",
+    "<repo_name>",   "<|User|>",        "<｜User｜>",
 };
 
 /// A token id from the metadata: unset if the key is absent, an error if it is no id of the

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "engine/byte_alphabet.h"
 #include "engine/byte_pairs.h"
 #include "engine/gguf.h"
 #include "engine/pretokenizer.h"
@@ -15,43 +16,6 @@ namespace {
 
 /// Values of `tokenizer.ggml.token_type`.
 enum class TokenKind : int32_t { normal = 1, unknown, control, user_defined, unused, byte };
-
-/// GPT-2's byte alphabet: printable Latin-1 characters stand for themselves, the other bytes for
-/// U+0100 onwards in ascending order. Maps a code point below U+0144 to its byte, or -1.
-std::array<int16_t, 0x144> make_alphabet() {
-  std::array<int16_t, 0x144> byte_of{};
-  byte_of.fill(-1);
-  int next = 0x100;
-  for (int b = 0; b < 256; ++b) {
-    const bool itself = (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
-    byte_of[static_cast<size_t>(itself ? b : next++)] = static_cast<int16_t>(b);
-  }
-  return byte_of;
-}
-
-/// Turns a token's spelling in the byte alphabet into bytes, appended to `out`; false (and `out` as
-/// it was) if a character is not of the alphabet.
-bool decode_alphabet(std::string_view spelling, const std::array<int16_t, 0x144>& byte_of,
-                     std::string& out) {
-  const size_t before = out.size();
-  for (size_t i = 0; i < spelling.size();) {
-    const auto c = static_cast<uint8_t>(spelling[i]);
-    uint32_t point = c;
-    size_t n = 1;
-    if (c >= 0xc2 && c <= 0xc5 && i + 1 < spelling.size()) {
-      point = (c & 0x1fu) << 6 | (static_cast<uint8_t>(spelling[i + 1]) & 0x3fu);
-      n = 2;
-    }
-    const bool known = (c < 0x80 || n == 2) && point < byte_of.size() && byte_of[point] >= 0;
-    if (!known) {
-      out.resize(before);
-      return false;
-    }
-    out += static_cast<char>(byte_of[point]);
-    i += n;
-  }
-  return true;
-}
 
 /// A word between two signs. Runs of signs alone ("<|||>") are operators of some language.
 bool between(std::string_view s, std::string_view begin, std::string_view end) {
@@ -283,7 +247,7 @@ Result<std::shared_ptr<const Tokenizer>> BpeTokenizer::load(const GgufFile& file
   result->pretokenizer_ = std::move(*pretokenizer);
 
   // All bytes go into one string first; views are taken when it no longer grows.
-  const auto byte_of = make_alphabet();
+  const ByteAlphabet alphabet;
   std::vector<size_t> begins;
   begins.reserve(tokens->size() + 1);
   const std::vector<bool> markers = find_markers(*tokens, *merges);
@@ -304,7 +268,7 @@ Result<std::shared_ptr<const Tokenizer>> BpeTokenizer::load(const GgufFile& file
       // "<think>" shows as text when a model writes it, but a file that spells it means text.
       if (!spelling.empty() && !between(spelling, "<", ">"))
         added.push_back(static_cast<TokenId>(id));
-    } else if (decode_alphabet(spelling, byte_of, result->bytes_)) {
+    } else if (alphabet.decode(spelling, result->bytes_)) {
       mergeable[id] = true;
     } else {
       result->bytes_ += spelling;
@@ -332,10 +296,9 @@ Result<std::shared_ptr<const Tokenizer>> BpeTokenizer::load(const GgufFile& file
     const std::string_view merge = (*merges)[i];
     const size_t space = merge.find(' ', 1);
     bytes.clear();
-    bool good =
-        space != std::string_view::npos && decode_alphabet(merge.substr(0, space), byte_of, bytes);
+    bool good = space != std::string_view::npos && alphabet.decode(merge.substr(0, space), bytes);
     const size_t left = bytes.size();
-    good = good && decode_alphabet(merge.substr(space + 1), byte_of, bytes);
+    good = good && alphabet.decode(merge.substr(space + 1), bytes);
     const std::string_view whole = bytes;
     if (!good || !result->pairs_->add_merge(whole.substr(0, left), whole.substr(left), whole)) {
       return damaged("merge " + std::to_string(i) + " is not of three tokens of its vocabulary");
