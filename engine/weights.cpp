@@ -23,8 +23,11 @@ class Loader {
                                                std::string(type_traits(view->type)->name) +
                                                ", expected F32, F16 or BF16"});
     }
+    const size_t held = backend_.bytes_in_use();
     auto weight = backend_.load_weight(*view, use);
     if (!weight) return note(weight.error());
+    // A backend that made its own copy does not read the file again.
+    if (backend_.bytes_in_use() > held) file_.drop_pages(*view);
     to = std::move(*weight);
     used_.insert(file_.find_tensor(name)->name);
     if (progress_) progress_(static_cast<double>(used_.size()) / file_.tensors().size());

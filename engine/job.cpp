@@ -1,0 +1,292 @@
+#include "engine/job.h"
+
+#include <algorithm>
+#include <cassert>
+#include <numeric>
+
+namespace cambium::engine {
+
+namespace {
+
+double ms_since(Job::Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Job::Clock::now() - start).count();
+}
+
+}  // namespace
+
+const char* to_string(StopReason reason) {
+  switch (reason) {
+    case StopReason::end_of_text: return "end_of_text";
+    case StopReason::controller: return "controller";
+    case StopReason::stop_string: return "stop_string";
+    case StopReason::max_tokens: return "max_tokens";
+    case StopReason::context_full: return "context_full";
+    case StopReason::cancelled: return "cancelled";
+  }
+  return "unknown";
+}
+
+// --- every job ----------------------------------------------------------------------------------
+
+Job::Job(JobContext& shared, std::vector<TokenId> tokens, TokenStructure labels, Priority priority_,
+         CancelFlag cancel, uint64_t slot_key_)
+    : priority(priority_),
+      slot_key(slot_key_),
+      shared_(shared),
+      tokens_(std::move(tokens)),
+      labels_(std::move(labels)),
+      cancel_(std::move(cancel)) {
+  timings.prompt_tokens = static_cast<int32_t>(tokens_.size());
+}
+
+std::optional<Error> Job::invalid() const {
+  const auto error = [](std::string message) {
+    return Error{ErrorCode::invalid_argument, std::move(message)};
+  };
+  if (tokens_.empty()) return error("the prompt is empty; at least one token is needed");
+  if (static_cast<int64_t>(tokens_.size()) > shared_.context) {
+    return error("the prompt has " + std::to_string(tokens_.size()) + " tokens; the context holds " +
+                 std::to_string(shared_.context));
+  }
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    if (tokens_[i] < 0 || tokens_[i] >= shared_.n_vocab) {
+      return error("prompt token " + std::to_string(i) + " is " + std::to_string(tokens_[i]) +
+                   "; the vocabulary has " + std::to_string(shared_.n_vocab));
+    }
+  }
+  if (!labels_.empty() &&
+      (labels_.scope.size() != tokens_.size() || labels_.last.size() != tokens_.size() ||
+       labels_.place.size() != tokens_.size())) {
+    return error("the prompt has " + std::to_string(tokens_.size()) + " tokens but " +
+                 std::to_string(labels_.size()) + " structure labels");
+  }
+  return std::nullopt;
+}
+
+Timings Job::final_timings() const {
+  Timings t = timings;
+  if (blocks > 0) {
+    t.skipped_blocks = static_cast<double>(skipped_blocks) / static_cast<double>(blocks);
+  }
+  return t;
+}
+
+// --- generate -----------------------------------------------------------------------------------
+
+GenerateJob::GenerateJob(JobContext& shared, Request request, OnText on_text, OnDone on_done)
+    : Job(shared, std::move(request.prompt), std::move(request.structure), request.priority,
+          request.cancel, request.slot_key),
+      request_(std::move(request)),
+      on_done_(std::move(on_done)),
+      sampler_(request_.sampling),
+      stream_(std::move(request_.stop), std::move(on_text)) {
+  if (request_.speculate) lookup_.append(tokens_);
+}
+
+std::optional<Error> GenerateJob::invalid() const {
+  if (auto error = Job::invalid()) return error;
+  if (request_.max_tokens < 0) {
+    return Error{ErrorCode::invalid_argument,
+                 "max_tokens is " + std::to_string(request_.max_tokens) + ", expected 0 or more"};
+  }
+  return std::nullopt;
+}
+
+Feed GenerateJob::next(int32_t cached, int32_t chunk) {
+  const auto size = static_cast<int32_t>(tokens_.size());
+  assert(cached < size);
+  // A draft of the pass before may have left labels behind.
+  if (!labels_.empty()) labels_.resize(tokens_.size());
+  Feed feed;
+  feed.decode = cached + 1 == size && !result_.tokens.empty();
+  const int32_t n = std::min(size - cached, chunk);
+  feed.tokens.assign(tokens_.begin() + cached, tokens_.begin() + cached + n);
+  if (cached + n < size) return feed;
+  feed.logits_at.push_back(n - 1);
+  if (!feed.decode || !request_.speculate) return feed;
+
+  const auto generated = static_cast<int32_t>(result_.tokens.size());
+  const int32_t limit =
+      std::min({kMaxDraft, request_.max_tokens - generated - 1, shared_.context - size - 1});
+  const auto draft = lookup_.propose(limit);
+  if (draft.empty()) return feed;
+  const int32_t length =
+      std::min(shared_.drafts.length(chance_.value()), static_cast<int32_t>(draft.size()));
+  if (length == 0) chance_.passed_over();
+  for (int32_t i = 0; i < length; ++i) {
+    feed.logits_at.push_back(static_cast<int32_t>(feed.tokens.size()));
+    feed.tokens.push_back(draft[static_cast<size_t>(i)]);
+    // Until the controller says otherwise, a token belongs where the one before it does.
+    if (!labels_.empty()) labels_.push_back(labels_.at(labels_.size() - 1));
+  }
+  return feed;
+}
+
+int32_t GenerateJob::take(const Feed& feed, std::span<const float> logits) {
+  const size_t n_rows = feed.logits_at.size();
+  if (n_rows == 0) return static_cast<int32_t>(feed.tokens.size());
+  const size_t n_drafted = n_rows - 1;
+  TokenStructure assumed;  // labels of the draft
+  for (size_t i = tokens_.size(); i < labels_.size(); ++i) assumed.push_back(labels_.at(i));
+  if (!labels_.empty()) labels_.resize(tokens_.size());
+
+  size_t accepted = 0;
+  for (size_t row = 0; row < n_rows; ++row) {
+    const auto n_vocab = static_cast<size_t>(shared_.n_vocab);
+    const size_t at = tokens_.size();
+    if (!choose(logits.subspan(row * n_vocab, n_vocab))) break;
+    if (row == n_drafted) break;
+    // A drafted cell counts if it holds the token now chosen, under the label it now has.
+    if (tokens_[at] != feed.tokens[static_cast<size_t>(feed.logits_at[row]) + 1]) break;
+    if (!labels_.empty() && labels_.at(at) != assumed.at(row)) break;
+    ++accepted;
+  }
+  if (n_drafted > 0) {
+    // What a stop cut off was not a wrong guess.
+    if (!finished_) chance_.observed(static_cast<int32_t>(n_drafted), static_cast<int32_t>(accepted));
+    timings.drafted_tokens += static_cast<int32_t>(n_drafted);
+    timings.accepted_tokens += static_cast<int32_t>(accepted);
+  }
+  return static_cast<int32_t>(feed.tokens.size() - n_drafted + accepted);
+}
+
+bool GenerateJob::choose(std::span<const float> logits) {
+  if (static_cast<int32_t>(result_.tokens.size()) >= request_.max_tokens) {
+    return finish(StopReason::max_tokens), false;  // a request for nothing but the prompt's cells
+  }
+  if (static_cast<int32_t>(tokens_.size()) >= shared_.context) {
+    return finish(StopReason::context_full), false;
+  }
+  StepController* controller = request_.controller.get();
+  const std::string required(controller ? controller->required_prefix() : std::string_view{});
+  std::vector<TokenId> allowed;
+  if (!required.empty()) {
+    allowed = shared_.tokenizer->compatible_with(required);
+    if (allowed.empty()) return finish(StopReason::controller), false;
+    if (!std::is_sorted(allowed.begin(), allowed.end())) std::sort(allowed.begin(), allowed.end());
+  }
+
+  StepDecision decision;
+  std::optional<float> log_sum;  // of exp(logits); found with the first candidate
+  const auto log_probability_of = [&](TokenId id) {
+    const float logit = logits[static_cast<size_t>(id)];
+    if (!log_sum) log_sum = logit - log_probability(logits, id);
+    return logit - *log_sum;
+  };
+  const auto accept = [&](TokenId id) {
+    if (controller == nullptr || shared_.format->is_end(id)) return true;
+    decision = controller->on_token(
+        {id, shared_.tokenizer->piece(id), stream_.text(), log_probability_of(id)});
+    return decision.verdict != StepDecision::Verdict::reject;
+  };
+  // A refused token is followed by the next best until the controller is content.
+  const auto token = controller == nullptr ? sampler_.sample(logits, tokens_)
+                                           : sampler_.sample(logits, tokens_, {allowed, accept});
+  if (timings.ttft_ms == 0) timings.ttft_ms = ms_since(submitted);
+  if (!token) return finish(StopReason::controller), false;
+  if (shared_.format->is_end(*token)) return finish(StopReason::end_of_text), false;
+  if (decision.verdict == StepDecision::Verdict::stop_before) {
+    return finish(StopReason::controller), false;
+  }
+
+  result_.tokens.push_back(*token);
+  result_.logprobs.push_back(log_probability_of(*token));
+  tokens_.push_back(*token);
+  if (!labels_.empty()) {
+    labels_.push_back(decision.label.value_or(labels_.at(labels_.size() - 1)));
+  }
+  if (request_.speculate) lookup_.append(*token);
+
+  const std::string_view piece = shared_.tokenizer->piece(*token);
+  const bool stop_after = decision.verdict == StepDecision::Verdict::stop_after;
+  if (stream_.append(stop_after ? piece.substr(0, decision.keep_bytes) : piece)) {
+    return finish(StopReason::stop_string), false;
+  }
+  if (stop_after) return finish(StopReason::controller), false;
+  if (static_cast<int32_t>(result_.tokens.size()) >= request_.max_tokens) {
+    return finish(StopReason::max_tokens), false;
+  }
+  return true;
+}
+
+void GenerateJob::finish(StopReason reason) {
+  finished_ = true;
+  result_.stop = reason;
+}
+
+void GenerateJob::answer(std::optional<Error> error) {
+  const OnDone done = std::exchange(on_done_, nullptr);
+  if (!done) return;
+  if (error) return done(tl::unexpected(std::move(*error)));
+  stream_.finish();
+  result_.text = stream_.text();
+  timings.generated_tokens = static_cast<int32_t>(result_.tokens.size());
+  result_.timings = final_timings();
+  done(std::move(result_));
+}
+
+// --- score --------------------------------------------------------------------------------------
+
+ScoreJob::ScoreJob(JobContext& shared, ScoreRequest request, OnScored on_done)
+    : Job(shared, std::move(request.tokens), std::move(request.structure), request.priority,
+          request.cancel, 0),
+      first_(request.first),
+      top_(request.top),
+      on_done_(std::move(on_done)) {}
+
+std::optional<Error> ScoreJob::invalid() const {
+  if (auto error = Job::invalid()) return error;
+  if (first_ < 1 || first_ >= static_cast<int32_t>(tokens_.size()) || top_ < 0) {
+    return Error{ErrorCode::invalid_argument,
+                 "cannot score from token " + std::to_string(first_) + " (the " +
+                     std::to_string(top_) + " best) of a text of " + std::to_string(tokens_.size()) +
+                     " tokens; the first must be 1 to " +
+                     std::to_string(static_cast<int64_t>(tokens_.size()) - 1)};
+  }
+  return std::nullopt;
+}
+
+Feed ScoreJob::next(int32_t cached, int32_t chunk) {
+  Feed feed;
+  // Nothing follows the last token, so it is not fed; the one before the first wanted is the first
+  // whose logits matter.
+  const int32_t end = static_cast<int32_t>(tokens_.size()) - 1;
+  assert(cached < end && cached <= next_scored());
+  int32_t n = std::min(end - cached, chunk);
+  if (cached < next_scored()) {
+    n = std::min(n, next_scored() - cached);
+  } else {
+    n = std::min(n, kMaxLogitRows);
+    feed.logits_at.resize(static_cast<size_t>(n));
+    std::iota(feed.logits_at.begin(), feed.logits_at.end(), 0);
+  }
+  feed.tokens.assign(tokens_.begin() + cached, tokens_.begin() + cached + n);
+  return feed;
+}
+
+int32_t ScoreJob::take(const Feed& feed, std::span<const float> logits) {
+  const auto n_vocab = static_cast<size_t>(shared_.n_vocab);
+  for (size_t row = 0; row < feed.logits_at.size(); ++row) {
+    const auto values = logits.subspan(row * n_vocab, n_vocab);
+    const size_t position = static_cast<size_t>(first_) + result_.logprobs.size();
+    result_.logprobs.push_back(log_probability(values, tokens_[position]));
+    result_.alternatives.push_back(top_ > 0 ? top_alternatives(values, top_)
+                                            : std::vector<Scored::Alternative>{});
+  }
+  finished_ = result_.logprobs.size() + static_cast<size_t>(first_) == tokens_.size();
+  if (finished_) timings.ttft_ms = ms_since(submitted);
+  return static_cast<int32_t>(feed.tokens.size());
+}
+
+void ScoreJob::give_up() { finished_ = cancelled_ = true; }
+
+void ScoreJob::answer(std::optional<Error> error) {
+  const OnScored done = std::exchange(on_done_, nullptr);
+  if (!done) return;
+  if (!error && cancelled_) error = Error{ErrorCode::cancelled, "the scoring was cancelled"};
+  if (error) return done(tl::unexpected(std::move(*error)));
+  result_.timings = final_timings();
+  done(std::move(result_));
+}
+
+}  // namespace cambium::engine

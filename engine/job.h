@@ -1,0 +1,137 @@
+// One request on its way through a model: what it feeds next, and what it makes of the logits. Which
+// request runs when, and in which slot, is the scheduler's business. Used from the engine thread only.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/draft.h"
+#include "engine/generator.h"
+#include "engine/kv_cache.h"
+#include "engine/models/model.h"
+#include "engine/prompt_format.h"
+#include "engine/sampler.h"
+#include "engine/text_stream.h"
+#include "engine/tokenizer.h"
+
+namespace cambium::engine {
+
+/// What all jobs of a model share.
+struct JobContext {
+  const Tokenizer* tokenizer = nullptr;
+  const PromptFormat* format = nullptr;
+  int32_t n_vocab = 0;
+  int32_t context = 0;        ///< tokens a sequence may have
+  bool structure = false;     ///< labels change what the model computes
+  DraftPolicy drafts;
+};
+
+/// Tokens for one pass, to be put in cells [cached, cached + tokens.size()).
+struct Feed {
+  std::vector<TokenId> tokens;
+  std::vector<int32_t> logits_at;  ///< as in Pass
+  bool decode = false;             ///< one new token and its draft, not prompt
+};
+
+class Job {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  Job(JobContext& shared, std::vector<TokenId> tokens, TokenStructure labels, Priority priority,
+      CancelFlag cancel, uint64_t slot_key);
+  virtual ~Job() = default;
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  /// Nothing to do with the request's sense: an error a user can act on, or nothing.
+  virtual std::optional<Error> invalid() const;
+  /// Cells that may be taken from a cache; the tokens after them must be fed.
+  virtual int32_t max_reuse() const = 0;
+  /// What to feed when the first `cached` tokens are in cells; at most `chunk` tokens. May extend
+  /// labels() to cover a draft.
+  virtual Feed next(int32_t cached, int32_t chunk) = 0;
+  /// Takes the logits of a feed; returns how many of its tokens belong to the sequence.
+  virtual int32_t take(const Feed& feed, std::span<const float> logits) = 0;
+  bool finished() const { return finished_; }
+  /// Answers the caller, once: with what there is, or with the error.
+  virtual void answer(std::optional<Error> error) = 0;
+  /// The cancel flag was seen: ends the job.
+  virtual void give_up() = 0;
+
+  bool cancelled() const { return cancel_ && cancel_->load(std::memory_order_relaxed); }
+  std::span<const TokenId> tokens() const { return tokens_; }
+  const TokenStructure& labels() const { return labels_; }
+
+  const Priority priority;
+  const uint64_t slot_key;
+  const Clock::time_point submitted = Clock::now();
+
+  // The scheduler's notes.
+  Slot* slot = nullptr;
+  bool started = false;
+  double used_ms = 0;  ///< compute time had, for fairness
+  int64_t blocks = 0, skipped_blocks = 0;
+  Timings timings;
+
+ protected:
+  Timings final_timings() const;
+
+  JobContext& shared_;
+  std::vector<TokenId> tokens_;
+  TokenStructure labels_;  // empty, or one a token (and its draft)
+  bool finished_ = false;
+
+ private:
+  CancelFlag cancel_;
+};
+
+class GenerateJob final : public Job {
+ public:
+  GenerateJob(JobContext& shared, Request request, OnText on_text, OnDone on_done);
+
+  std::optional<Error> invalid() const override;
+  int32_t max_reuse() const override { return static_cast<int32_t>(tokens_.size()) - 1; }
+  Feed next(int32_t cached, int32_t chunk) override;
+  int32_t take(const Feed& feed, std::span<const float> logits) override;
+  void answer(std::optional<Error> error) override;
+  void give_up() override { finish(StopReason::cancelled); }
+
+ private:
+  /// Chooses the next token from a row of logits and takes it in; false if nothing may follow it.
+  bool choose(std::span<const float> logits);
+  void finish(StopReason reason);
+
+  Request request_;  // prompt and structure are moved out into tokens_ and labels_
+  OnDone on_done_;
+  Sampler sampler_;
+  TextStream stream_;
+  PromptLookup lookup_;
+  DraftChance chance_;
+  Generated result_;
+};
+
+class ScoreJob final : public Job {
+ public:
+  ScoreJob(JobContext& shared, ScoreRequest request, OnScored on_done);
+
+  std::optional<Error> invalid() const override;
+  int32_t max_reuse() const override { return next_scored(); }
+  Feed next(int32_t cached, int32_t chunk) override;
+  int32_t take(const Feed& feed, std::span<const float> logits) override;
+  void answer(std::optional<Error> error) override;
+  void give_up() override;
+
+ private:
+  /// The cell whose logits are wanted next.
+  int32_t next_scored() const { return first_ - 1 + static_cast<int32_t>(result_.logprobs.size()); }
+
+  const int32_t first_, top_;
+  OnScored on_done_;
+  Scored result_;
+  bool cancelled_ = false;
+};
+
+}  // namespace cambium::engine

@@ -1,0 +1,283 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "engine/job.h"
+#include "engine/kv_cache.h"
+
+namespace cambium::engine {
+
+namespace {
+
+using Clock = Job::Clock;
+
+double ms_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+constexpr int kNobody = -1;
+
+// A pass of this many tokens or fewer is a decode step: over before giving it up would pay.
+constexpr size_t kShortPass = kMaxDraft + 1;
+
+}  // namespace
+
+struct Scheduler::State {
+  State(std::unique_ptr<Model> loaded, std::shared_ptr<const Tokenizer> vocabulary,
+        std::shared_ptr<const PromptFormat> prompt_format, const Options& given)
+      : model(std::move(loaded)),
+        tokenizer(std::move(vocabulary)),
+        format(std::move(prompt_format)),
+        options(given),
+        cache(cache_options(), [this] { return model->create_kv(options.context); }) {
+    shared.tokenizer = tokenizer.get();
+    shared.format = format.get();
+    shared.n_vocab = model->config().n_vocab;
+    shared.context = options.context;
+    shared.structure = model->config().structure.any();
+  }
+
+  static Error unloaded() {
+    return {ErrorCode::cancelled, "the model was unloaded before the request was done"};
+  }
+
+  // --- any thread ---------------------------------------------------------------------------------
+
+  void submit(std::unique_ptr<Job> job) {
+    const int wanted = static_cast<int>(job->priority);
+    {
+      const std::lock_guard lock(mutex);
+      if (!stopping) {
+        incoming.push_back(std::move(job));
+        if (wanted > waiting) waiting = wanted;
+      }
+    }
+    wake.notify_one();
+    if (job) job->answer(unloaded());  // from a callback of the last moments
+  }
+
+  void stop() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    wake.notify_one();
+  }
+
+  // --- engine thread ------------------------------------------------------------------------------
+
+  void run() {
+    while (admit()) {
+      drop_cancelled();
+      if (Job* job = choose()) step(*job);
+    }
+    for (auto& job : jobs) {
+      job->answer(unloaded());
+    }
+  }
+
+  // Takes in what was submitted, sleeping while there is nothing to do; false once stopped.
+  bool admit() {
+    std::vector<std::unique_ptr<Job>> fresh;
+    bool stop_now;
+    {
+      std::unique_lock lock(mutex);
+      wake.wait(lock, [&] { return stopping || !incoming.empty() || !jobs.empty(); });
+      fresh.swap(incoming);
+      waiting = kNobody;
+      stop_now = stopping;
+    }
+    for (auto& job : fresh) {
+      if (auto error = stop_now ? std::nullopt : job->invalid()) {
+        job->answer(std::move(error));
+        continue;
+      }
+      // A newcomer starts level with those at work, not with a credit for having been away.
+      job->used_ms = least_used(job->priority);
+      jobs.push_back(std::move(job));
+    }
+    return !stop_now;
+  }
+
+  double least_used(Priority priority) const {
+    double least = -1;
+    for (const auto& job : jobs) {
+      if (job->priority == priority && (least < 0 || job->used_ms < least)) least = job->used_ms;
+    }
+    return std::max(least, 0.0);
+  }
+
+  void drop_cancelled() {
+    for (size_t i = 0; i < jobs.size();) {
+      if (jobs[i]->cancelled()) {
+        jobs[i]->give_up();
+        finish(*jobs[i], std::nullopt);
+      } else {
+        ++i;
+      }
+    }
+  }
+
+  // The job whose turn it is: it has a slot or can get one.
+  Job* choose() {
+    const bool free_slot = std::any_of(cache.slots().begin(), cache.slots().end(),
+                                       [](const auto& slot) { return !slot->in_use; });
+    Job* best = nullptr;
+    for (const auto& job : jobs) {
+      if (job->slot == nullptr && !free_slot && victim_for(*job) == nullptr) continue;
+      if (best == nullptr || job->priority > best->priority ||
+          (job->priority == best->priority && job->used_ms < best->used_ms)) {
+        best = job.get();
+      }
+    }
+    return best;
+  }
+
+  // Whose slot a job may take: the lowest priority below its own.
+  Job* victim_for(const Job& job) const {
+    Job* victim = nullptr;
+    for (const auto& other : jobs) {
+      if (other->slot == nullptr || other->priority >= job.priority) continue;
+      if (victim == nullptr || other->priority < victim->priority) victim = other.get();
+    }
+    return victim;
+  }
+
+  Result<void> take_slot(Job& job) {
+    const TokenStructure none;
+    const TokenStructure& labels = shared.structure ? job.labels() : none;
+    auto slot = cache.acquire(job.tokens(), labels, job.slot_key);
+    if (slot && *slot == nullptr) {
+      if (Job* victim = victim_for(job)) release(*victim);
+      slot = cache.acquire(job.tokens(), labels, job.slot_key);
+    }
+    if (!slot) return tl::unexpected(slot.error());
+    job.slot = *slot;
+    job.slot->truncate(job.max_reuse());
+    if (!job.started) {
+      job.started = true;
+      job.timings.reused_tokens = job.slot->size();
+      job.timings.queue_ms = ms_between(job.submitted, Clock::now());
+    }
+    return {};
+  }
+
+  void release(Job& job) {
+    if (job.slot != nullptr) cache.park(job.slot);
+    job.slot = nullptr;
+  }
+
+  // One turn: a prefill chunk or a decode step.
+  void step(Job& job) {
+    std::optional<Error> error;
+    try {
+      if (job.slot == nullptr) {
+        if (auto taken = take_slot(job); !taken) return finish(job, taken.error());
+      }
+      error = pass(job);
+    } catch (const std::bad_alloc&) {
+      error = Error{ErrorCode::out_of_memory,
+                    "not enough memory for this request; use a smaller context or model"};
+    }
+    if (error || job.finished()) finish(job, std::move(error));
+  }
+
+  std::optional<Error> pass(Job& job) {
+    const auto start = Clock::now();
+    Slot& slot = *job.slot;
+    const int32_t cached = slot.size();
+    const Feed feed = job.next(cached, options.prefill_chunk);
+    const TokenStructure none;
+    const TokenStructure& labels = shared.structure ? job.labels() : none;
+    const bool may_yield = feed.tokens.size() > kShortPass;
+    const auto result = model->forward(
+        {feed.tokens, cached, slot.kv.get(), &labels, feed.logits_at, [&] {
+           return job.cancelled() || stopping.load(std::memory_order_relaxed) ||
+                  (may_yield && waiting.load(std::memory_order_relaxed) >
+                                    static_cast<int>(job.priority));
+         }});
+    const double pass_ms = ms_between(start, Clock::now());
+    if (result) {
+      slot.append(feed.tokens, labels);
+      if (feed.decode) {
+        shared.drafts.measured(static_cast<int32_t>(feed.tokens.size()), pass_ms);
+      }
+      slot.truncate(cached + job.take(feed, result->logits));
+      job.blocks += result->blocks;
+      job.skipped_blocks += result->skipped_blocks;
+    }
+    const double ms = ms_between(start, Clock::now());
+    job.used_ms += ms;
+    (feed.decode ? job.timings.decode_ms : job.timings.prefill_ms) += ms;
+    // A pass that was given up has written nothing that counts; its turn comes again.
+    if (result || result.error().code == ErrorCode::cancelled) return std::nullopt;
+    return result.error();
+  }
+
+  void finish(Job& job, std::optional<Error> error) {
+    release(job);
+    const auto at = std::find_if(jobs.begin(), jobs.end(),
+                                 [&](const auto& other) { return other.get() == &job; });
+    const std::unique_ptr<Job> own = std::move(*at);
+    jobs.erase(at);
+    own->answer(std::move(error));
+  }
+
+  KvCache::Options cache_options() const {
+    KvCache::Options cache_options;
+    cache_options.slots = options.slots;
+    const StructureConfig& structure = model->config().structure;
+    if (structure.any()) cache_options.structure = structure.reuse_rule();
+    return cache_options;
+  }
+
+  const std::unique_ptr<Model> model;
+  const std::shared_ptr<const Tokenizer> tokenizer;
+  const std::shared_ptr<const PromptFormat> format;
+  const Options options;
+  JobContext shared;
+
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::vector<std::unique_ptr<Job>> incoming;  // guarded by mutex
+  // Written under the mutex, read without it between layers.
+  std::atomic<int> waiting = kNobody;  // highest priority in `incoming`
+  std::atomic<bool> stopping = false;
+
+  KvCache cache;                           // engine thread
+  std::vector<std::unique_ptr<Job>> jobs;  // engine thread
+};
+
+Scheduler::Scheduler(std::unique_ptr<Model> model, std::shared_ptr<const Tokenizer> tokenizer,
+                     std::shared_ptr<const PromptFormat> format, const Options& options)
+    : state_(std::make_shared<State>(std::move(model), std::move(tokenizer), std::move(format),
+                                     options)),
+      thread_([state = state_] { state->run(); }) {}
+
+Scheduler::~Scheduler() {
+  state_->stop();
+  if (std::this_thread::get_id() == thread_.get_id()) {
+    thread_.detach();
+  } else {
+    thread_.join();
+  }
+}
+
+void Scheduler::generate(Request request, OnText on_text, OnDone on_done) {
+  if (!state_->shared.structure) request.structure = {};
+  state_->submit(std::make_unique<GenerateJob>(state_->shared, std::move(request),
+                                               std::move(on_text), std::move(on_done)));
+}
+
+void Scheduler::score(ScoreRequest request, OnScored on_done) {
+  if (!state_->shared.structure) request.structure = {};
+  state_->submit(
+      std::make_unique<ScoreJob>(state_->shared, std::move(request), std::move(on_done)));
+}
+
+}  // namespace cambium::engine
