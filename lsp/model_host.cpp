@@ -9,8 +9,19 @@ namespace cambium::lsp {
 ModelHost::ModelHost(boost::asio::any_io_executor strand, std::string name, LoadModel load)
     : strand_(std::move(strand)), name_(std::move(name)), load_(std::move(load)) {}
 
-ModelHost::~ModelHost() {
+ModelHost::~ModelHost() { close(); }
+
+void ModelHost::close() {
   if (loader_.joinable()) loader_.join();
+  waiting_.clear();
+  kept_.clear();
+  model_.reset();
+  state_ = State::unloaded;
+}
+
+int64_t ModelHost::keep(const LoadedModel& model) {
+  kept_.emplace(next_kept_, model.completion);
+  return next_kept_++;
 }
 
 std::string ModelHost::name() const {

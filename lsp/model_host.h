@@ -33,13 +33,20 @@ class ModelHost : public std::enable_shared_from_this<ModelHost> {
 
   /// `name` is shown until the model says its own.
   ModelHost(boost::asio::any_io_executor strand, std::string name, LoadModel load);
-  /// Waits for a load in progress: it can't be interrupted.
   ~ModelHost();
+  /// Waits for a load in progress (it can't be interrupted), then drops the model: its threads end
+  /// here. Call it while the strand's context still exists, since they post to it.
+  void close();
 
   using Use = std::function<void(const Result<LoadedModel>&)>;
   /// Calls `use` with the model, now or once it is loaded; starts the load if nobody has. A load
   /// that failed stays failed until unload(): trying again with every keystroke helps nobody.
   void acquire(Use use);
+
+  /// Keeps a model alive while it works, whatever is unloaded meanwhile. The engine's own callbacks
+  /// must not: the last one to go would end the engine's thread from within it.
+  int64_t keep(const LoadedModel& model);
+  void release(int64_t kept) { kept_.erase(kept); }
 
   /// Drops the model (requests that run with it finish first) or the memory of a failed load. False
   /// while it loads.
@@ -70,6 +77,8 @@ class ModelHost : public std::enable_shared_from_this<ModelHost> {
   std::string problem_;
   std::optional<LoadedModel> model_;
   std::vector<Use> waiting_;
+  std::map<int64_t, std::shared_ptr<assist::CompletionService>> kept_;
+  int64_t next_kept_ = 1;
   std::map<int64_t, std::function<void()>> observers_;
   int64_t next_observer_ = 1;
 };

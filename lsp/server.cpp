@@ -38,7 +38,11 @@ class Server {
                                                   completer_loader(options_.load));
   }
 
-  int run() { return options_.listen.empty() ? serve_stdio() : serve_sockets(); }
+  int run() {
+    const int code = options_.listen.empty() ? serve_stdio() : serve_sockets();
+    context_->model->close();
+    return code;
+  }
 
  private:
   ConnectionEvents session_over(std::function<void(std::string)> send,

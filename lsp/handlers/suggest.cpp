@@ -118,14 +118,16 @@ void Suggester::ask_model(const std::shared_ptr<Run>& run) {
           run->reply(run->render({}, nullptr));
           return;
         }
-        const auto strand = session->context().strand;
-        assist::CompletionInput input = run->input;
-        // The model stays loaded while it works for us, whatever is unloaded meanwhile.
-        model->completion->complete(std::move(input), [run, weak, strand, keep = model->completion](
-                                                          Result<assist::CompletionOutput> output) {
-          boost::asio::post(strand, [run, weak, keep, output = std::move(output)] {
-            const auto owner = weak.lock();
-            if (owner && !run->cancel->load()) owner->suggester().deliver(*run, output);
+        ServerContext& context = session->context();
+        const std::weak_ptr<ModelHost> host = context.model;
+        const int64_t kept = context.model->keep(*model);
+        model->completion->complete(run->input, [run, weak, host, kept, strand = context.strand](
+                                                    Result<assist::CompletionOutput> output) {
+          boost::asio::post(strand, [run, weak, host, kept, output = std::move(output)] {
+            if (const auto owner = weak.lock(); owner && !run->cancel->load()) {
+              owner->suggester().deliver(*run, output);
+            }
+            if (const auto still = host.lock()) still->release(kept);
           });
         });
       });
