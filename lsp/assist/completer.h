@@ -71,7 +71,7 @@ class Completer final : public CompletionService {
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  ///< its worker may outlive this object for a moment
 };
 
 }  // namespace cambium::assist

@@ -1,0 +1,311 @@
+#include "lsp/assist/completer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "lsp/assist/completion_controller.h"
+#include "lsp/assist/completion_plan.h"
+#include "lsp/assist/postprocess.h"
+#include "lsp/assist/prompt.h"
+#include "lsp/assist/suggestion_cache.h"
+#include "lsp/assist/syntax_view.h"
+
+namespace cambium::assist {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Done = std::function<void(Result<CompletionOutput>)>;
+
+constexpr size_t kAnchors = 64;          ///< documents whose window is remembered
+constexpr int32_t kLineTokens = 48;      ///< a completion of one line is never longer
+constexpr int32_t kReserve = 8;          ///< cells left free behind a generation
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+bool raised(const engine::CancelFlag& flag) { return flag && flag->load(std::memory_order_relaxed); }
+
+tl::unexpected<Error> cancelled() {
+  return fail(ErrorCode::cancelled, "the request was cancelled");
+}
+
+/// Everything of one request that outlives a step.
+struct Job {
+  CompletionInput input;
+  Done done;
+  std::shared_ptr<const std::string> text;  ///< the buffer, with the popup's text in it if there is one
+  size_t cursor = 0;
+  SyntaxView syntax;
+  CompletionPlan plan;
+  std::string required;
+  std::shared_ptr<CompletionController> controller;
+  uint64_t document = 0, kind = 0;
+  CompletionOutput output;
+};
+
+uint64_t kind_of(const CompletionSettings& settings) {
+  const auto temperature = static_cast<uint64_t>(std::max(settings.temperature, 0.0f) * 1000);
+  return static_cast<uint64_t>(settings.max_tokens) << 32 | temperature << 1 |
+         (settings.multiline ? 1 : 0);
+}
+
+void put_item(Job& job, std::string text) {
+  CompletionItem item;
+  item.replace_begin = item.replace_end = job.input.cursor;
+  if (job.input.has_selected) {
+    item.replace_begin = job.input.selected_begin;
+    text.insert(0, job.input.selected_text);
+  }
+  item.text = std::move(text);
+  job.output.items.push_back(std::move(item));
+}
+
+std::string stop_name(const engine::Generated& generated, const CompletionController& controller) {
+  if (generated.stop == engine::StopReason::controller && !controller.reason().empty()) {
+    return std::string(controller.reason());
+  }
+  return engine::to_string(generated.stop);
+}
+
+}  // namespace
+
+/// Shared with the worker and with callbacks of the engine, which may outlive the Completer.
+struct Completer::Impl : std::enable_shared_from_this<Completer::Impl> {
+  explicit Impl(std::shared_ptr<engine::Generator> g) : generator(std::move(g)) {}
+
+  void post(std::function<void()> task) {
+    {
+      const std::lock_guard lock(mutex);
+      tasks.push_back(std::move(task));
+    }
+    wake.notify_one();
+  }
+
+  /// Ends when it was told to and nothing is under way, so that every request gets its answer.
+  void run() {
+    for (;;) {
+      std::function<void()> task;
+      {
+        std::unique_lock lock(mutex);
+        wake.wait(lock, [&] { return !tasks.empty() || (stopping && in_flight == 0); });
+        if (tasks.empty()) return;
+        task = std::move(tasks.front());
+        tasks.pop_front();
+      }
+      task();
+    }
+  }
+
+  void start(const std::shared_ptr<Job>& job);
+  Result<engine::Request> prepare(Job& job);
+  void finish(Job& job, Result<engine::Generated> generated);
+  WindowAnchor& anchor_of(uint64_t document);
+
+  std::shared_ptr<engine::Generator> generator;
+  std::thread worker;
+
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::deque<std::function<void()>> tasks;
+  std::list<engine::CancelFlag> flags;  ///< of what the engine is working on
+  size_t in_flight = 0;
+  bool stopping = false;
+
+  // The worker's own.
+  SuggestionCache cache;
+  std::list<std::pair<uint64_t, WindowAnchor>> anchors;  ///< newest first
+};
+
+WindowAnchor& Completer::Impl::anchor_of(uint64_t document) {
+  const auto found = std::find_if(anchors.begin(), anchors.end(),
+                                  [&](const auto& a) { return a.first == document; });
+  if (found != anchors.end()) {
+    anchors.splice(anchors.begin(), anchors, found);
+  } else {
+    anchors.emplace_front(document, WindowAnchor{});
+    if (anchors.size() > kAnchors) anchors.pop_back();
+  }
+  return anchors.front().second;
+}
+
+Result<engine::Request> Completer::Impl::prepare(Job& job) {
+  const CompletionInput& input = job.input;
+  const engine::Capabilities can = generator->capabilities();
+  const engine::Tokenizer* tokenizer = generator->tokenizer();
+  const engine::PromptFormat* format = generator->prompt_format();
+  if (!can.fill_in_middle || tokenizer == nullptr || format == nullptr) {
+    return fail(ErrorCode::unsupported,
+                "the model " + can.model + " has no tokens for fill-in-the-middle, so it cannot "
+                "complete at a cursor; choose a base model that was trained for it");
+  }
+  const auto prompting = Clock::now();
+  engine::Request request;
+  request.max_tokens = std::max(1, input.settings.max_tokens);
+  if (job.plan.extent == Extent::line) request.max_tokens = std::min(request.max_tokens, kLineTokens);
+
+  PromptInput prompt_input;
+  prompt_input.text = *job.text;
+  prompt_input.cursor = job.cursor;
+  prompt_input.path = input.path;
+  prompt_input.scopes = &job.syntax.label_map();
+  prompt_input.at_cursor = job.syntax.at_cursor();
+  prompt_input.prefix_share = input.settings.prefix_share;
+  prompt_input.tokens = input.settings.prompt_tokens;
+  if (can.context > 0) {
+    // What stands before the prefix: special tokens and the file's name.
+    const auto lead = static_cast<int32_t>(input.path.size() - std::min(input.path.size(),
+                          input.path.find_last_of("/\\") + 1)) + 6;
+    prompt_input.tokens =
+        std::min(prompt_input.tokens, can.context - request.max_tokens - lead - kReserve);
+  }
+  auto prompt = build_prompt(*tokenizer, *format, prompt_input, anchor_of(job.document));
+  if (!prompt) return tl::unexpected(prompt.error());
+
+  job.required = prompt->required;
+  MiddleLabels labels;
+  if (can.structure) {
+    labels = job.syntax.middle_labels(prompt->sequence.middle.place);
+    request.structure = std::move(prompt->sequence.structure);
+  }
+  job.controller =
+      std::make_shared<CompletionController>(job.plan, prompt->required, std::move(labels));
+  request.prompt = std::move(prompt->sequence.tokens);
+  request.sampling.temperature = input.settings.temperature;
+  request.controller = job.controller;
+  request.cancel = input.cancel;
+  request.slot_key = job.document;
+  job.output.prompt_ms = ms_since(prompting);
+  return request;
+}
+
+void Completer::Impl::start(const std::shared_ptr<Job>& job) {
+  if (raised(job->input.cancel)) return job->done(cancelled());
+  const CompletionInput& input = job->input;
+  const size_t size = input.text ? input.text->size() : 0;
+  if (!input.text || input.cursor > size || size >= UINT32_MAX ||
+      (input.has_selected && input.selected_begin > input.cursor)) {
+    return job->done(fail(ErrorCode::invalid_argument,
+                          "the cursor (byte " + std::to_string(input.cursor) +
+                              ") lies outside the text of " + std::to_string(size) + " bytes"));
+  }
+  const auto parsing = Clock::now();
+  job->text = input.text;
+  job->cursor = input.cursor;
+  std::shared_ptr<const syntax::ScopeMap> scopes = input.scopes;
+  if (input.has_selected) {
+    auto text = std::make_shared<std::string>(*input.text);
+    text->replace(input.selected_begin, input.cursor - input.selected_begin, input.selected_text);
+    if (scopes) {
+      scopes = std::make_shared<const syntax::ScopeMap>(
+          scopes->shifted(static_cast<uint32_t>(input.selected_begin),
+                          static_cast<uint32_t>(input.cursor), input.selected_text));
+    }
+    job->text = std::move(text);
+    job->cursor = input.selected_begin + input.selected_text.size();
+  }
+  job->document = std::hash<std::string>{}(input.path) | 1;  // 0 means "no affinity"
+  job->kind = kind_of(input.settings);
+  if (auto left = cache.find(job->document, job->kind, *job->text, job->cursor)) {
+    job->output.stop = "cached";
+    put_item(*job, std::move(*left));
+    return job->done(std::move(job->output));
+  }
+
+  SyntaxRequest syntax;
+  syntax.text = job->text;
+  syntax.cursor = job->cursor;
+  syntax.path = input.path;
+  syntax.language_id = input.language_id;
+  syntax.scopes = std::move(scopes);
+  syntax.labels = generator->capabilities().structure;
+  job->syntax = SyntaxView::make(syntax);
+  job->plan = plan_completion(*job->text, job->cursor, job->syntax.language,
+                              input.settings.multiline);
+  job->output.scope = job->syntax.scope_name;
+  job->output.parse_ms = ms_since(parsing);
+
+  auto request = prepare(*job);
+  if (!request) return job->done(tl::unexpected(request.error()));
+  if (!request->cancel) request->cancel = engine::make_cancel_flag();
+  std::list<engine::CancelFlag>::iterator flag;
+  {
+    const std::lock_guard lock(mutex);
+    ++in_flight;
+    flags.push_front(request->cancel);
+    flag = flags.begin();
+    if (stopping) request->cancel->store(true);
+  }
+  generator->generate(std::move(*request), nullptr,
+                      [self = shared_from_this(), job, flag](Result<engine::Generated> generated) {
+                        // The engine's thread must not wait for a parse.
+                        auto result = std::make_shared<Result<engine::Generated>>(std::move(generated));
+                        const std::lock_guard lock(self->mutex);
+                        self->flags.erase(flag);
+                        self->tasks.push_back([self, job, result] {
+                          self->finish(*job, std::move(*result));
+                          const std::lock_guard inner(self->mutex);
+                          --self->in_flight;
+                        });
+                        self->wake.notify_one();
+                      });
+}
+
+void Completer::Impl::finish(Job& job, Result<engine::Generated> generated) {
+  if (!generated) return job.done(tl::unexpected(generated.error()));
+  if (generated->stop == engine::StopReason::cancelled || raised(job.input.cancel)) {
+    return job.done(cancelled());
+  }
+  const auto post = Clock::now();
+  job.output.timings = generated->timings;
+  job.output.stop = stop_name(*generated, *job.controller);
+  Draft draft;
+  draft.text = generated->text;
+  draft.required = job.required;
+  draft.cut_off = generated->stop == engine::StopReason::max_tokens ||
+                  generated->stop == engine::StopReason::context_full;
+  Fitted fitted = postprocess(job.plan, draft, job.syntax.fits);
+  job.output.dropped = std::move(fitted.dropped);
+  if (!fitted.text.empty()) {
+    cache.put(job.document, job.kind, *job.text, job.cursor, fitted.text);
+    put_item(job, std::move(fitted.text));
+  }
+  job.output.post_ms = ms_since(post);
+  job.done(std::move(job.output));
+}
+
+Completer::Completer(std::shared_ptr<engine::Generator> generator)
+    : impl_(std::make_shared<Impl>(std::move(generator))) {
+  impl_->worker = std::thread([impl = impl_] { impl->run(); });
+}
+
+Completer::~Completer() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+    for (const engine::CancelFlag& flag : impl_->flags) flag->store(true);
+  }
+  impl_->wake.notify_all();
+  // A callback may drop the last reference: then the worker ends by itself.
+  if (impl_->worker.get_id() == std::this_thread::get_id()) {
+    impl_->worker.detach();
+  } else {
+    impl_->worker.join();
+  }
+}
+
+void Completer::complete(CompletionInput input, Done done) {
+  auto job = std::make_shared<Job>();
+  job->input = std::move(input);
+  job->done = std::move(done);
+  impl_->post([impl = impl_.get(), job] { impl->start(job); });
+}
+
+}  // namespace cambium::assist
