@@ -43,8 +43,8 @@ enum class Interpolation : uint8_t { none, dollar_brace, hash_brace, backslash_p
 
 struct LexicalRules {
   Layout layout = Layout::none;
-  std::string_view line_comment;       ///< "//", "#", "--"
-  std::string_view line_comment2;      ///< a second one: PHP's "#"
+  std::string_view line_comment = {};       ///< "//", "#", "--"
+  std::string_view line_comment2 = {};      ///< a second one: PHP's "#"
   bool block_comments = false;         ///< /* … */
   bool nested_comments = false;        ///< those nest
   bool hash_needs_space = false;       ///< '#' starts a comment only at the start of a word (Bash)
@@ -66,9 +66,9 @@ struct LexicalRules {
   bool php_tags = false;               ///< code stands between <?php and ?>
   bool case_esac = false;              ///< ')' inside `case … esac` closes nothing (Bash)
   /// A '{' right after one of these lists names, and is no body: "import", "::", ".".
-  std::span<const std::string_view> list_before_brace;
-  std::span<const WordRule> words;     ///< Layout::keywords
-  std::span<const std::string_view> headers;  ///< Layout::indentation: first words of header lines
+  std::span<const std::string_view> list_before_brace = {};
+  std::span<const WordRule> words = {};     ///< Layout::keywords
+  std::span<const std::string_view> headers = {};  ///< Layout::indentation: first words of header lines
 };
 
 }  // namespace cambium::syntax

@@ -1,7 +1,7 @@
 # Writes the queries into a C++ source: cmake -DOUTPUT=x.cpp "-DQUERIES=a.scm;b.scm" -P embed.cmake
 set(text "// Generated from syntax/queries; do not edit.\n#include \"syntax/queries/embedded.h\"\n")
 string(APPEND text "namespace cambium::syntax {\n")
-string(APPEND text "std::string_view embedded_query(std::string_view language) {\n")
+string(APPEND text "std::string_view embedded_query([[maybe_unused]] std::string_view language) {\n")
 foreach(file IN LISTS QUERIES)
   get_filename_component(name ${file} NAME_WE)
   file(READ ${file} query)

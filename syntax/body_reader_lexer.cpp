@@ -1,0 +1,530 @@
+// The half of BodyReader that tells code from strings, comments and the like.
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "syntax/body_reader.h"
+#include "syntax/bytes.h"
+
+namespace cambium::syntax {
+namespace {
+
+constexpr size_t kMaxWord = 32;
+
+
+}  // namespace
+
+void BodyReader::significant(char c) {
+  significant_ = c;
+  significant_at_ = pos_;
+  code_end_ = pos_ + 1;
+}
+
+void BodyReader::back_to_code(char c) {
+  mode_ = Mode::code;
+  code(c);
+}
+
+void BodyReader::read(char c) {
+  switch (mode_) {
+    case Mode::code:
+      code(c);
+      break;
+    case Mode::markup:
+      if (c == '?' && previous_ == '<') mode_ = Mode::code;
+      break;
+    case Mode::line_comment:
+      if (rules_->php_tags && c == '>' && previous_ == '?') mode_ = Mode::markup;
+      break;
+    case Mode::block_comment:
+      if (escaped_) {
+        escaped_ = false;  // the byte after "/*" or "*/": it is part of no other such pair
+      } else if (c == '/' && previous_ == '*') {
+        if (--comment_depth_ == 0) mode_ = comment_return_;
+        escaped_ = comment_depth_ > 0;
+      } else if (c == '*' && previous_ == '/' && rules_->nested_comments) {
+        ++comment_depth_;
+        escaped_ = true;
+      }
+      break;
+    case Mode::directive:
+      in_directive(c);
+      break;
+    case Mode::string:
+      in_string(c);
+      break;
+    case Mode::string_maybe_triple:
+      if (c == string_.quote) {
+        string_.triple = true;
+        string_.empty = false;
+        string_.run = 0;
+        mode_ = Mode::string;
+      } else {
+        back_to_code(c);
+      }
+      break;
+    case Mode::verbatim_maybe_end:
+      if (c == '"') {
+        mode_ = Mode::string;
+      } else {
+        back_to_code(c);
+      }
+      break;
+    case Mode::raw_delimiter:
+      if (c == '(') {
+        matched_ = 0;
+        mode_ = Mode::raw_string;
+      } else if (delimiter_.size() < 16 && !is_space(c) && c != ')' && c != '\\') {
+        delimiter_ += c;
+      } else {
+        back_to_code(c);
+      }
+      break;
+    case Mode::raw_string:  // matched_: 0, or 1 + the bytes of the delimiter seen after ')'
+      if (matched_ == delimiter_.size() + 1 && c == '"') {
+        significant('"');
+        mode_ = Mode::code;
+      } else if (matched_ > 0 && matched_ <= delimiter_.size() && c == delimiter_[matched_ - 1]) {
+        ++matched_;
+      } else {
+        matched_ = c == ')' ? 1 : 0;
+      }
+      break;
+    case Mode::hash_raw_string:  // matched_: 0, or 1 + the '#' seen after a quote
+      if (matched_ > 0 && c == '#') {
+        ++matched_;
+      } else {
+        matched_ = c == '"' ? 1 : 0;
+      }
+      if (matched_ == string_.run + 1U) {
+        significant('"');
+        mode_ = Mode::code;
+      }
+      break;
+    case Mode::long_open:  // run_: the '=' seen
+      if (c == '=') {
+        ++run_;
+      } else if (c == '[') {
+        matched_ = 0;
+        mode_ = Mode::long_string;
+      } else if (long_comment_) {
+        mode_ = Mode::line_comment;
+      } else {
+        push(Bracket::square, false, pos_ - 1);
+        back_to_code(c);
+      }
+      break;
+    case Mode::long_string:  // matched_: 0, or 1 + the '=' seen after ']'
+      if (c == ']' && matched_ == run_ + 1U) {
+        if (!long_comment_) significant(']');
+        mode_ = Mode::code;
+      } else if (c == '=' && matched_ > 0) {
+        ++matched_;
+      } else {
+        matched_ = c == ']' ? 1 : 0;
+      }
+      break;
+    case Mode::dash_dash:
+      run_ = 0;
+      long_comment_ = true;
+      mode_ = c == '[' && rules_->long_brackets ? Mode::long_open : Mode::line_comment;
+      break;
+    case Mode::char_first:
+      if (c == '\\') {
+        escaped_ = true;
+        mode_ = Mode::char_escape;
+      } else if (c == '\'') {
+        significant(c);
+        mode_ = Mode::code;
+      } else {
+        mode_ = is_word_byte(c) ? Mode::char_maybe : Mode::char_end;
+      }
+      break;
+    case Mode::char_maybe:  // 'a' or a lifetime 'a
+      if (c == '\'') {
+        significant(c);
+        mode_ = Mode::code;
+      } else if (static_cast<unsigned char>(c) < 0x80) {
+        back_to_code(c);
+      }
+      break;
+    case Mode::char_end:
+      if (c == '\'') {
+        significant(c);
+        mode_ = Mode::code;
+      } else {
+        back_to_code(c);
+      }
+      break;
+    case Mode::char_escape:
+      if (escaped_) {
+        escaped_ = false;
+      } else if (c == '\'') {
+        significant(c);
+        mode_ = Mode::code;
+      }
+      break;
+    case Mode::slash:
+      if (c == '/' && rules_->line_comment == "//") {
+        mode_ = Mode::line_comment;
+      } else if (c == '*' && rules_->block_comments) {
+        comment_depth_ = 1;
+        escaped_ = true;
+        comment_return_ = Mode::code;
+        mode_ = Mode::block_comment;
+      } else if (regex_allowed_) {
+        escaped_ = regex_class_ = false;
+        mode_ = Mode::regex;
+        read(c);
+      } else {
+        significant_ = '/';
+        significant_at_ = pos_ - 1;
+        code_end_ = pos_;
+        back_to_code(c);
+      }
+      break;
+    case Mode::regex:
+      if (escaped_) {
+        escaped_ = false;
+      } else if (c == '\\') {
+        escaped_ = true;
+      } else if (c == '[') {
+        regex_class_ = true;
+      } else if (c == ']') {
+        regex_class_ = false;
+      } else if (c == '/' && !regex_class_) {
+        significant(c);
+        mode_ = Mode::code;
+      }
+      break;
+    case Mode::heredoc_intro:
+      heredoc_intro(c);
+      break;
+    case Mode::heredoc:
+      in_heredoc(c);
+      break;
+  }
+}
+
+bool BodyReader::regex_may_start() const {
+  if (significant_ == 0) return true;
+  if (significant_ != 'a') return one_of(significant_, "(,=:[!&|?{;+-*%~^");
+  static constexpr std::array<std::string_view, 16> kWords = {
+      "return", "typeof", "case", "in",   "of",    "do",   "else",   "void",
+      "delete", "throw",  "new",  "when", "unless", "and", "or",     "if"};
+  return std::find(kWords.begin(), kWords.end(), word_) != kWords.end();
+}
+
+void BodyReader::code(char c) {
+  if (escaped_) {  // only a shell sets it here
+    escaped_ = false;
+    significant('a');
+    return;
+  }
+  if (is_word(c)) {
+    if (rules_->heredoc && at_heredoc(c)) return;
+    if (!in_word_) {
+      in_word_ = true;
+      word_.clear();
+      word_begin_ = pos_;
+      before_word_ = previous_;
+      operand_before_ = significant_;
+      word_starts_statement_ = statement_start_;
+      statement_start_ = false;
+    }
+    if (word_.size() < kMaxWord) word_ += c;
+    return;
+  }
+  if (is_space(c)) {
+    if (rules_->heredoc && at_heredoc(c)) return;
+    return;
+  }
+  switch (c) {
+    case '"':
+      if (rules_->heredoc && at_heredoc(c)) return;
+      open_quote(c, rules_->double_quote);
+      break;
+    case '\'':
+      if (rules_->heredoc && at_heredoc(c)) return;
+      open_quote(c, rules_->single_quote);
+      break;
+    case '`':
+      open_quote(c, rules_->backtick);
+      break;
+    case '/':
+      if (rules_->block_comments || rules_->regex) {
+        regex_allowed_ = rules_->regex && regex_may_start();
+        mode_ = Mode::slash;
+        return;
+      }
+      significant(c);
+      break;
+    case '#':
+      run_ = previous_ == '#' ? static_cast<uint8_t>(std::min(run_ + 1, 255)) : uint8_t{1};
+      if (rules_->preprocessor && line_start_) {
+        delimiter_.clear();
+        matched_ = 0;
+        mode_ = Mode::directive;
+        return;
+      }
+      if (rules_->line_comment == "#" || rules_->line_comment2 == "#") {
+        const bool starts = !rules_->hash_needs_space || pos_ == 0 || is_space(previous_) ||
+                            one_of(previous_, ";&|()");
+        if (starts) {
+          mode_ = Mode::line_comment;
+          return;
+        }
+      }
+      significant(c);
+      break;
+    case '-':
+      if (rules_->heredoc && at_heredoc(c)) return;
+      if (rules_->line_comment == "--" && previous_ == '-') {
+        mode_ = Mode::dash_dash;
+        return;
+      }
+      significant(c);
+      break;
+    case '(':
+      push(Bracket::paren, false, pos_);
+      significant(c);
+      break;
+    case '[':
+      if (rules_->long_brackets) {
+        run_ = 0;
+        long_comment_ = false;
+        significant(c);
+        mode_ = Mode::long_open;
+        return;
+      }
+      push(Bracket::square, rules_->brackets_are_bodies, pos_);
+      significant(c);
+      break;
+    case '{': {
+      // In a shell a group stands alone; ${x} and a{b,c} do not.
+      const bool group = !rules_->hash_needs_space || pos_ == 0 || is_space(previous_) || previous_ == ')';
+      push(Bracket::brace, group && !list_before_brace(), pos_);
+      significant(c);
+      first_word_.clear();
+      break;
+    }
+    case ')':
+    case ']':
+    case '}':
+      significant(c);
+      close_bracket(c);
+      if (c == '}') first_word_.clear();
+      break;
+    case '\\':
+      if (rules_->hash_needs_space) {
+        escaped_ = true;
+        return;
+      }
+      // A backslash before the line end joins lines, and is no code of its own.
+      if (rules_->layout != Layout::indentation) significant(c);
+      break;
+    case '>':
+      if (rules_->php_tags && previous_ == '?') {
+        mode_ = Mode::markup;
+        return;
+      }
+      significant(c);
+      break;
+    case '<':
+      run_ = previous_ == '<' ? static_cast<uint8_t>(std::min(run_ + 1, 255)) : uint8_t{1};
+      significant(c);
+      break;
+    case '=':
+      // An endless method: `def area = w * h`, `def area() = w * h`.
+      if (!frames_.empty() && frames_.back().method && !frames_.back().body && previous_ == ' ' &&
+          word_ != "def")
+        pop_to(frames_.size() - 1, pos_);
+      significant(c);
+      break;
+    case '~':
+      if (rules_->heredoc && at_heredoc(c)) return;
+      significant(c);
+      break;
+    case '?':
+    case '!':
+      // Part of a name in Ruby: `save! if x`.
+      if (rules_->interpolation == Interpolation::hash_brace && is_word_byte(previous_)) {
+        significant('a');
+        break;
+      }
+      significant(c);
+      break;
+    default:
+      significant(c);
+  }
+  if (one_of(c, ";&|({")) {
+    statement_start_ = true;
+    if (c == ';') first_word_.clear();
+  } else {
+    statement_start_ = statement_start_ && (c == '}' || c == ')' || c == '!');
+    if (c == '}' || c == ')') statement_start_ = statement_start_ || rules_->layout == Layout::keywords;
+  }
+}
+
+// --- strings ------------------------------------------------------------------------------------
+
+void BodyReader::open_quote(char c, Quote kind) {
+  statement_start_ = false;
+  if (kind == Quote::none) {
+    significant(c);
+    return;
+  }
+  const bool after_word = is_word_byte(previous_);
+  if (kind == Quote::character) {
+    if (after_word && is_digit(word_.empty() ? '\0' : word_[0])) return;  // 1'000
+    mode_ = Mode::char_first;
+    return;
+  }
+  if (c == '"' && rules_->cpp_raw && after_word && word_.ends_with('R')) {
+    delimiter_.clear();
+    mode_ = Mode::raw_delimiter;
+    return;
+  }
+  if (c == '"' && rules_->hash_raw) {
+    const bool raw_word = word_ == "r" || word_ == "br" || word_ == "cr";
+    const bool swift = rules_->interpolation == Interpolation::backslash_paren;
+    if ((previous_ == '#' && (swift || raw_word)) || (after_word && raw_word && !swift)) {
+      string_ = {};
+      string_.run = previous_ == '#' ? run_ : uint8_t{0};
+      matched_ = 0;
+      mode_ = Mode::hash_raw_string;
+      return;
+    }
+  }
+  string_ = {};
+  string_.quote = c;
+  string_.kind = kind;
+  string_.interpolation = c == '`'   ? rules_->backtick_interpolation
+                          : c == '"' ? rules_->interpolation
+                                     : Interpolation::none;
+  if (c == '"' && rules_->verbatim_at && (previous_ == '@' || (previous_ == '$' && significant_ == '@')))
+    string_.verbatim = true;
+  significant(c);
+  mode_ = Mode::string;
+}
+
+void BodyReader::interpolate(char closer) {
+  string_.empty = false;
+  string_.run = 0;
+  string_.previous = 0;
+  mode_ = Mode::code;
+  const size_t before = frames_.size();
+  push(Bracket::interpolation, false, pos_);
+  if (frames_.size() == before) return;
+  frames_.back().closer = closer;
+  frames_.back().resume = string_;
+  significant_ = '(';
+  statement_start_ = true;
+}
+
+void BodyReader::in_string(char c) {
+  String& s = string_;
+  const char before = std::exchange(s.previous, c);
+  if (s.escaped) {
+    s.escaped = s.empty = false;
+    s.run = 0;
+    s.previous = 0;
+    if (c == '(' && s.interpolation == Interpolation::backslash_paren) interpolate(')');
+    return;
+  }
+  if (c == '\\' && s.kind != Quote::raw && !s.verbatim) {
+    s.escaped = true;
+    return;
+  }
+  if ((c == '{' && before == '$' && s.interpolation == Interpolation::dollar_brace) ||
+      (c == '{' && before == '#' && s.interpolation == Interpolation::hash_brace)) {
+    interpolate('}');
+    return;
+  }
+  if (c == '(' && before == '$' && s.interpolation == Interpolation::dollar_paren) {
+    interpolate(')');
+    return;
+  }
+  if (c != s.quote) {
+    s.empty = false;
+    s.run = 0;
+    return;
+  }
+  const bool triple_allowed = (c == '"' && rules_->triple_double) || (c == '\'' && rules_->triple_single);
+  if (s.triple) {
+    if (++s.run < 3) return;
+    mode_ = Mode::code;
+  } else if (s.empty && triple_allowed && !s.verbatim) {
+    mode_ = Mode::string_maybe_triple;
+  } else {
+    mode_ = s.verbatim ? Mode::verbatim_maybe_end : Mode::code;
+  }
+  significant(c);
+}
+
+// --- directives and heredocs ----------------------------------------------------------------------
+
+void BodyReader::in_directive(char c) {
+  // matched_: 0 before the word, 1 inside it, 2 after it.
+  if (matched_ < 2) {
+    if (is_letter(c)) {
+      matched_ = 1;
+      if (delimiter_.size() < kMaxWord) delimiter_ += c;
+    } else if (matched_ == 1) {
+      matched_ = 2;
+      directive_word();
+    }
+  }
+  if (c == '*' && previous_ == '/') {
+    comment_depth_ = 1;
+    escaped_ = true;
+    comment_return_ = Mode::directive;
+    mode_ = Mode::block_comment;
+  }
+}
+
+// Called with the byte after "<<" or "<<<"; true if a heredoc is announced there.
+bool BodyReader::at_heredoc(char c) {
+  if (previous_ != '<' || run_ != (rules_->php_tags ? 3 : 2) || significant_ != '<') return false;
+  const bool shell = rules_->hash_needs_space;
+  const bool name = shell || rules_->php_tags ? is_letter(c) : c >= 'A' && c <= 'Z';
+  const bool quote = c == '"' || c == '\'';
+  const bool dash = c == '-' || (c == '~' && !shell);
+  const bool space = (c == ' ' || c == '\t') && (shell || rules_->php_tags) && !on_bracket();
+  if (!name && !quote && !space && (!dash || rules_->php_tags)) return false;
+  delimiter_.clear();
+  if (name) delimiter_ += c;
+  mode_ = Mode::heredoc_intro;
+  return true;
+}
+
+void BodyReader::heredoc_intro(char c) {
+  if (is_word_byte(c)) {
+    if (delimiter_.size() < 4 * kMaxWord) delimiter_ += c;
+    return;
+  }
+  if (delimiter_.empty() && (c == '"' || c == '\'' || c == ' ' || c == '-' || c == '~')) return;
+  if (!delimiter_.empty() && heredocs_.size() < 16) heredocs_.push_back(delimiter_);
+  significant('a');
+  mode_ = Mode::code;
+  if (c != '"' && c != '\'') code(c);
+}
+
+void BodyReader::in_heredoc(char c) {
+  constexpr size_t kNoMatch = SIZE_MAX;  // this line is not the end
+  const bool whole = matched_ == delimiter_.size();
+  if (c == '\n') {
+    if (whole) mode_ = Mode::code;
+    matched_ = 0;
+  } else if (matched_ == kNoMatch || (matched_ == 0 && is_space(c)) || (whole && c == '\r')) {
+    return;
+  } else if (!whole && c == delimiter_[matched_]) {
+    ++matched_;
+  } else if (whole && rules_->php_tags && !is_word_byte(c)) {
+    back_to_code(c);
+  } else {
+    matched_ = kNoMatch;
+  }
+}
+
+}  // namespace cambium::syntax
