@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/attention_mask.h"
 #include "engine/result.h"
@@ -98,6 +99,45 @@ struct AttentionArgs {
   const float* emphasis_bias = nullptr;   ///< emphasis: β[3, n_head]; score·(1+α)+β
 };
 
+/// A whole decoder of the llama shape, for a backend that runs a step as one. Everything pointed to
+/// outlives the program; an optional weight is null.
+struct DecoderOps {
+  struct Layer {
+    const Weight *attn_norm = nullptr, *wq = nullptr, *wk = nullptr, *wv = nullptr, *wo = nullptr;
+    const Weight *bq = nullptr, *bk = nullptr, *bv = nullptr, *bo = nullptr;
+    const Weight *q_norm = nullptr, *k_norm = nullptr;
+    const Weight *ffn_norm = nullptr, *w_gate = nullptr, *w_up = nullptr, *w_down = nullptr;
+    StructureMode mode = StructureMode::off;
+    uint64_t prune_heads = ~0ull;
+    const float* emphasis_scale = nullptr;  ///< host, [3, n_head]
+    const float* emphasis_bias = nullptr;
+  };
+  const Weight *token_embd = nullptr, *output_norm = nullptr, *output = nullptr;
+  std::vector<Layer> layers;
+  int32_t n_head = 0;
+  float norm_eps = 0, attention_scale = 0;
+  RopeTable rope;
+  PruneRule prune;
+  KvShape kv;  ///< of the caches it will run on; n_cells is an upper bound
+};
+
+/// Decode steps of one model, fused. Gives the same bits for a token whatever number runs with it.
+class DecodeProgram {
+ public:
+  virtual ~DecodeProgram() = default;
+  /// Runs 1..8 tokens in cells first_cell...; waits for the end. `cells` and `visible` as in
+  /// AttentionArgs, null without structure. best[i] gets the most likely token after ids[i].
+  virtual Result<void> step(std::span<const int32_t> ids, KvStore& kv, int32_t first_cell,
+                            const TokenStructure* cells, const VisibleBlocks* visible,
+                            std::span<int32_t> best) = 0;
+  /// Logits of the last step, [n_tokens, n_vocab].
+  virtual Result<void> logits(std::span<float> host) = 0;
+  /// Greedy decoding without the host in between, no structure: `id` goes to first_cell, and
+  /// out.size() tokens follow, each fed to the next cell.
+  virtual Result<void> run_ahead(int32_t id, KvStore& kv, int32_t first_cell,
+                                 std::span<int32_t> out) = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -135,6 +175,12 @@ class Backend {
   virtual void silu_mul(const float* gate, const float* up, float* y, int64_t n) = 0;
   /// y += x, n elements.
   virtual void add(const float* x, float* y, int64_t n) = 0;
+
+  // --- optional -------------------------------------------------------------------------------
+  /// ErrorCode::unsupported where the backend has nothing faster than the ops above.
+  virtual Result<std::unique_ptr<DecodeProgram>> compile_decode(const DecoderOps&) {
+    return fail(ErrorCode::unsupported, "this backend has no fused decode step");
+  }
 
   // --- geometry the attention kernel wants ----------------------------------------------------
   /// Tile sizes `visible_blocks` should be computed with for a pass over n_tokens queries.

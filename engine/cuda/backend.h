@@ -1,0 +1,138 @@
+// The GPU behind engine/ops.h. One stream, one thread. Ops return nothing, so the first failure is
+// kept and comes out of the next synchronize() or download().
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/cuda/cublas.h"
+#include "engine/cuda/device.h"
+#include "engine/cuda/kernels.h"
+#include "engine/ops.h"
+
+namespace cambium::engine::cuda {
+
+class CudaBuffer final : public Buffer {
+ public:
+  explicit CudaBuffer(DeviceMemory memory) : memory_(std::move(memory)) {}
+  void* data() override { return memory_.data(); }
+  size_t bytes() const override { return memory_.bytes(); }
+
+ private:
+  DeviceMemory memory_;
+};
+
+class CudaWeight final : public Weight {
+ public:
+  bool tiled = false;  ///< tiles of `tile`; otherwise row-major f32, f16 or bf16 as `stored` says
+  TileType tile = TileType::q4_k;
+  DType stored = DType::f32;
+  DeviceMemory memory;
+
+  const uint8_t* tiles() const { return memory.as<uint8_t>(); }
+  const float* f32() const { return memory.as<float>(); }
+};
+
+class CudaKv final : public KvStore {
+ public:
+  uint64_t serial = 0;  ///< never used twice by a backend; what captured graphs are kept by
+  int32_t n_cells = 0;  ///< shape.n_cells rounded up to whole key blocks
+  DeviceMemory k, v;    ///< [n_layer] layers each
+  KvCells layer(int32_t l) const;
+};
+
+/// Labels and block lists of the pass under way, on the device.
+class DeviceStructure {
+ public:
+  /// Uploads what changed. `visible` may be null.
+  Result<void> update(const TokenStructure& cells, int32_t n_cells, const VisibleBlocks* visible,
+                      int32_t streams, cudaStream_t stream, size_t* counter);
+  /// The part of the arguments that is the same in all layers.
+  StructureArgs args() const;
+  /// Room for this many cells and list entries, so that the addresses stay what they are.
+  Result<void> reserve(int32_t n_cells, size_t* counter);
+
+ private:
+  int32_t capacity_ = 0;
+  DeviceMemory labels_;   // [3][capacity]
+  TokenStructure shadow_; // what labels_ holds
+  DeviceMemory offsets_, blocks_;
+  bool listed_ = false;
+  int32_t query_tile_ = 1;
+  std::vector<int32_t> host_offsets_;
+  std::vector<uint32_t> host_blocks_;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  static Result<std::unique_ptr<CudaBackend>> create(int device);
+  ~CudaBackend() override;
+
+  std::string description() const override { return description_; }
+  Result<std::unique_ptr<Buffer>> allocate(size_t bytes) override;
+  Result<std::unique_ptr<Weight>> load_weight(const TensorView& view, WeightUse use) override;
+  Result<std::unique_ptr<KvStore>> create_kv(const KvShape& shape) override;
+  void upload(void* to, const void* from_host, size_t bytes) override;
+  Result<void> download(void* to_host, const void* from, size_t bytes) override;
+  Result<void> synchronize() override;
+  size_t bytes_in_use() const override { return in_use_; }
+
+  void embed(const Weight& table, std::span<const int32_t> ids, float* x) override;
+  void rms_norm(const float* x, const Weight& w, float eps, int32_t n_rows, float* y) override;
+  void matmul(std::span<const MatmulTarget> targets, const float* x, int32_t n_tokens) override;
+  void rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens, int32_t n_head,
+            int32_t head_dim) override;
+  void kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens, const float* k,
+                const float* v) override;
+  void attention(const AttentionArgs& args) override;
+  void silu_mul(const float* gate, const float* up, float* y, int64_t n) override;
+  void add(const float* x, float* y, int64_t n) override;
+  int32_t query_tile(int32_t n_tokens) const override { return n_tokens <= kMaxColumns ? 8 : 16; }
+  int32_t key_block() const override { return kKeyBlock; }
+  Result<std::unique_ptr<DecodeProgram>> compile_decode(const DecoderOps& model) override;
+
+  // --- for the decode program ------------------------------------------------------------------
+  const Launch& launch() const { return launch_; }
+  bool dependent_launch() const { return dependent_launch_; }
+  size_t* counter() { return &in_use_; }
+  /// Device copy of a rotary table, kept for the backend's life.
+  Result<RopeArgs> rope_args(const RopeTable& table);
+  int32_t* arrivals() { return arrivals_.as<int32_t>(); }
+
+ private:
+  CudaBackend() = default;
+  /// Keeps the first failure. True if there was none so far and `e` is none.
+  bool note(cudaError_t e, const char* what);
+  bool note(Result<void> r);
+  /// A workspace of at least `bytes`, or null after noting the failure. Grows by replacing.
+  void* workspace(DeviceMemory& memory, size_t bytes);
+  void matmul_few(std::span<const MatmulTarget> targets, const float* x, int32_t n_tokens);
+  void matmul_many(const MatmulTarget& target, const float* x, int32_t n_tokens);
+
+  std::string description_;
+  int device_ = 0;
+  size_t in_use_ = 0;
+  Launch launch_;
+  bool dependent_launch_ = false;
+  Result<void> pending_;
+  std::unique_ptr<Cublas> cublas_;
+  bool cublas_tried_ = false;
+  uint64_t kv_serial_ = 0;
+  struct RopeCopy {
+    std::vector<float> freq;
+    DeviceMemory memory;
+  };
+  std::vector<RopeCopy> ropes_;
+  DeviceStructure structure_;
+  struct {
+    const void* cells = nullptr;
+    int32_t layer = 0, first_cell = 0, n_tokens = 0;
+  } structure_of_;  // the pass `structure_` was filled for
+  DeviceMemory arrivals_, ids_, emphasis_, staging_, activations_, half_, dequantized_, partial_,
+      cublas_workspace_;
+};
+
+}  // namespace cambium::engine::cuda

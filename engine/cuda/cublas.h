@@ -1,0 +1,28 @@
+// cuBLAS, opened at run time: a machine without it still decodes, and prefills through the decode
+// kernels, eight tokens at a time.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "engine/result.h"
+#include "engine/tensor.h"
+
+namespace cambium::engine::cuda {
+
+class Cublas {
+ public:
+  /// `workspace` [workspace_bytes] is device memory that outlives the object.
+  static Result<std::unique_ptr<Cublas>> open(cudaStream_t stream, void* workspace,
+                                              size_t workspace_bytes);
+  virtual ~Cublas() = default;
+  /// y [n, rows] (+)= x [n, cols] · wᵀ, w [rows, cols]; row-major, w and x of `type` (f16, bf16, f32),
+  /// y f32 with `y_stride` floats from one token to the next. Accumulates in f32.
+  virtual Result<void> gemm(DType type, const void* w, const void* x, float* y, int rows, int cols,
+                            int n, int y_stride, bool accumulate) = 0;
+};
+
+}  // namespace cambium::engine::cuda

@@ -1,0 +1,73 @@
+// RMSNorm and int8 quantization of one activation row by one block of 256 threads. Used by the
+// kernel of its own and as the prologue of the matmuls, so that both give the same bits.
+#pragma once
+
+#include "engine/cuda/device.cuh"
+#include "engine/cuda/kernels.h"
+
+namespace cambium::engine::cuda {
+
+inline constexpr int kRowThreads = 256;
+
+/// Sum over the block, the same in every thread; `scratch` holds 8 floats.
+__device__ __forceinline__ float block_sum(float v, float* scratch) {
+  v = warp_sum(v);
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = v;
+  __syncthreads();
+  float total = 0;
+#pragma unroll
+  for (int i = 0; i < kRowThreads / 32; ++i) total += scratch[i];
+  return total;
+}
+
+/// 1 / sqrt(mean(x²) + eps)
+__device__ __forceinline__ float inverse_rms(const float* x, int cols, float eps, float* scratch) {
+  float sum = 0;
+  if (cols % 4 == 0) {
+    for (int k = threadIdx.x * 4; k < cols; k += kRowThreads * 4) {
+      const float4 v = __ldcg(reinterpret_cast<const float4*>(x + k));
+      sum = fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum))));
+    }
+  } else {
+    for (int k = threadIdx.x; k < cols; k += kRowThreads) sum = fmaf(x[k], x[k], sum);
+  }
+  return rsqrtf(block_sum(sum, scratch) / static_cast<float>(cols) + eps);
+}
+
+/// Column `column` of `width` of an activation buffer; x null writes zeros. cols must be a multiple
+/// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero.
+__device__ __forceinline__ void quantize_row(const float* x, const float* norm, float eps, int cols,
+                                             int column, int width, int8_t* values, float2* scales,
+                                             float* scratch) {
+  const float inverse = x != nullptr && norm != nullptr ? inverse_rms(x, cols, eps, scratch) : 1.0f;
+  const int padded = (cols + kTileCols - 1) / kTileCols * kTileCols;
+  // Eight neighbouring threads hold the 32 columns of a block, four each.
+  for (int k = threadIdx.x * 4; k < padded; k += kRowThreads * 4) {
+    float4 v = make_float4(0, 0, 0, 0);
+    if (x != nullptr && k < cols) {
+      v = __ldcg(reinterpret_cast<const float4*>(x + k));
+      if (norm != nullptr) {
+        const float4 w = *reinterpret_cast<const float4*>(norm + k);
+        v = make_float4(v.x * inverse * w.x, v.y * inverse * w.y, v.z * inverse * w.z,
+                        v.w * inverse * w.w);
+      }
+    }
+    float largest = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+#pragma unroll
+    for (int m = 1; m < 8; m <<= 1) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, m));
+    const float d = largest / 127.0f;
+    const float to_int = largest > 0 ? 127.0f / largest : 0.0f;
+    const int q0 = __float2int_rn(v.x * to_int), q1 = __float2int_rn(v.y * to_int);
+    const int q2 = __float2int_rn(v.z * to_int), q3 = __float2int_rn(v.w * to_int);
+    int sum = q0 + q1 + q2 + q3;
+#pragma unroll
+    for (int m = 1; m < 8; m <<= 1) sum += __shfl_xor_sync(~0u, sum, m);
+    const int64_t block = static_cast<int64_t>(k / 32) * width + column;
+    const int u = k % 32 / 4;  // h = u / 4, t = u % 4
+    *reinterpret_cast<uint32_t*>(values + block * 32 + u % 4 * 8 + u / 4 * 4) =
+        (q0 & 255u) | (q1 & 255u) << 8 | (q2 & 255u) << 16 | (q3 & 255u) << 24;
+    if (u == 0) scales[block] = make_float2(d, d * static_cast<float>(sum));
+  }
+}
+
+}  // namespace cambium::engine::cuda
