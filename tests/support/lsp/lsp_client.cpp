@@ -1,4 +1,4 @@
-#include "tests/support/lsp_client.h"
+#include "tests/support/lsp/lsp_client.h"
 
 #include <doctest/doctest.h>
 
