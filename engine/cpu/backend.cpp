@@ -1,10 +1,185 @@
+// The CPU backend: owns memory and threads, cuts ops into tasks, calls the kernels of the widest
+// instruction set the processor has.
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/cpu/attention.h"
+#include "engine/cpu/host_buffer.h"
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/matmul.h"
 #include "engine/cpu/plain_backend.h"
+#include "engine/cpu/quantize.h"
+#include "engine/cpu/rope_cache.h"
+#include "engine/cpu/thread_pool.h"
 #include "engine/ops.h"
 
 namespace cambium::engine {
+namespace cpu {
+namespace {
 
-std::unique_ptr<Backend> make_cpu_backend(int, const std::string&) {
-  return cpu::make_plain_backend();
+/// Floats of work below which waking the other threads costs more than it saves.
+constexpr int64_t kWorthSplitting = 16384;
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const Kernels& kernels, int threads)
+      : kernels_(kernels), pool_(threads), matmul_(kernels, pool_), attention_(kernels, pool_) {}
+
+  std::string description() const override {
+    return std::string("CPU, ") + kernels_.name + ", " + std::to_string(pool_.size()) +
+           (pool_.size() == 1 ? " thread" : " threads");
+  }
+
+  Result<std::unique_ptr<Buffer>> allocate(size_t bytes) override {
+    return allocate_host(bytes, &in_use_);
+  }
+
+  Result<std::unique_ptr<Weight>> load_weight(const TensorView& view, WeightUse use) override {
+    if (Result<void> ok = check_view(view); !ok) return tl::unexpected<Error>(ok.error());
+    return matmul_.load(view, use, &in_use_);
+  }
+
+  Result<std::unique_ptr<KvStore>> create_kv(const KvShape& shape) override {
+    if (shape.type != DType::f16 && shape.type != DType::q8_0) {
+      return fail(ErrorCode::unsupported, "a KV cache is kept as F16 or Q8_0, nothing else");
+    }
+    auto kv = std::make_unique<CpuKv>(shape, &in_use_);
+    if (!kv->ok()) {
+      return fail(ErrorCode::out_of_memory,
+                  "no memory for a KV cache of " + std::to_string(shape.n_cells) + " cells");
+    }
+    return kv;
+  }
+
+  void upload(void* to, const void* from_host, size_t bytes) override {
+    std::memcpy(to, from_host, bytes);
+  }
+  Result<void> download(void* to_host, const void* from, size_t bytes) override {
+    std::memcpy(to_host, from, bytes);
+    return {};
+  }
+  Result<void> synchronize() override { return {}; }
+  size_t bytes_in_use() const override { return in_use_ + matmul_.bytes() + attention_.bytes(); }
+
+  void embed(const Weight& table, std::span<const int32_t> ids, float* x) override {
+    const TensorView& view = static_cast<const CpuWeight&>(table).view;
+    const size_t stride = row_bytes(view.type, view.cols);
+    for (const int32_t id : ids) {
+      assert(id >= 0 && id < view.rows);
+      dequantize_row(view.type, view.data + static_cast<size_t>(id) * stride, x, view.cols);
+      x += view.cols;
+    }
+  }
+
+  void rms_norm(const float* x, const Weight& w, float eps, int32_t n_rows, float* y) override {
+    const auto& weight = static_cast<const CpuWeight&>(w);
+    const auto n = static_cast<int64_t>(weight.vector.size());
+    split_rows(n_rows, n, [&](int64_t first, int64_t last) {
+      kernels_.rms_norm(x + first * n, weight.vector.data(), eps,
+                        static_cast<int32_t>(last - first), n, y + first * n);
+    });
+  }
+
+  void matmul(std::span<const MatmulTarget> targets, const float* x, int32_t n_tokens) override {
+    matmul_.run(targets, x, n_tokens);
+  }
+
+  void rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens, int32_t n_head,
+            int32_t head_dim) override {
+    rope_.prepare(table, first_pos, n_tokens);
+    const int64_t row = int64_t{n_head} * head_dim;
+    split_rows(n_tokens, row, [&](int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; ++t) {
+        rope_.rotate(x + t * row, static_cast<int32_t>(t), n_head, head_dim);
+      }
+    });
+  }
+
+  void kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens, const float* k,
+                const float* v) override {
+    const auto& store = static_cast<const CpuKv&>(kv);
+    const KvShape& s = store.shape;
+    assert(first_cell >= 0 && first_cell + n_tokens <= s.n_cells);
+    const auto write_head = [&](int64_t h, int) {
+      const KvHead head = store.head(layer, static_cast<int32_t>(h));
+      for (int32_t t = 0; t < n_tokens; ++t) {
+        const int64_t row = int64_t{t} * s.n_kv_head + h;
+        kernels_.kv_store(head, first_cell + t, k + row * s.head_dim_k, s.head_dim_k,
+                          v + row * s.head_dim_v, s.head_dim_v);
+      }
+    };
+    if (int64_t{n_tokens} * s.n_kv_head * s.head_dim_k >= kWorthSplitting) {
+      pool_.run(s.n_kv_head, write_head);
+    } else {
+      for (int32_t h = 0; h < s.n_kv_head; ++h) write_head(h, 0);
+    }
+  }
+
+  void attention(const AttentionArgs& args) override { attention_.run(args); }
+
+  void silu_mul(const float* gate, const float* up, float* y, int64_t n) override {
+    split_rows(n, 1, [&](int64_t first, int64_t last) {
+      kernels_.silu_mul(gate + first, up + first, y + first, last - first);
+    });
+  }
+
+  void add(const float* x, float* y, int64_t n) override {
+    split_rows(n, 1, [&](int64_t first, int64_t last) {
+      kernels_.add(x + first, y + first, last - first);
+    });
+  }
+
+  int32_t query_tile(int32_t n_tokens) const override { return attention_query_tile(n_tokens); }
+  int32_t key_block() const override { return kKeyBlock; }
+
+ private:
+  /// f(first, last) over parts of [0, n_rows), on all threads where there is enough to do. Parts of
+  /// single floats begin at multiples of 64, so that no two threads write one cache line.
+  template <class Function>
+  void split_rows(int64_t n_rows, int64_t row, Function&& f) {
+    if (n_rows * row < kWorthSplitting || pool_.size() == 1) return f(int64_t{0}, n_rows);
+    const int64_t unit = row == 1 ? 64 : 1;
+    const int64_t parts = int64_t{pool_.size()} * 2;
+    const int64_t step = (n_rows / parts + unit) / unit * unit;
+    pool_.run((n_rows + step - 1) / step,
+              [&](int64_t i, int) { f(i * step, std::min((i + 1) * step, n_rows)); });
+  }
+
+  const Kernels& kernels_;
+  size_t in_use_ = 0;
+  ThreadPool pool_;
+  Matmul matmul_;
+  Attention attention_;
+  RopeCache rope_;
+};
+
+const Kernels* best_kernels(const std::string& isa) {
+#if defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+  if (avx512 && (isa.empty() || isa == "avx512")) return avx512_kernels();
+  // F16C came two years before AVX2 and is on every processor that has it.
+  if (avx2 && isa != "scalar") return avx2_kernels();
+#else
+  (void)isa;
+#endif
+  return nullptr;
+}
+
+}  // namespace
+}  // namespace cpu
+
+std::unique_ptr<Backend> make_cpu_backend(int threads, const std::string& isa) {
+  const cpu::Kernels* kernels = cpu::best_kernels(isa);
+  if (kernels == nullptr) return cpu::make_plain_backend();
+  const int n = threads > 0 ? threads : cpu::physical_cores();
+  return std::make_unique<cpu::CpuBackend>(*kernels, std::min(n, 256));
 }
 
 }  // namespace cambium::engine

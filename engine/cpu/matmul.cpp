@@ -1,0 +1,224 @@
+#include "engine/cpu/matmul.h"
+
+#include <algorithm>
+#include <cassert>
+#include <string>
+#include <utility>
+
+#include "engine/cpu/quantize.h"
+
+namespace cambium::engine::cpu {
+namespace {
+
+/// Bytes of one task's panels: large enough for a long stream, small enough to balance threads.
+constexpr size_t kTaskBytes = size_t{128} << 10;
+/// Bytes of tiles that are run against one panel after another; they should stay in a core's L2.
+constexpr size_t kTileBytes = size_t{448} << 10;
+
+int64_t groups_of(int64_t cols) { return (cols + 255) / 256 * 8; }
+
+}  // namespace
+
+/// Panels [first, last) of a target and tiles [first_tile, last_tile).
+struct Matmul::Task {
+  int32_t target = 0;
+  int64_t first = 0, last = 0;
+  int32_t first_tile = 0, last_tile = 0;
+};
+
+Result<std::unique_ptr<Weight>> Matmul::load(const TensorView& view, WeightUse use,
+                                             size_t* in_use) {
+  auto weight = std::make_unique<CpuWeight>();
+  weight->type = view.type;
+  weight->rows = view.rows;
+  weight->cols = view.cols;
+  weight->view = view;
+  if (use == WeightUse::vector) {
+    weight->vector.resize(static_cast<size_t>(view.rows * view.cols));
+    dequantize_row(view.type, view.data, weight->vector.data(), view.rows * view.cols);
+    return weight;
+  }
+  weight->layout = panel_layout(view, kernels_.lanes);
+  if (use == WeightUse::embedding || weight->layout.format == PanelFormat::rows) return weight;
+  weight->panels = HostMemory(weight->layout.bytes(), in_use);
+  if (weight->panels.data() == nullptr) {
+    return fail(ErrorCode::out_of_memory, "no memory to repack a weight of " +
+                                              std::to_string(weight->layout.bytes()) + " bytes");
+  }
+  const int64_t step = 16;
+  pool_.run((weight->layout.n_panels + step - 1) / step, [&](int64_t i, int) {
+    pack_panels(view, weight->layout, kernels_.byte_bias, i * step,
+                std::min((i + 1) * step, weight->layout.n_panels), weight->panels.data());
+  });
+  return weight;
+}
+
+size_t Matmul::bytes() const {
+  size_t total = byte_data_.capacity() + float_data_.capacity();
+  for (const std::vector<float>& r : rows_) total += r.capacity() * sizeof(float);
+  return total;
+}
+
+void Matmul::cut_tiles(int32_t n_tokens) {
+  int32_t widest = 1;
+  for (const int32_t* w = kernels_.widths; *w != 0; ++w) widest = *w;
+  byte_tiles_.clear();
+  for (int32_t first = 0; first < n_tokens;) {
+    const int32_t rest = n_tokens - first;
+    int32_t width = widest;
+    for (const int32_t* w = kernels_.widths; *w != 0; ++w) {
+      if (*w >= rest) {
+        width = *w;
+        break;
+      }
+    }
+    byte_tiles_.push_back({nullptr, first, std::min(rest, width), width});
+    first += width;
+  }
+  float_tiles_ = byte_tiles_;
+}
+
+void Matmul::fill_byte_tiles(const float* x, int64_t cols) {
+  const int64_t groups = groups_of(cols);
+  size_t total = 0;
+  for (const Tile& t : byte_tiles_)
+    total += static_cast<size_t>(groups) * tile_group_bytes(t.width);
+  if (byte_data_.size() < total) byte_data_.resize(total);
+  size_t offset = 0;
+  for (Tile& t : byte_tiles_) {
+    t.data = byte_data_.data() + offset;
+    offset += static_cast<size_t>(groups) * tile_group_bytes(t.width);
+  }
+  pool_.run(static_cast<int64_t>(byte_tiles_.size()), [&](int64_t i, int) {
+    const Tile& t = byte_tiles_[static_cast<size_t>(i)];
+    kernels_.quantize_tile(x + t.first_column * cols, cols, groups, t.columns, t.width,
+                           const_cast<std::byte*>(t.data));
+  });
+}
+
+void Matmul::fill_float_tiles(const float* x, int64_t cols) {
+  if (float_tiles_.size() == 1 && float_tiles_[0].width == 1) {
+    float_tiles_[0].data = reinterpret_cast<const std::byte*>(x);
+    return;
+  }
+  size_t total = 0;
+  for (const Tile& t : float_tiles_)
+    total += static_cast<size_t>(cols) * static_cast<size_t>(t.width) * 4;
+  if (float_data_.size() < total) float_data_.resize(total);
+  size_t offset = 0;
+  for (Tile& t : float_tiles_) {
+    t.data = float_data_.data() + offset;
+    offset += static_cast<size_t>(cols) * static_cast<size_t>(t.width) * 4;
+  }
+  pool_.run(static_cast<int64_t>(float_tiles_.size()), [&](int64_t i, int) {
+    const Tile& t = float_tiles_[static_cast<size_t>(i)];
+    auto* to = reinterpret_cast<float*>(const_cast<std::byte*>(t.data));
+    for (int32_t c = 0; c < t.width; ++c) {
+      const float* from = x + (t.first_column + c) * cols;
+      for (int64_t k = 0; k < cols; ++k) to[k * t.width + c] = c < t.columns ? from[k] : 0.0f;
+    }
+  });
+}
+
+void Matmul::run_task(const MatmulTarget& target, const Task& task, int thread) {
+  const auto& weight = static_cast<const CpuWeight&>(*target.weight);
+  if (weight.layout.format == PanelFormat::rows) return run_rows(target, task, thread);
+  const std::vector<Tile>& tiles = weight.layout.takes_bytes() ? byte_tiles_ : float_tiles_;
+  MatmulJob job;
+  job.format = weight.layout.format;
+  job.panel_bytes = weight.layout.panel_bytes();
+  job.panels = weight.panels.data() + static_cast<size_t>(task.first) * job.panel_bytes;
+  job.units = weight.layout.units;
+  job.first = task.first;
+  job.last = task.last;
+  job.rows = weight.rows;
+  job.tiles = tiles.data() + task.first_tile;
+  job.n_tiles = task.last_tile - task.first_tile;
+  job.y = target.y;
+  job.bias =
+      target.bias == nullptr ? nullptr : static_cast<const CpuWeight*>(target.bias)->vector.data();
+  job.accumulate = target.accumulate;
+  kernels_.matmul(job);
+}
+
+void Matmul::run_rows(const MatmulTarget& target, const Task& task, int thread) {
+  const auto& weight = static_cast<const CpuWeight&>(*target.weight);
+  const int64_t lanes = kernels_.lanes, cols = weight.cols;
+  std::vector<float>& floats = rows_[static_cast<size_t>(thread)];
+  const auto panel_floats = static_cast<size_t>(lanes * cols);
+  if (floats.size() < panel_floats + static_cast<size_t>(cols)) {
+    floats.resize(panel_floats + static_cast<size_t>(cols));
+  }
+  float* row = floats.data() + panel_floats;
+  const size_t stride = row_bytes(weight.type, cols);
+  for (int64_t p = task.first; p < task.last; ++p) {
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const int64_t r = p * lanes + lane;
+      if (r < weight.rows) {
+        dequantize_row(weight.type, weight.view.data + static_cast<size_t>(r) * stride, row, cols);
+      }
+      for (int64_t k = 0; k < cols; ++k) {
+        floats[static_cast<size_t>(k * lanes + lane)] = r < weight.rows ? row[k] : 0.0f;
+      }
+    }
+    MatmulJob job;
+    job.format = PanelFormat::f32;
+    job.panel_bytes = panel_floats * sizeof(float);
+    job.panels = reinterpret_cast<const std::byte*>(floats.data());
+    job.units = cols;
+    job.first = p;
+    job.last = p + 1;
+    job.rows = weight.rows;
+    job.tiles = float_tiles_.data() + task.first_tile;
+    job.n_tiles = task.last_tile - task.first_tile;
+    job.y = target.y;
+    job.bias = target.bias == nullptr ? nullptr
+                                      : static_cast<const CpuWeight*>(target.bias)->vector.data();
+    job.accumulate = target.accumulate;
+    kernels_.matmul(job);
+  }
+}
+
+void Matmul::run(std::span<const MatmulTarget> targets, const float* x, int32_t n_tokens) {
+  if (targets.empty() || n_tokens <= 0) return;
+  const int64_t cols = targets[0].weight->cols;
+  bool bytes = false, floats = false;
+  for (const MatmulTarget& t : targets) {
+    assert(t.weight->cols == cols);
+    const bool takes_bytes = static_cast<const CpuWeight*>(t.weight)->layout.takes_bytes();
+    bytes = bytes || takes_bytes;
+    floats = floats || !takes_bytes;
+  }
+  rows_.resize(static_cast<size_t>(pool_.size()));
+  cut_tiles(n_tokens);
+  if (bytes) fill_byte_tiles(x, cols);
+  if (floats) fill_float_tiles(x, cols);
+
+  const auto n_tiles = static_cast<int32_t>(byte_tiles_.size());
+  const size_t tile_bytes = static_cast<size_t>(groups_of(cols)) *
+                            tile_group_bytes(byte_tiles_[0].width) * (floats ? 3 : 1);
+  const auto together =
+      static_cast<int32_t>(std::max<size_t>(1, kTileBytes / std::max<size_t>(tile_bytes, 1)));
+  std::vector<Task> tasks;
+  for (int32_t first_tile = 0; first_tile < n_tiles; first_tile += together) {
+    const int32_t last_tile = std::min(first_tile + together, n_tiles);
+    for (size_t i = 0; i < targets.size(); ++i) {
+      const PanelLayout& layout = static_cast<const CpuWeight*>(targets[i].weight)->layout;
+      const size_t panel = std::max<size_t>(layout.panel_bytes(), 1024);
+      // Multiples of 4 panels, which float formats take together.
+      int64_t step = std::max<int64_t>(4, static_cast<int64_t>(kTaskBytes / panel) / 4 * 4);
+      const int64_t fair = (layout.n_panels / (int64_t{pool_.size()} * 2) + 3) / 4 * 4;
+      step = std::clamp<int64_t>(fair, 1, step);
+      for (int64_t p = 0; p < layout.n_panels; p += step) {
+        tasks.push_back({static_cast<int32_t>(i), p, std::min(p + step, layout.n_panels),
+                         first_tile, last_tile});
+      }
+    }
+  }
+  pool_.run(static_cast<int64_t>(tasks.size()), [&](int64_t i, int thread) {
+    const Task& task = tasks[static_cast<size_t>(i)];
+    run_task(targets[static_cast<size_t>(task.target)], task, thread);
+  });
+}
+
+}  // namespace cambium::engine::cpu

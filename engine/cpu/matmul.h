@@ -1,0 +1,48 @@
+// Weights of the CPU backend and their products: what is repacked at load, how columns are cut into
+// tiles, and how panels are handed to threads.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/cpu/host_buffer.h"
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/panels.h"
+#include "engine/cpu/thread_pool.h"
+#include "engine/ops.h"
+
+namespace cambium::engine::cpu {
+
+struct CpuWeight final : Weight {
+  TensorView view;  ///< the file's bytes; read by embed() and by types kept as rows
+  PanelLayout layout;
+  HostMemory panels;          ///< empty unless repacked
+  std::vector<float> vector;  ///< WeightUse::vector only
+};
+
+class Matmul {
+ public:
+  Matmul(const Kernels& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {}
+
+  Result<std::unique_ptr<Weight>> load(const TensorView& view, WeightUse use, size_t* in_use);
+  /// Backend::matmul.
+  void run(std::span<const MatmulTarget> targets, const float* x, int32_t n_tokens);
+  size_t bytes() const;
+
+ private:
+  struct Task;
+  void cut_tiles(int32_t n_tokens);
+  void fill_byte_tiles(const float* x, int64_t cols);
+  void fill_float_tiles(const float* x, int64_t cols);
+  void run_task(const MatmulTarget& target, const Task& task, int thread);
+  void run_rows(const MatmulTarget& target, const Task& task, int thread);
+
+  const Kernels& kernels_;
+  ThreadPool& pool_;
+  std::vector<Tile> byte_tiles_, float_tiles_;
+  std::vector<std::byte> byte_data_, float_data_;
+  std::vector<std::vector<float>> rows_;  // a thread: one panel of dequantized rows
+};
+
+}  // namespace cambium::engine::cpu
