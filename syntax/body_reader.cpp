@@ -332,9 +332,9 @@ bool BodyReader::list_before_brace() const {
     if (!is_letter(before.front())) {
       if (significant_ == before.back()) return true;
     } else if (first_word_ == "import" || first_word_ == "export") {
-      if (significant_ == ',' || (significant_ == 'a' && contains(rules_->list_before_brace, word_)) ||
-          (significant_ == 'a' && word_ == "type"))
-        return true;
+      // import {a}, import type {a}, import a, {b}, export {a}; not export default {a: 1}
+      if (significant_ == 'a' && (word_ == before || word_ == "type")) return true;
+      if (significant_ == ',' && first_word_ == "import" && !on_bracket()) return true;
     }
   }
   return false;

@@ -208,7 +208,7 @@ void BodyReader::read(char c) {
 
 bool BodyReader::regex_may_start() const {
   if (significant_ == 0) return true;
-  if (significant_ != 'a') return one_of(significant_, "(,=:[!&|?{;+-*%~^");
+  if (significant_ != 'a') return one_of(significant_, "(,=:[!&|?{;+-*%~^>");
   static constexpr std::array<std::string_view, 16> kWords = {
       "return", "typeof", "case", "in",   "of",    "do",   "else",   "void",
       "delete", "throw",  "new",  "when", "unless", "and", "or",     "if"};
@@ -305,7 +305,7 @@ void BodyReader::code(char c) {
       const bool group = !rules_->hash_needs_space || pos_ == 0 || is_space(previous_) || previous_ == ')';
       push(Bracket::brace, group && !list_before_brace(), pos_);
       significant(c);
-      first_word_.clear();
+      if (rules_->layout != Layout::indentation) first_word_.clear();
       break;
     }
     case ')':
@@ -313,7 +313,7 @@ void BodyReader::code(char c) {
     case '}':
       significant(c);
       close_bracket(c);
-      if (c == '}') first_word_.clear();
+      if (c == '}' && rules_->layout != Layout::indentation) first_word_.clear();
       break;
     case '\\':
       if (rules_->hash_needs_space) {
@@ -361,8 +361,9 @@ void BodyReader::code(char c) {
     statement_start_ = true;
     if (c == ';') first_word_.clear();
   } else {
-    statement_start_ = statement_start_ && (c == '}' || c == ')' || c == '!');
-    if (c == '}' || c == ')') statement_start_ = statement_start_ || rules_->layout == Layout::keywords;
+    // A shell's `pattern)` and `}` are followed by commands, Ruby's by a modifier: `} if x`.
+    const bool closer = c == '}' || c == ')';
+    statement_start_ = closer ? rules_->hash_needs_space : statement_start_ && c == '!';
   }
 }
 

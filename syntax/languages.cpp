@@ -72,7 +72,7 @@ constexpr LexicalRules kGo = {.layout = Layout::braces,
                               .single_quote = Quote::character,
                               .backtick = Quote::raw};
 
-constexpr Names<3> kJsLists = {"import", "export", "import type"};
+constexpr Names<2> kJsLists = {"import", "export"};
 constexpr LexicalRules kJavaScript = {.layout = Layout::braces,
                                       .line_comment = "//",
                                       .block_comments = true,

@@ -8,5 +8,5 @@
 (case_statement "case" @switch) @owner
 (compound_statement) @block
 
-(program (command name: (command_name) @_n (#match? @_n "^(source|\\.)$")) @import)
+(program (command name: (command_name) @_n (#any-of? @_n "source" ".")) @import)
 (program (variable_assignment) @definition.variable)

@@ -21,7 +21,6 @@
 
 (preproc_include) @import
 (using_declaration) @import
-(import_declaration) @import
 (translation_unit (declaration declarator: (function_declarator)) @definition.function)
 (declaration_list (declaration declarator: (function_declarator)) @definition.function)
 (field_declaration_list (field_declaration declarator: (function_declarator)) @definition.method)

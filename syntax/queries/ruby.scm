@@ -20,5 +20,5 @@
 (in_clause "in" @case) @owner
 (hash) @object
 
-(program (call method: (identifier) @_m (#match? @_m "^require")) @import)
+(program (call method: (identifier) @_m (#any-of? @_m "require" "require_relative" "load" "autoload")) @import)
 (program (assignment left: (constant)) @definition.variable)

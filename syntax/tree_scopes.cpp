@@ -1,0 +1,254 @@
+#include "syntax/tree_scopes.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "syntax/bytes.h"
+#include "syntax/queries/embedded.h"
+
+namespace cambium::syntax {
+namespace {
+
+std::string_view text_of(std::string_view text, ByteRange range) {
+  if (range.begin >= text.size() || range.end <= range.begin) return {};
+  return text.substr(range.begin, range.end - range.begin);
+}
+
+ByteRange range_of(TSNode node) { return {ts_node_start_byte(node), ts_node_end_byte(node)}; }
+
+/// `#any-of? @capture "a" "b"`: the only predicate the queries use.
+struct AnyOf {
+  uint32_t capture;
+  std::vector<std::string> values;
+};
+
+struct Query {
+  struct Delete {
+    void operator()(TSQuery* query) const { ts_query_delete(query); }
+  };
+  std::unique_ptr<TSQuery, Delete> query;
+  std::string error;
+  uint32_t owner = UINT32_MAX, import = UINT32_MAX;     ///< capture ids
+  std::vector<std::optional<ScopeKind>> kinds;          ///< by capture id
+  std::vector<std::string_view> definitions;            ///< by capture id; empty: no definition
+  std::vector<std::vector<AnyOf>> predicates;           ///< by pattern
+};
+
+std::optional<ScopeKind> kind_of(std::string_view name) {
+  for (int i = 0; i <= static_cast<int>(ScopeKind::element); ++i)
+    if (name == to_string(static_cast<ScopeKind>(i))) return static_cast<ScopeKind>(i);
+  return std::nullopt;
+}
+
+Query compile(const Language& language) {
+  Query out;
+  const std::string_view source = embedded_query(language.name);
+  uint32_t offset = 0;
+  TSQueryError error = TSQueryErrorNone;
+  out.query.reset(ts_query_new(language.grammar(), source.data(), static_cast<uint32_t>(source.size()),
+                               &offset, &error));
+  if (!out.query) {
+    const size_t line = 1 + static_cast<size_t>(std::count(source.begin(), source.begin() + offset, '\n'));
+    out.error = std::string(language.name) + ".scm:" + std::to_string(line) + ": error " +
+                std::to_string(error) + " near \"" + std::string(source.substr(offset, 40)) + "\"";
+    return out;
+  }
+  const TSQuery* query = out.query.get();
+  const uint32_t captures = ts_query_capture_count(query);
+  for (uint32_t i = 0; i < captures; ++i) {
+    uint32_t size = 0;
+    const char* data = ts_query_capture_name_for_id(query, i, &size);
+    const std::string_view name(data, size);
+    constexpr std::string_view kDefinition = "definition.";
+    if (name == "owner") out.owner = i;
+    if (name == "import") out.import = i;
+    out.kinds.push_back(kind_of(name));
+    out.definitions.push_back(name.starts_with(kDefinition) ? name.substr(kDefinition.size())
+                                                            : std::string_view());
+  }
+  out.predicates.resize(ts_query_pattern_count(query));
+  for (uint32_t pattern = 0; pattern < out.predicates.size(); ++pattern) {
+    uint32_t steps = 0;
+    const TSQueryPredicateStep* step = ts_query_predicates_for_pattern(query, pattern, &steps);
+    const auto string = [&](uint32_t id) {
+      uint32_t size = 0;
+      const char* data = ts_query_string_value_for_id(query, id, &size);
+      return std::string(data, size);
+    };
+    for (uint32_t i = 0; i + 2 < steps; ++i) {
+      if (string(step[i].value_id) != "any-of?" || step[i + 1].type != TSQueryPredicateStepTypeCapture) {
+        out.error = std::string(language.name) + ".scm: unknown predicate " + string(step[i].value_id);
+        return out;
+      }
+      AnyOf predicate{step[i + 1].value_id, {}};
+      for (i += 2; i < steps && step[i].type == TSQueryPredicateStepTypeString; ++i)
+        predicate.values.push_back(string(step[i].value_id));
+      out.predicates[pattern].push_back(std::move(predicate));
+    }
+  }
+  return out;
+}
+
+// Compiled at the first use of a language (some take 20 ms) and constant from then on.
+const Query& query_of(const Language& language) {
+  static std::array<std::once_flag, 64> once;
+  static std::array<Query, 64> queries;
+  const size_t i = static_cast<size_t>(&language - languages().data());
+  std::call_once(once[i], [&] { queries[i] = compile(language); });
+  return queries[i];
+}
+
+// The name of a construct: its field `name`, or what its declarator comes down to, or its type.
+std::string name_of(TSNode node, std::string_view text) {
+  const auto field = [](TSNode n, std::string_view name) {
+    return ts_node_child_by_field_name(n, name.data(), static_cast<uint32_t>(name.size()));
+  };
+  TSNode at = field(node, "name");
+  if (ts_node_is_null(at)) {
+    TSNode next = field(node, "declarator");
+    for (int depth = 0; depth < 16 && !ts_node_is_null(next); ++depth) {
+      at = next;
+      next = field(at, "declarator");
+      if (ts_node_is_null(next) && std::string_view(ts_node_type(at)) == "reference_declarator")
+        next = ts_node_named_child(at, 0);
+      if (ts_node_is_null(next)) {
+        const TSNode name = field(at, "name");
+        // a::b::c is named whole; an initialised variable is not its value
+        if (!ts_node_is_null(name) && std::string_view(ts_node_type(at)) != "qualified_identifier")
+          at = name;
+      }
+    }
+  }
+  for (std::string_view other : {"key", "left", "type", "property", "selectors"})
+    if (ts_node_is_null(at)) at = field(node, other);
+  if (ts_node_is_null(at)) {
+    // Grammars without fields: the first child that is an identifier.
+    const uint32_t children = std::min(ts_node_named_child_count(node), 6u);
+    for (uint32_t i = 0; i < children && ts_node_is_null(at); ++i) {
+      const TSNode child = ts_node_named_child(node, i);
+      if (std::string_view(ts_node_type(child)).ends_with("identifier")) at = child;
+      if (std::string_view(ts_node_type(child)) == "variable_list" ||
+          std::string_view(ts_node_type(child)) == "selectors")
+        at = child;
+    }
+  }
+  if (ts_node_is_null(at)) return {};
+  std::string_view name = text_of(text, range_of(at));
+  name = name.substr(0, name.find_first_of("\r\n"));
+  constexpr size_t kMaxName = 120;
+  return std::string(name.substr(0, kMaxName));
+}
+
+// Only these have a name of their own; the `type` of a loop variable is none.
+bool has_name(ScopeKind kind) {
+  switch (kind) {
+    case ScopeKind::loop:
+    case ScopeKind::branch:
+    case ScopeKind::try_:
+    case ScopeKind::switch_:
+    case ScopeKind::case_:
+      return false;
+    default:
+      return true;
+  }
+}
+
+bool is_type(ScopeKind kind) {
+  return kind == ScopeKind::class_ || kind == ScopeKind::struct_ || kind == ScopeKind::interface_ ||
+         kind == ScopeKind::enum_;
+}
+
+struct Cursor {
+  TSQueryCursor* cursor = ts_query_cursor_new();
+  Cursor() = default;
+  Cursor(const Cursor&) = delete;
+  ~Cursor() { ts_query_cursor_delete(cursor); }
+};
+
+}  // namespace
+
+std::string query_error(const Language& language) { return query_of(language).error; }
+
+TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
+  TreeFacts facts;
+  const Query& query = query_of(tree.language());
+  if (!query.query || !query.error.empty()) return facts;
+  Cursor at;
+  ts_query_cursor_set_match_limit(at.cursor, 4096);
+  if (range.begin > 0 || range.end < text.size())
+    ts_query_cursor_set_byte_range(at.cursor, range.begin, range.end);
+  ts_query_cursor_exec(at.cursor, query.query.get(), tree.root());
+
+  struct Found {
+    TreeScope scope;
+    uint32_t pattern;
+  };
+  std::map<uint32_t, Found> scopes;                  // by opener
+  std::map<std::pair<uint32_t, uint32_t>, TreeMark> marks;  // by range
+  for (TSQueryMatch match; ts_query_cursor_next_match(at.cursor, &match);) {
+    bool holds = true;
+    for (const AnyOf& predicate : query.predicates[match.pattern_index])
+      for (uint32_t i = 0; i < match.capture_count; ++i)
+        if (match.captures[i].index == predicate.capture) {
+          const std::string_view value = text_of(text, range_of(match.captures[i].node));
+          holds = holds && std::find(predicate.values.begin(), predicate.values.end(), value) !=
+                               predicate.values.end();
+        }
+    if (!holds) continue;
+    const TSNode* owner = nullptr;
+    for (uint32_t i = 0; i < match.capture_count; ++i)
+      if (match.captures[i].index == query.owner) owner = &match.captures[i].node;
+    for (uint32_t i = 0; i < match.capture_count; ++i) {
+      const uint32_t capture = match.captures[i].index;
+      const TSNode node = match.captures[i].node;
+      if (const auto kind = query.kinds[capture]) {
+        const uint32_t opener = ts_node_start_byte(node);
+        const auto known = scopes.find(opener);
+        if (known != scopes.end() && known->second.pattern <= match.pattern_index) continue;
+        TreeScope scope;
+        scope.opener = opener;
+        scope.kind = *kind;
+        scope.owner = range_of(owner ? *owner : node);
+        scope.header = {scope.owner.begin, opener};
+        while (scope.header.end > scope.header.begin && scope.header.end <= text.size() &&
+               is_space(text[scope.header.end - 1]))
+          --scope.header.end;
+        if (owner && has_name(*kind)) scope.name = name_of(*owner, text);
+        scopes.insert_or_assign(opener, Found{std::move(scope), match.pattern_index});
+      } else if (capture == query.import || !query.definitions[capture].empty()) {
+        const ByteRange bytes = range_of(node);
+        TreeMark mark{bytes, {}, capture == query.import ? "import" : query.definitions[capture]};
+        if (capture != query.import) mark.name = name_of(node, text);
+        marks.emplace(std::pair{bytes.begin, bytes.end}, std::move(mark));
+      }
+    }
+  }
+  for (auto& [opener, found] : scopes) facts.scopes.push_back(std::move(found.scope));
+  for (auto& [bytes, mark] : marks) facts.marks.push_back(std::move(mark));
+  return facts;
+}
+
+void name_scopes(ScopeMap& map, const std::vector<TreeScope>& scopes) {
+  for (size_t i = 1; i < map.scopes_.size(); ++i) {
+    Scope& scope = map.scopes_[i];
+    const auto found = std::lower_bound(scopes.begin(), scopes.end(), scope.opener,
+                                        [](const TreeScope& s, uint32_t opener) { return s.opener < opener; });
+    if (found == scopes.end() || found->opener != scope.opener) continue;
+    scope.kind = found->kind;
+    scope.header = found->header;
+    scope.name = found->name;
+    if (scope.kind == ScopeKind::function && is_type(map.scopes_[static_cast<size_t>(scope.parent)].kind))
+      scope.kind = ScopeKind::method;
+  }
+}
+
+ScopeMap scopes_of(const Tree& tree, std::string_view text) {
+  ScopeMap map = read_scopes(&tree.language(), text);
+  name_scopes(map, tree_facts(tree, text, {0, static_cast<uint32_t>(text.size())}).scopes);
+  return map;
+}
+
+}  // namespace cambium::syntax
