@@ -221,10 +221,12 @@ def _search_scale_and_minimum(x, w, levels):
         det = sw * sqq - sq * sq
         scale = (sw * sxq - sx * sq) * _inverse(det)
         minimum = (sq * sxq - sqq * sx) * _inverse(det)
-        # Where the best minimum is not storable, the best scale without one.
+        # Where all codes are the same, or the best minimum cannot be stored: one without the other.
         none = (minimum < 0) | (det <= 1e-5 * sw * sqq)
+        only_minimum = none & (sq == 0)
         scale = np.where(none, sxq * _inverse(sqq), scale)
         minimum = np.where(none, 0, minimum)
+        minimum = np.where(only_minimum, np.maximum(-sx * _inverse(sw), 0), minimum)
         # The error, less the constant sum of w·x².
         error = (scale * scale * sqq + minimum * minimum * sw
                  - 2 * scale * sxq + 2 * minimum * sx - 2 * scale * minimum * sq)
