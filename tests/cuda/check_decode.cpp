@@ -1,0 +1,244 @@
+// The fused decode step against the same model run op by op.
+#include <cstring>
+
+#include "tests/cuda/check.h"
+
+namespace cambium::engine::cuda::verify {
+namespace {
+
+struct Shape {
+  const char* name;
+  int32_t n_embd, n_ff, n_head, n_kv_head, head_dim, n_vocab;
+  DType type, v_type, down_type, output_type;
+  RopeLayout layout;
+  bool bias, qk_norm;
+  DType kv;
+  StructureMode mode = StructureMode::off;
+};
+
+constexpr int32_t kLayers = 3;
+constexpr float kEps = 1e-6f;
+
+/// A small model with its weights.
+struct Model {
+  std::vector<std::unique_ptr<Weight>> weights;
+  std::vector<float> freq, alpha, beta;
+  DecoderOps ops;
+};
+
+bool make_model(CudaBackend& b, Random& random, Report& report, const Shape& s, Model& m) {
+  bool good = true;
+  const auto keep = [&](const HostMatrix& w, WeightUse use) -> const Weight* {
+    auto r = b.load_weight(w.view, use);
+    good = report.expect_value(r, "load") && good;
+    if (!r) return nullptr;
+    m.weights.push_back(std::move(*r));
+    return m.weights.back().get();
+  };
+  const auto matrix = [&](DType type, int64_t rows, int64_t cols) {
+    return keep(random_matrix(random, type, rows, cols, 1.0f / std::sqrt(static_cast<float>(cols))),
+                WeightUse::matmul);
+  };
+  const auto vector = [&](int64_t n, float mean) {
+    std::vector<float> values = random.normal(static_cast<size_t>(n), 0.2f);
+    for (float& v : values) v += mean;
+    auto r = b.load_weight({DType::f32, 1, n, reinterpret_cast<const std::byte*>(values.data())},
+                           WeightUse::vector);
+    good = report.expect_value(r, "load") && good;
+    if (!r) return static_cast<const Weight*>(nullptr);
+    m.weights.push_back(std::move(*r));
+    return static_cast<const Weight*>(m.weights.back().get());
+  };
+  const int32_t q_rows = s.n_head * s.head_dim, kv_rows = s.n_kv_head * s.head_dim;
+  m.ops.token_embd = matrix(DType::q8_0, s.n_vocab, s.n_embd);
+  m.ops.output = matrix(s.output_type, s.n_vocab, s.n_embd);
+  m.ops.output_norm = vector(s.n_embd, 1);
+  m.alpha = random.normal(3 * static_cast<size_t>(s.n_head), 0.3f);
+  m.beta = random.normal(3 * static_cast<size_t>(s.n_head), 0.5f);
+  for (int32_t i = 0; i < kLayers; ++i) {
+    DecoderOps::Layer l;
+    l.attn_norm = vector(s.n_embd, 1);
+    l.wq = matrix(s.type, q_rows, s.n_embd);
+    l.wk = matrix(s.type, kv_rows, s.n_embd);
+    l.wv = matrix(s.v_type, kv_rows, s.n_embd);
+    l.wo = matrix(s.type, s.n_embd, q_rows);
+    if (s.bias) {
+      l.bq = vector(q_rows, 0);
+      l.bk = vector(kv_rows, 0);
+      l.bv = vector(kv_rows, 0);
+    }
+    if (s.qk_norm) {
+      l.q_norm = vector(s.head_dim, 1);
+      l.k_norm = vector(s.head_dim, 1);
+    }
+    l.ffn_norm = vector(s.n_embd, 1);
+    l.w_gate = matrix(s.type, s.n_ff, s.n_embd);
+    l.w_up = matrix(s.type, s.n_ff, s.n_embd);
+    l.w_down = matrix(s.down_type, s.n_embd, s.n_ff);
+    l.mode = i == 1 ? s.mode : StructureMode::off;
+    l.emphasis_scale = m.alpha.data();
+    l.emphasis_bias = m.beta.data();
+    m.ops.layers.push_back(l);
+  }
+  m.freq.resize(static_cast<size_t>(s.head_dim / 2));
+  for (size_t i = 0; i < m.freq.size(); ++i)
+    m.freq[i] = std::pow(1e4f, -2.0f * static_cast<float>(i) / static_cast<float>(s.head_dim));
+  m.ops.n_head = s.n_head;
+  m.ops.norm_eps = kEps;
+  m.ops.attention_scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
+  m.ops.rope = {s.layout, m.freq, 1.0f};
+  m.ops.prune = {16, 2};
+  m.ops.kv = {kLayers, s.n_kv_head, s.head_dim, s.head_dim, 256, s.kv};
+  return good;
+}
+
+/// Logits of all tokens, op by op.
+std::vector<float> forward(CudaBackend& b, Report& report, const Model& m, const Shape& s, KvStore& kv,
+                           std::span<const int32_t> ids, int32_t first, const TokenStructure* cells) {
+  const auto n = static_cast<int32_t>(ids.size());
+  const auto size = [&](int32_t row) { return static_cast<size_t>(n) * static_cast<size_t>(row); };
+  Floats x(b, size(s.n_embd)), h(b, size(s.n_embd)), q(b, size(s.n_head * s.head_dim)),
+      k(b, size(s.n_kv_head * s.head_dim)), v(b, size(s.n_kv_head * s.head_dim)),
+      mixed(b, size(s.n_head * s.head_dim)), gate(b, size(s.n_ff)), up(b, size(s.n_ff)),
+      logits(b, size(s.n_vocab));
+  VisibleBlocks visible;
+  b.embed(*m.ops.token_embd, ids, x.data());
+  for (int32_t i = 0; i < kLayers; ++i) {
+    const DecoderOps::Layer& l = m.ops.layers[static_cast<size_t>(i)];
+    b.rms_norm(x.data(), *l.attn_norm, kEps, n, h.data());
+    const MatmulTarget qkv[] = {{l.wq, q.data(), l.bq}, {l.wk, k.data(), l.bk}, {l.wv, v.data(), l.bv}};
+    b.matmul(qkv, h.data(), n);
+    if (l.q_norm != nullptr) b.rms_norm(q.data(), *l.q_norm, kEps, n * s.n_head, q.data());
+    if (l.k_norm != nullptr) b.rms_norm(k.data(), *l.k_norm, kEps, n * s.n_kv_head, k.data());
+    b.rope(q.data(), m.ops.rope, first, n, s.n_head, s.head_dim);
+    b.rope(k.data(), m.ops.rope, first, n, s.n_kv_head, s.head_dim);
+    b.kv_write(kv, i, first, n, k.data(), v.data());
+    AttentionArgs a;
+    a.q = q.data();
+    a.out = mixed.data();
+    a.kv = &kv;
+    a.layer = i;
+    a.n_tokens = n;
+    a.first_cell = first;
+    a.n_head = s.n_head;
+    a.scale = m.ops.attention_scale;
+    a.mode = l.mode;
+    a.cells = cells;
+    a.prune = m.ops.prune;
+    a.emphasis_scale = l.emphasis_scale;
+    a.emphasis_bias = l.emphasis_bias;
+    if (cells != nullptr && l.mode == StructureMode::prune) {
+      visible = visible_blocks(*cells, first, n, m.ops.prune, b.query_tile(n), b.key_block());
+      a.visible = &visible;
+    }
+    b.attention(a);
+    const MatmulTarget attn_out[] = {{l.wo, x.data(), nullptr, true}};
+    b.matmul(attn_out, mixed.data(), n);
+    b.rms_norm(x.data(), *l.ffn_norm, kEps, n, h.data());
+    const MatmulTarget gate_up[] = {{l.w_gate, gate.data()}, {l.w_up, up.data()}};
+    b.matmul(gate_up, h.data(), n);
+    b.silu_mul(gate.data(), up.data(), gate.data(), static_cast<int64_t>(n) * s.n_ff);
+    const MatmulTarget ffn_out[] = {{l.w_down, x.data(), nullptr, true}};
+    b.matmul(ffn_out, gate.data(), n);
+  }
+  b.rms_norm(x.data(), *m.ops.output_norm, kEps, n, h.data());
+  const MatmulTarget out[] = {{m.ops.output, logits.data()}};
+  b.matmul(out, h.data(), n);
+  return logits.read(b, report);
+}
+
+int32_t best_of(std::span<const float> logits) {
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s) {
+  Model m;
+  if (!make_model(b, random, report, s, m)) return;
+  auto kv_ops = b.create_kv(m.ops.kv), kv_fused = b.create_kv(m.ops.kv), kv_single = b.create_kv(m.ops.kv);
+  auto program = b.compile_decode(m.ops);
+  if (!report.expect_value(kv_ops, "kv") || !report.expect_value(kv_fused, "kv") ||
+      !report.expect_value(kv_single, "kv") || !report.expect_value(program, "compile"))
+    return;
+  const int32_t prompt = 45, steps[] = {1, 8, 1, 3, 2, 8, 5};
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < prompt + 28; ++i) ids.push_back(random.below(s.n_vocab));
+  TokenStructure cells;
+  for (int32_t i = 0; i < static_cast<int32_t>(ids.size()); ++i)
+    // A body of nine tokens after the other, the last three of each in an inner one.
+    cells.push_back(i % 9 < 6 ? TokenLabel{1 + 4 * (i / 9), 4 + 4 * (i / 9), i}
+                              : TokenLabel{2 + 4 * (i / 9), 3 + 4 * (i / 9), i});
+  const TokenStructure* structure = s.mode == StructureMode::off ? nullptr : &cells;
+  for (KvStore* kv : {kv_ops->get(), kv_fused->get(), kv_single->get()})
+    forward(b, report, m, s, *kv, std::span(ids).first(prompt), 0, structure);
+
+  const auto vocab = static_cast<size_t>(s.n_vocab);
+  int32_t at = prompt;
+  for (const int32_t n : steps) {
+    const auto tokens = std::span<const int32_t>(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n));
+    const std::vector<float> want = forward(b, report, m, s, **kv_ops, tokens, at, structure);
+    const std::string label = std::string(s.name) + " cell " + std::to_string(at) + " n " + std::to_string(n);
+    const auto run = [&](KvStore& kv, std::span<const int32_t> part, int32_t first) {
+      VisibleBlocks visible;
+      const auto count = static_cast<int32_t>(part.size());
+      const bool pruned = structure != nullptr && s.mode == StructureMode::prune;
+      if (pruned)
+        visible = visible_blocks(cells, first, count, m.ops.prune, b.query_tile(count), b.key_block());
+      std::vector<int32_t> best(part.size(), -1);
+      std::vector<float> logits(part.size() * vocab, NAN);
+      report.expect_value((*program)->step(part, kv, first, structure, pruned ? &visible : nullptr, best),
+                          label);
+      report.expect_value((*program)->logits(logits), label + " logits");
+      for (size_t i = 0; i < part.size(); ++i)
+        report.expect(best[i] == best_of(std::span(logits).subspan(i * vocab, vocab)), label + " argmax");
+      return logits;
+    };
+    const std::vector<float> got = run(**kv_fused, tokens, at);
+    report.expect(relative_error(got, want), 1e-2, label);
+    std::vector<float> alone;
+    for (int32_t i = 0; i < n; ++i) {
+      const std::vector<float> one = run(**kv_single, tokens.subspan(static_cast<size_t>(i), 1), at + i);
+      alone.insert(alone.end(), one.begin(), one.end());
+    }
+    report.expect(std::memcmp(alone.data(), got.data(), got.size() * sizeof(float)) == 0,
+                  label + " differs token by token");
+    at += n;
+  }
+  if (structure != nullptr) return;
+  std::vector<int32_t> ahead(12, -1), by_step;
+  report.expect_value((*program)->run_ahead(ids[0], **kv_fused, at, ahead), "run_ahead");
+  int32_t id = ids[0];
+  for (int32_t i = 0; i < 12; ++i) {
+    std::vector<int32_t> best(1);
+    report.expect_value((*program)->step(std::span(&id, 1), **kv_single, at + i, nullptr, nullptr, best),
+                        "step");
+    by_step.push_back(id = best[0]);
+  }
+  report.expect(ahead == by_step, std::string(s.name) + " run_ahead differs from steps");
+}
+
+}  // namespace
+
+void check_decode(CudaBackend& b, Random& random, Report& report) {
+  using D = DType;
+  constexpr Shape kShapes[] = {
+      {"llama Q4_K", 512, 1024, 4, 4, 128, 500, D::q4_k, D::q6_k, D::q6_k, D::q6_k,
+       RopeLayout::interleaved, false, false, D::f16},
+      {"llama Q4_K, Q5_0 down", 512, 672, 4, 2, 128, 301, D::q4_k, D::q4_k, D::q5_0, D::q8_0,
+       RopeLayout::interleaved, false, false, D::f16},
+      {"qwen2 Q5_K", 512, 768, 7, 1, 64, 300, D::q5_k, D::q5_k, D::q5_k, D::q6_k, RopeLayout::split,
+       true, false, D::f16},
+      {"qwen3 Q8_0", 256, 768, 8, 2, 64, 300, D::q8_0, D::q8_0, D::q8_0, D::q8_0, RopeLayout::split,
+       false, true, D::f16},
+      {"llama Q4_0, Q8_0 cache", 256, 512, 4, 4, 64, 300, D::q4_0, D::q4_1, D::q5_1, D::q4_0,
+       RopeLayout::interleaved, false, false, D::q8_0},
+      {"llama F16", 256, 512, 4, 4, 64, 300, D::f16, D::bf16, D::f16, D::f32, RopeLayout::interleaved,
+       false, false, D::f16},
+      {"cambium Q4_K prune", 256, 512, 4, 4, 64, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
+       RopeLayout::interleaved, false, true, D::f16, StructureMode::prune},
+      {"cambium Q4_K emphasis", 256, 512, 4, 4, 64, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
+       RopeLayout::interleaved, false, false, D::f16, StructureMode::emphasis}};
+  report.group("fused decode step");
+  for (const Shape& s : kShapes) check_shape(b, random, report, s);
+}
+
+}  // namespace cambium::engine::cuda::verify

@@ -1,0 +1,56 @@
+// cambium_cuda_check: every GPU kernel against its plain twin, then figures at real sizes.
+//
+//   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check]
+//
+// Exit code 0 all good, 1 something failed, 77 no device (ctest shows "skipped").
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <string_view>
+
+#include "tests/cuda/check.h"
+
+int main(int argc, char** argv) {
+  using namespace cambium::engine::cuda;
+  bool with_check = true, with_bench = false;
+  std::string only;
+  uint64_t seed = std::random_device{}();
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view a = argv[i];
+    if (a == "--no-check") {
+      with_check = false;
+    } else if (a.starts_with("--bench")) {
+      with_bench = true;
+      if (a.starts_with("--bench=")) only = a.substr(8);
+    } else if (a == "--seed" && i + 1 < argc) {
+      seed = std::strtoull(argv[++i], nullptr, 10);
+    } else {
+      std::printf("usage: %s [--seed N] [--bench[=NAME]] [--no-check]\n", argv[0]);
+      return 2;
+    }
+  }
+  auto backend = CudaBackend::create(0);
+  if (!backend) {
+    std::printf("skipped: %s\n", backend.error().message.c_str());
+    return 77;
+  }
+  CudaBackend& b = **backend;
+  std::printf("%s\nseed %llu\n", b.description().c_str(), static_cast<unsigned long long>(seed));
+  int failures = 0;
+  if (with_check) {
+    verify::Random random(seed);
+    verify::Report report;
+    verify::check_elementwise(b, random, report);
+    verify::check_matmul(b, random, report);
+    verify::check_attention(b, random, report);
+    verify::check_decode(b, random, report);
+    verify::check_errors(b, report);
+    report.close();
+    failures = report.total();
+    std::printf(failures == 0 ? "all checks passed\n" : "%d checks FAILED\n", failures);
+  }
+  if (with_bench) verify::bench(b, only);
+  return failures == 0 ? 0 : 1;
+}
