@@ -15,8 +15,6 @@
 namespace cambium::lsp {
 
 namespace {
-constexpr std::chrono::seconds kParentPeriod{5};
-
 bool process_is_gone(int32_t process_id) {
   return process_id > 0 && ::kill(process_id, 0) != 0 && errno == ESRCH;
 }
@@ -126,20 +124,21 @@ void Session::apply_log_level() {
   log_->set_level(spdlog::level::from_str(settings_.config().log_level));
 }
 
-void Session::watch_parent(int32_t process_id) {
+void Session::watch_parent(int32_t process_id, std::chrono::milliseconds period) {
   // A client in another process namespace names a number that means nothing here.
   if (process_id <= 0 || process_is_gone(process_id)) return;
-  parent_timer_.expires_after(kParentPeriod);
-  parent_timer_.async_wait([weak = weak_from_this(), process_id](boost::system::error_code stop) {
-    const auto self = weak.lock();
-    if (stop || !self) return;
-    if (process_is_gone(process_id)) {
-      self->log_->info("the client's process {} is gone", process_id);
-      self->exit();
-    } else {
-      self->watch_parent(process_id);
-    }
-  });
+  parent_timer_.expires_after(period);
+  parent_timer_.async_wait(
+      [weak = weak_from_this(), process_id, period](boost::system::error_code stop) {
+        const auto self = weak.lock();
+        if (stop || !self) return;
+        if (process_is_gone(process_id)) {
+          self->log_->info("the client's process {} is gone", process_id);
+          self->exit();
+        } else {
+          self->watch_parent(process_id, period);
+        }
+      });
 }
 
 void Session::show_message(MessageType type, const std::string& message) {

@@ -6,6 +6,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -74,7 +75,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void read_workspace_config();
   void set_client_settings(const Json& settings);
   /// Ends the session when the process is no longer there.
-  void watch_parent(int32_t process_id);
+  void watch_parent(int32_t process_id, std::chrono::milliseconds period = std::chrono::seconds(5));
   void exit();
 
   void show_message(MessageType type, const std::string& message);

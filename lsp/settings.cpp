@@ -270,8 +270,8 @@ json config_schema() {
         break;
     }
     if (key.min != key.max) {
-      row["minimum"] = key.min;
-      row["maximum"] = key.max;
+      row["minimum"] = static_cast<int64_t>(key.min);
+      row["maximum"] = static_cast<int64_t>(key.max);
     }
     if (!key.choices.empty()) row["enum"] = key.choices;
     properties[std::string(key.key)] = std::move(row);

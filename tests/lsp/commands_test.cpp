@@ -1,0 +1,94 @@
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "tests/support/lsp/lsp_client.h"
+
+using namespace cambium;
+using namespace cambium::test;
+using lsp::Json;
+
+namespace {
+
+constexpr const char* kUri = "file:///work/a.cpp";
+
+struct Editor {
+  Editor() : client(server) {
+    client.initialize();
+    client.open(kUri, "x");
+  }
+  Json item() {
+    return client.result_of("textDocument/inlineCompletion",
+                            client.position_params(kUri, 0, 1))["items"][0];
+  }
+  Json command(const char* name, Json arguments = Json::array()) {
+    return client.request("workspace/executeCommand",
+                          {{"command", name}, {"arguments", std::move(arguments)}});
+  }
+  Json stats() { return command("cambium.stats")["result"]; }
+
+  LspServer server;
+  LspClient client;
+};
+
+}  // namespace
+
+TEST_CASE("suggestions are counted from shown to accepted") {
+  Editor editor;
+  editor.server.completion->respond = FakeCompletion::inserting("ab😀");  // 4 UTF-16 units
+  const Json item = editor.item();
+  CHECK(editor.stats()["suggested"] == 1);
+  CHECK(editor.stats()["suggestedCharacters"] == 4);
+
+  editor.client.notify("textDocument/didShowCompletion", {{"item", item}});
+  editor.client.notify("textDocument/didShowCompletion", {{"item", item}});
+  CHECK(editor.stats()["shown"] == 1);
+
+  // Cumulative, told twice, and more than there is.
+  for (const int length : {1, 3, 3}) {
+    editor.client.notify("textDocument/didPartiallyAcceptCompletion",
+                         {{"item", item}, {"acceptedLength", length}});
+  }
+  CHECK(editor.stats()["acceptedCharacters"] == 3);
+  CHECK(editor.stats()["partiallyAccepted"] == 1);
+  editor.command("cambium.accepted", item["command"]["arguments"]);
+  editor.command("cambium.accepted", item["command"]["arguments"]);
+  editor.client.notify("textDocument/didPartiallyAcceptCompletion",
+                       {{"item", item}, {"acceptedLength", 99}});
+  const Json stats = editor.stats();
+  CHECK(stats["accepted"] == 1);
+  CHECK(stats["acceptedCharacters"] == 4);
+  CHECK(stats["requests"] == 1);
+}
+
+TEST_CASE("what is not ours is not counted") {
+  Editor editor;
+  editor.client.notify("textDocument/didShowCompletion", {{"item", {{"insertText", "x"}}}});
+  editor.client.notify("textDocument/didShowCompletion", {{"item", nullptr}});
+  editor.client.notify("textDocument/didShowCompletion");
+  editor.client.notify("textDocument/didPartiallyAcceptCompletion", {{"item", 7}});
+  CHECK_FALSE(editor.command("cambium.accepted", {"unknown"}).contains("error"));
+  CHECK(editor.stats()["shown"] == 0);
+  CHECK(editor.stats()["accepted"] == 0);
+}
+
+TEST_CASE("commands that make no sense are refused") {
+  Editor editor;
+  CHECK(editor.command("cambium.accepted")["error"]["code"] == -32602);
+  CHECK(editor.command("cambium.accepted", {5})["error"]["code"] == -32602);
+  CHECK(editor.command("rm -rf")["error"]["code"] == -32602);
+  CHECK(editor.client.request("workspace/executeCommand")["error"]["code"] == -32602);
+}
+
+TEST_CASE("the model is described, unloaded, and loaded again at need") {
+  Editor editor;
+  CHECK(editor.command("cambium.models")["result"][0]["state"] == "unloaded");
+  editor.item();
+  const Json row = editor.command("cambium.models")["result"][0];
+  CHECK(row["state"] == "ready");
+  CHECK(row["name"] == "fake");
+  CHECK(editor.command("cambium.unload")["result"]["unloaded"] == true);
+  CHECK(editor.command("cambium.models")["result"][0]["state"] == "unloaded");
+  CHECK(editor.item().is_object());
+  CHECK(editor.command("cambium.models")["result"][0]["state"] == "ready");
+}
