@@ -136,7 +136,8 @@ TokenSpan choose_prefix(const Tokenizer& tokenizer, const PromptInput& input, si
       return all.size() > want ? all.bytes[all.size() - want] : from;
     };
     const size_t wanted = byte_of(kFill);
-    const size_t cut = best_cut(text, byte_of(kFillHigh), wanted, byte_of(kFillLow), *input.scopes);
+    size_t cut = best_cut(text, byte_of(kFillHigh), wanted, byte_of(kFillLow), *input.scopes);
+    if (cut == text.npos) cut = best_cut(text, byte_of(1.0), wanted, byte_of(kKeepFrom), *input.scopes);
     begin = cut == text.npos ? char_start(text, wanted) : cut;
     all = encode_span(tokenizer, text, begin, cursor);
     if (all.size() > budget) {  // only a cut inside a token does that
