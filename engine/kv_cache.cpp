@@ -28,6 +28,13 @@ void Slot::truncate(int32_t n) {
   }
 }
 
+void Slot::relabel(const TokenStructure& labels) {
+  labels_ = {};
+  if (labels.empty()) return;
+  assert(labels.size() >= tokens_.size());
+  for (size_t i = 0; i < tokens_.size(); ++i) labels_.push_back(labels.at(i));
+}
+
 KvCache::KvCache(const Options& options, CreateKv create)
     : options_(options), create_(std::move(create)) {
   for (int32_t i = 0; i < std::max(1, options.slots); ++i) {
@@ -85,6 +92,7 @@ Result<Slot*> KvCache::acquire(std::span<const TokenId> tokens, const TokenStruc
     best->kv = std::move(*kv);
   }
   best->truncate(best_kept);
+  best->relabel(labels);
   best->key = key;
   best->in_use = true;
   best->last_used = ++clock_;

@@ -41,6 +41,9 @@ class Slot {
   void append(std::span<const TokenId> tokens, const TokenStructure& labels);
   /// Forgets cells [n, size()).
   void truncate(int32_t n);
+  /// The cells go on as part of a sequence with these labels, alike in their relations: from now on
+  /// its numbers count, since those of the cells to come are to be compared with them.
+  void relabel(const TokenStructure& labels);
 
  private:
   std::vector<TokenId> tokens_;

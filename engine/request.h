@@ -76,7 +76,7 @@ struct StepDecision {
   Verdict verdict = Verdict::accept;
   size_t keep_bytes = SIZE_MAX;
   /// Label of this token; unset: the label of the token before it.
-  std::optional<TokenLabel> label;
+  std::optional<TokenLabel> label = std::nullopt;
 };
 
 /// Called on the engine thread once a chosen token, before it is fed back. Must not block; what it
