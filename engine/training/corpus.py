@@ -1,0 +1,634 @@
+"""From downloaded packages to training containers: read, filter, de-duplicate, split, pack.
+
+    corpus.py collect ARCHIVES OUT     one container a project, filtered by licence and content
+    corpus.py assemble IN OUT          de-duplicate, split by project, balance, pack into chunks
+    corpus.py site-packages OUT        Python packages already installed, from an explicit list
+
+A container is a sequence of records, little endian:
+    u16 length of path, u32 length of text, path (UTF-8), text (UTF-8)
+The path is "<language>/<project>/<path in the project>"; cambium-prepare reads the same.
+
+Needs only the standard library.
+"""
+
+import argparse
+import collections
+import fnmatch
+import hashlib
+import io
+import json
+import lzma
+import math
+import multiprocessing
+import os
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+import tarfile
+import zlib
+
+LANGUAGES = {
+    "py": "python", "pyi": "python", "c": "c", "h": "c", "cc": "cpp", "cpp": "cpp", "cxx": "cpp",
+    "hpp": "cpp", "hh": "cpp", "hxx": "cpp", "ipp": "cpp", "inl": "cpp", "cu": "cpp", "cuh": "cpp",
+    "js": "javascript", "mjs": "javascript", "cjs": "javascript", "jsx": "javascript",
+    "ts": "typescript", "mts": "typescript", "tsx": "typescript", "go": "go", "rs": "rust",
+    "java": "java", "cs": "csharp", "rb": "ruby", "rake": "ruby", "php": "php", "sh": "bash",
+    "bash": "bash", "bats": "bash", "lua": "lua", "kt": "kotlin", "kts": "kotlin",
+    "swift": "swift", "scala": "scala", "sbt": "scala",
+}
+MIN_BYTES, MAX_BYTES = 200, 200_000
+
+# --- licences -----------------------------------------------------------------------------------
+
+_PERMISSIVE = re.compile(
+    r"^(mit|expat|x11|x-11|bsd|freebsd|netbsd|apache|asl|isc|zlib|libpng|psf|python|boost|bsl|"
+    r"unlicense|unlicence|the unlicense|public[- ]domain|pd$|cc0|ncsa|postgresql|curl|0bsd|wtfpl|openssl|unicode|"
+    r"icu|php|ruby$|hpnd|ntp|tcl|ijg|ssleay|uiuc|blueoak|permissive|sgi-b|khronos|libtiff|"
+    r"0-clause|2-clause|3-clause|simplified bsd|new bsd|modified bsd|apple-mit|nodejs)")
+_COPYLEFT = re.compile(
+    r"GNU (Lesser |Affero |Library )?General Public|\b[LA]?GPL|Mozilla Public|\bMPL|Eclipse Public|"
+    r"\bEPL\b|\bCDDL\b|Creative Commons|\bCC-BY|Artistic|\bEUPL|non-?commercial", re.I)
+
+
+def permissive(name):
+    """True if a licence expression allows our use: any alternative of an "or", all of an "and"."""
+    name = name.strip().strip("()").lower().replace("licence", "license")
+    name = re.sub(r"^the\s+", "", name)
+    if not name:
+        return False
+    for part in re.split(r"\s+or\s+|\s*\|\s*|/(?=[a-z])", name):
+        terms = [t for t in re.split(r"\s+and\s+|,\s*|;\s*|&", part.strip("() ")) if t]
+        if terms and all(_PERMISSIVE.match(t.strip("() ")) for t in terms):
+            return True
+    return False
+
+
+class Copyright:
+    """Debian's copyright file: which paths of a source are permissively licensed.
+
+    Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/ (the last matching
+    stanza wins). A file in no machine-readable format is judged as a whole.
+    """
+
+    def __init__(self, text):
+        self.rules, self.names = [], collections.Counter()
+        self.whole = False
+        if re.search(r"^Format(-Specification)?:", text[:2000], re.M) and re.search(r"^Files:", text, re.M):
+            for stanza in re.split(r"\n\s*\n", text):
+                files = re.search(r"^Files:((?:.*)(?:\n[ \t]+.*)*)", stanza, re.M)
+                licence = re.search(r"^License:[ \t]*(.*)", stanza, re.M)
+                if not files or not licence:
+                    continue
+                ok = permissive(licence.group(1))
+                for pattern in files.group(1).split():
+                    pattern = pattern.strip(",").removeprefix("./")
+                    if not pattern.startswith("debian/"):
+                        self.rules.append((re.compile(fnmatch.translate(pattern)), pattern, ok))
+                        self.names[licence.group(1).strip()] += 1
+        elif text:
+            body = re.sub(r"(?is)the debian packaging.*", "", text)
+            free = re.search(r"\bMIT\b|BSD|Apache License|Permission is hereby granted|\bISC\b|"
+                             r"Redistribution and use in source|zlib license|Boost Software", body, re.I)
+            self.whole = bool(free) and not _COPYLEFT.search(body)
+            if self.whole:
+                self.names[free.group(0)] += 1
+
+    def allows(self, path, installed=False):
+        """`installed`: path is where a binary package puts it, not where the source has it."""
+        if not self.rules:
+            return self.whole
+        verdict = False
+        for regex, pattern, ok in self.rules:
+            if installed and pattern != "*":
+                # Cautious: an installed path only tells the tail of the one in the source.
+                if not ok and fnmatch.fnmatch(path, "*/" + "/".join(pattern.split("/")[-2:])):
+                    return False
+                continue
+            if regex.match(path):
+                verdict = ok
+        return verdict
+
+    def summary(self):
+        return " | ".join(n for n, _ in self.names.most_common(3))[:80]
+
+
+# --- one file -----------------------------------------------------------------------------------
+
+_SKIP_DIRS = re.compile(
+    r"(^|/)(vendor|vendored|_vendor|third[-_]?party|3rd[-_]?party|externals?|extern|node_modules|bundled|dist|"
+    r"min|testdata|test[-_]data|fixtures?|__snapshots__|snapshots|generated|gen|\.git|locales?|i18n|"
+    r"l10n|po|tests/ui|clang/test|llvm/test|lldb/test|mlir/test|flang/test|clang-tools-extra/test|"
+    r"libcxx/test|lit_tests|test262|mjsunit|webkit|testing/data|baselines|fourslash|tests/cases|"
+    r"migrations|cjs|umd|esm|fesm\d+|bundles|esm5|lib-commonjs|lib-amd|es5|commonjs)(/|$)", re.I)
+_SKIP_NAMES = re.compile(r"(\.min\.|\.bundle\.|\.pb\.|_pb2|\.d\.ts$|\.umd\.|-min\.|\.generated\.|\.g\.|"
+                         r"_generated|zz_generated|unicode_?(data|tables?)|mock_|_string\.go$|parser\.c$|"
+                         r"Lexer\.|\.production\.|\.development\.)", re.I)
+_TESTS = re.compile(r"(^|/)(tests?|specs?|__tests__|unittests?|testing)(/|$)|[._-](test|spec)\.|(^|/)test_|_test\.", re.I)
+_GENERATED = re.compile(r"generated (by|from|code|file|automatically)|auto-?matically generated|auto-?generated|"
+                        r"@generated|do not (edit|modify)|machine generated|"
+                        r"Object\.defineProperty\(exports, ['\"]__esModule|__webpack_require__|"
+                        r"var __awaiter|tslib", re.I)
+_SECRETS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|"
+                      r"\bxox[abprs]-[0-9A-Za-z-]{10,}|\bAIza[0-9A-Za-z_-]{35}\b|\bsk_live_[0-9a-zA-Z]{16,}|"
+                      r"\beyJ[A-Za-z0-9_-]{20,}\.eyJ[A-Za-z0-9_-]{20,}|\bglpat-[0-9A-Za-z_-]{20}")
+_QUOTED = re.compile(r"[\"'][A-Za-z0-9+/_=-]{24,120}[\"']")
+_KEY_WORD = re.compile(r"secret|token|passw|api_?key|credential", re.I)
+_SECRET_HINTS = ("-----BEGIN", "AKIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "AIza", "sk_live_", "eyJ", "glpat-")
+_COPYLEFT_HINTS = ("gpl", "gnu ", "mozilla", "mpl", "eclipse", "epl", "cddl", "creative", "cc-by", "artistic", "eupl", "commercial")
+_WHITE = b" \t\r\n"
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LONG = re.compile(r"[A-Za-z0-9+/=]{120,}")
+_NOTICE = re.compile(r"licen[sc]e|copyright|\(c\)|all rights reserved|spdx", re.I)
+_BLOCK = re.compile(r"\s*(/\*.*?\*/|(?:[ \t]*(?://|#(?!\s*(?:include|if|define|pragma|!))|--)[^\n]*\n)+)[ \t]*\n*", re.S)
+
+
+def entropy(text):
+    counts = collections.Counter(text)
+    return -sum(c / len(text) * math.log2(c / len(text)) for c in counts.values())
+
+
+def has_secret(text):
+    if any(hint in text for hint in _SECRET_HINTS) and _SECRETS.search(text):
+        return True
+    for m in _QUOTED.finditer(text):
+        body = m.group(0)[1:-1]
+        if (entropy(body) > 4.0 and re.search(r"\d", body) and
+                _KEY_WORD.search(text[max(0, m.start() - 40):m.start()])):
+            return True
+    return False
+
+
+def copyleft(head):
+    lower = head.lower()
+    return any(hint in lower for hint in _COPYLEFT_HINTS) and bool(_COPYLEFT.search(head))
+
+
+def strip_notice(text):
+    """Without the licence comment at the head, and without the shebang's loss."""
+    head = ""
+    if text.startswith("#!"):
+        head, _, text = text.partition("\n")
+        head += "\n"
+    for _ in range(2):
+        m = _BLOCK.match(text)
+        if not m or m.end() == 0 or not _NOTICE.search(m.group(1)):
+            break
+        text = text[m.end():]
+    return head + text
+
+
+def language_of(path):
+    return LANGUAGES.get(path.rsplit(".", 1)[-1].lower()) if "." in path.rsplit("/", 1)[-1] else None
+
+
+def path_wanted(path, keep_deps=False):
+    if language_of(path) is None or _SKIP_NAMES.search(path.rsplit("/", 1)[-1]):
+        return False
+    if _SKIP_DIRS.search(path.rsplit("/", 1)[0] if "/" in path else ""):
+        return False
+    if not keep_deps and re.search(r"(^|/)deps/", path):
+        return False
+    # A third of the tests: they are code too, but there is more of them than of anything else.
+    return not (_TESTS.search(path) and zlib.crc32(path.encode()) % 3)
+
+
+def clean(path, data):
+    """The text to train on, or None with the reason it is not wanted: (text, reason)."""
+    if not MIN_BYTES <= len(data) <= MAX_BYTES:
+        return None, "size"
+    if b"\0" in data:
+        return None, "binary"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None, "encoding"
+    text = text.removeprefix("\ufeff")
+    key = zlib.crc32(path.encode())
+    if "\r" in text and key % 10:  # a tenth keeps its line ends, so that the model knows them
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if _GENERATED.search(text[:2500]):
+        return None, "generated"
+    if copyleft(text[:6000]):
+        return None, "licence"
+    if has_secret(text):
+        return None, "secret"
+    if key % 8:
+        text = strip_notice(text)
+    lines = text.split("\n")
+    if len(text) < MIN_BYTES or len(lines) < 5:
+        return None, "size"
+    if max(map(len, lines)) > 600 or len(text) / len(lines) > 90 or _LONG.search(text):
+        return None, "long lines"
+    sample = text[:20000].encode()
+    dense = sample.translate(None, _WHITE)
+    if not dense:
+        return None, "empty"
+    letters = len(dense) - len(dense.translate(None, _LETTERS))
+    digits = len(dense) - len(dense.translate(None, b"0123456789"))
+    if letters < 0.45 * len(dense) or digits > 0.18 * len(dense):
+        return None, "data"
+    if len(dense) - len(dense.translate(None, bytes(range(128, 256)))) > 0.15 * len(dense):
+        return None, "not code"
+    if len(lines) > 60 and len(set(lines)) < 0.4 * len(lines):
+        return None, "repetitive"
+    return text, None
+
+
+# --- containers ---------------------------------------------------------------------------------
+
+def write_record(out, path, text):
+    p, t = path.encode(), text.encode()
+    out.write(struct.pack("<HI", len(p), len(t)))
+    out.write(p)
+    out.write(t)
+
+
+def read_records(stream):
+    while head := stream.read(6):
+        n, m = struct.unpack("<HI", head)
+        path = stream.read(n).decode()
+        data = stream.read(m)
+        if len(data) != m:
+            raise ValueError(f"container ends inside {path}: {len(data)} of {m} bytes")
+        yield path, data.decode()
+
+
+# --- archives -----------------------------------------------------------------------------------
+
+def project_name(package):
+    """One name for all packages of a project, so that a split by project holds."""
+    n = package.lower().lstrip("@")
+    n = re.sub(r"^(python3?-|node-|ruby-|golang-(github|gopkg|golang|google)-|librust-|rust-|lib(?=.*-(java|dev)$)|php-)", "", n)
+    n = re.sub(r"(-dev|-java|-src)$", "", n)
+    n = re.sub(r"[-.]?v?\d[\d.]*$", "", n) or n
+    return re.sub(r"[^a-z0-9+-]", "-", n)
+
+
+def tar_members(path):
+    """(name, bytes) of the wanted files of a tar in any compression."""
+    opener = {".deb": ["dpkg-deb", "--fsys-tarfile", path], ".xz": ["xz", "-dc", path],
+              ".gz": ["gzip", "-dc", path], ".tgz": ["gzip", "-dc", path],
+              ".bz2": ["bzip2", "-dc", path], ".zst": ["zstd", "-dc", path]}[pathlib.Path(path).suffix]
+    with subprocess.Popen(opener, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as proc:
+        with tarfile.open(fileobj=proc.stdout, mode="r|") as tar:
+            for member in tar:
+                if member.isreg():
+                    yield member.name.removeprefix("./"), member.size, lambda: tar.extractfile(member).read()
+        proc.stdout.close()
+        proc.terminate()
+
+
+def archives_of(root):
+    """Jobs: (kind, package, [paths])."""
+    jobs = []
+    for deb in sorted(root.glob("bin/*.deb")):
+        jobs.append(("deb", deb.name.split("_")[0], deb.name.split("_")[1], [str(deb)]))
+    for tgz in sorted(root.glob("npm/*.tgz")):
+        m = re.match(r"(.*?)-(\d+\.\d+.*)\.tgz$", tgz.name)
+        if m:
+            jobs.append(("npm", m.group(1), m.group(2), [str(tgz)]))
+    for dsc in sorted(root.glob("src/*.dsc")):
+        name, version = dsc.name.removesuffix(".dsc").split("_", 1)
+        upstream = re.sub(r"-[^-]*$", "", version)
+        orig = sorted(root.glob(f"src/{name}_{upstream}.orig*.tar.*")) or sorted(root.glob(f"src/{name}_{version}.tar.*"))
+        debian = sorted(root.glob(f"src/{name}_{version}.debian.tar.*"))
+        orig = [p for p in orig if p.suffix in (".xz", ".gz", ".bz2", ".zst")]
+        if orig:
+            jobs.append(("src", name, version, [str(p) for p in debian + orig]))
+    return jobs
+
+
+# The share of these projects would be too large, or the code is another project's.
+_PROJECT_PATHS = {
+    "nodejs": re.compile(r"^(?!deps/|test/)|^deps/v8/src/|^deps/(uv|llhttp)/src"),
+    "llvm-toolchain": re.compile(r"^(llvm|clang|clang-tools-extra|lld|lldb|mlir|libcxx|compiler-rt)/(?!test|unittests|www|docs|examples)"),
+    "rustc": re.compile(r"^(compiler|library|src/tools/(rustfmt|clippy/clippy_lints|rust-analyzer|cargo|miri)|src/librustdoc)/"),
+    "mono": re.compile(r"^(mcs/(class|mcs|tools)|mono)/"),
+    "bazel-bootstrap": re.compile(r"^src/"),
+}
+
+
+def collect_job(job):
+    kind, package, version, paths, out = job
+    project = project_name(package)
+    target = pathlib.Path(out) / f"{kind}-{re.sub('[^a-z0-9.+-]', '-', package.lower())}.bin"
+    if target.exists():
+        return None
+    reasons, kept, langs = collections.Counter(), 0, collections.Counter()
+    licence, rights, pending = "", None, []
+    buffer = io.BytesIO()
+    only = _PROJECT_PATHS.get(project)
+    try:
+        for path in paths:
+            strip_root = kind != "deb" and ".debian." not in path
+            for name, size, read in tar_members(path):
+                inner = name
+                if strip_root and "/" in name:
+                    inner = name.split("/", 1)[1]
+                if inner.endswith("copyright") and (
+                        (kind == "deb" and name.startswith("usr/share/doc/")) or inner == "debian/copyright"):
+                    rights = Copyright(read().decode("utf-8", "replace"))
+                    licence = rights.summary()
+                    continue
+                if kind == "npm" and inner == "package.json" and name.count("/") == 1:
+                    meta = json.loads(read().decode("utf-8", "replace"))
+                    lic = meta.get("license") or meta.get("licenses") or ""
+                    if isinstance(lic, list):
+                        lic = " or ".join(x.get("type", "") if isinstance(x, dict) else str(x) for x in lic)
+                    licence = lic.get("type", "") if isinstance(lic, dict) else str(lic)
+                    continue
+                if ".debian." in path or not MIN_BYTES <= size <= MAX_BYTES or not path_wanted(inner, keep_deps=only is not None):
+                    continue
+                if only is not None and not only.search(inner):
+                    continue
+                text, reason = clean(inner, read())
+                if text is None:
+                    reasons[reason] += 1
+                else:
+                    pending.append((inner, text))
+    except (tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError) as error:
+        if not pending:
+            return (kind, package, version, "", {}, {"error: " + str(error)[:60]: 1})
+    if kind == "npm":
+        names = {n for n, _ in pending}
+        allowed = permissive(licence)
+    for inner, text in pending:
+        if kind == "npm":
+            ok = allowed
+            # Compiled twins of shipped TypeScript.
+            if ok and language_of(inner) == "javascript" and (
+                    re.sub(r"\.[cm]?jsx?$", ".ts", inner) in names or
+                    (re.search(r"(^|/)(lib|build|out|es|_?dist[^/]*)/", inner) and any(n.startswith("src/") and n.endswith((".ts", ".tsx")) for n in names))):
+                ok = False
+        else:
+            ok = rights is not None and rights.allows(inner, installed=kind == "deb")
+        if not ok:
+            reasons["licence"] += 1
+            continue
+        lang = language_of(inner)
+        write_record(buffer, f"{lang}/{project}/{inner.removeprefix('usr/').removeprefix('share/')}", text)
+        langs[lang] += len(text)
+        kept += 1
+    if kept:
+        target.write_bytes(buffer.getvalue())
+    else:
+        target.write_bytes(b"")
+    return (kind, package, version, licence, dict(langs), dict(reasons))
+
+
+def collect(args):
+    root, out = pathlib.Path(args.archives), pathlib.Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = [(*job, str(out)) for job in archives_of(root)]
+    total = collections.Counter()
+    with multiprocessing.Pool(args.processes) as pool, open(out / "collected.jsonl", "a") as log:
+        for result in pool.imap_unordered(collect_job, jobs):
+            if result is None:
+                continue
+            total.update(result[4])
+            log.write(json.dumps(result) + "\n")
+            log.flush()
+    print(json.dumps({k: round(v / 1e6, 1) for k, v in total.most_common()}), round(sum(total.values()) / 1e6), "MB")
+
+
+# --- assemble -----------------------------------------------------------------------------------
+
+class NearDuplicates:
+    """Drops a file most of whose distinctive lines were seen before.
+
+    A line counts when it is long enough to be distinctive and its hash falls into a fixed eighth of
+    all hashes, so that the sketch of a file is small and the same lines are chosen in every copy.
+    """
+
+    def __init__(self, share=0.6):
+        self.exact, self.lines, self.share = set(), set(), share
+
+    def seen(self, text):
+        digest = hashlib.blake2b("".join(text.split()).encode(), digest_size=12).digest()
+        if digest in self.exact:
+            return "duplicate"
+        self.exact.add(digest)
+        sketch = set()
+        for line in text.encode().split(b"\n"):
+            line = line.strip()
+            if len(line) >= 24:
+                h = zlib.crc32(line)
+                if h & 7 == 0:
+                    sketch.add(h << 16 | zlib.adler32(line) & 0xFFFF)
+        if len(sketch) >= 4 and len(sketch & self.lines) > self.share * len(sketch):
+            return "near duplicate"
+        self.lines |= sketch
+        return None
+
+
+def held_out_projects(sizes, want_bytes, want_files, want_projects=3):
+    """Per language, projects in a fixed pseudo-random order until there is enough.
+
+    sizes: {language: {project: (files, bytes)}}. Large projects stay in training.
+    """
+    chosen = set()
+    whole = collections.Counter()
+    for projects in sizes.values():
+        for p, (_, b) in projects.items():
+            whole[p] += b
+    for lang, projects in sorted(sizes.items()):
+        total = sum(b for _, b in projects.values())
+        order = sorted(projects, key=lambda p: hashlib.sha1(f"{lang}:{p}".encode()).hexdigest())
+        files = size = count = 0
+        for p in order:
+            f, b = projects[p]
+            if p in chosen:
+                files, size, count = files + f, size + b, count + 1
+        for p in order:
+            if files >= want_files and size >= min(want_bytes, 0.02 * total) and count >= want_projects:
+                break
+            f, b = projects[p]
+            if p in chosen or f < 3 or b > max(0.03 * total, 60_000) or whole[p] > 2_500_000:
+                continue
+            chosen.add(p)
+            files, size, count = files + f, size + b, count + 1
+    return chosen
+
+
+def assemble(args):
+    root, out = pathlib.Path(args.input), pathlib.Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    log = {}
+    for line in (root / "collected.jsonl").read_text().splitlines():
+        kind, package, version, licence, langs, _ = json.loads(line)
+        log[f"{kind}-{re.sub('[^a-z0-9.+-]', '-', package.lower())}"] = (kind, package, version, licence)
+    files = [p for p in sorted(root.glob("*.bin")) if p.stat().st_size]
+    sizes = collections.defaultdict(lambda: collections.defaultdict(lambda: [0, 0]))
+    for f in files:
+        with open(f, "rb") as s:
+            for path, text in read_records(s):
+                lang, project, _ = path.split("/", 2)
+                entry = sizes[lang][project]
+                entry[0] += 1
+                entry[1] += len(text)
+    held = held_out_projects(sizes, args.held_bytes, 40)
+
+    def project_of(f):
+        return project_name(log[f.stem][1]) if f.stem in log else f.stem
+    # Held-out projects first: a copy of their files elsewhere is then what is dropped.
+    files.sort(key=lambda f: (project_of(f) not in held, hashlib.sha1(f.name.encode()).hexdigest()))
+    near, dropped = NearDuplicates(), collections.Counter()
+    held_out, per_lang = [], collections.defaultdict(list)
+    taken = collections.Counter()
+    by_package = collections.defaultdict(collections.Counter)
+    for f in files:
+        with open(f, "rb") as s:
+            for path, text in read_records(s):
+                lang, project, _ = path.split("/", 2)
+                cap = args.project_mb * 1e6 * (2 if project in ("rustc", "llvm-toolchain", "mono", "kotlin", "golang", "scala", "typescript") else 1)
+                if taken[lang, project] > cap:
+                    dropped["project cap"] += 1
+                    continue
+                reason = near.seen(text)
+                if reason:
+                    dropped[reason] += 1
+                    continue
+                taken[lang, project] += len(text)
+                by_package[f.stem][lang] += len(text.encode())
+                if project in held:
+                    held_out.append((path, text))
+                else:
+                    per_lang[lang].append((f.stem, path, text))
+    totals = {k: sum(len(t) for _, _, t in v) for k, v in per_lang.items()}
+    print("unique MB", {k: round(v / 1e6, 1) for k, v in sorted(totals.items(), key=lambda x: -x[1])}, dict(dropped))
+    chunks = [[] for _ in range(args.chunks)]
+    for lang, items in per_lang.items():
+        cap = args.language_mb * 1e6
+        items.sort(key=lambda x: hashlib.sha1(x[1].encode()).hexdigest())
+        size, kept = 0, []
+        for stem, path, text in items:
+            if size > cap:
+                by_package[stem][lang] -= len(text.encode())
+                continue
+            size += len(text)
+            kept.append((path, text))
+        # Whole folders go to one chunk, so that similar files share its compression window; each
+        # chunk gets the same share of the language.
+        groups = collections.defaultdict(list)
+        for path, text in kept:
+            groups["/".join(path.split("/")[:4])].append((path, text))
+        fill = [0] * args.chunks
+        for _, group in sorted(groups.items(), key=lambda g: -sum(len(t) for _, t in g[1])):
+            i = fill.index(min(fill))
+            chunks[i].extend(group)
+            fill[i] += sum(len(t) for _, t in group)
+    for i, chunk in enumerate(chunks):
+        chunk.sort(key=lambda x: (x[0].split("/")[0], x[0].split("/")[1], x[0].rsplit(".", 1)[-1], x[0].rsplit("/", 1)[-1]))
+        with open(out / f"chunk{i + 1}.bin", "wb") as o:
+            for path, text in chunk:
+                write_record(o, path, text)
+        print(f"chunk{i + 1}", len(chunk), "files", round(sum(len(t) for _, t in chunk) / 1e6, 1), "MB")
+    with open(out / "heldout.bin", "wb") as o:
+        for path, text in held_out:
+            write_record(o, path, text)
+    counts = collections.Counter(p.split("/")[0] for p, _ in held_out)
+    print("held out", dict(counts), round(sum(len(t) for _, t in held_out) / 1e6, 1), "MB,", len(held), "projects")
+    with open(out / "manifest.tsv", "w") as o:
+        o.write("source\tpackage\tversion\tlicence\tlanguages\tbytes\tsplit\n")
+        for stem in sorted(by_package):
+            kind, package, version, licence = log.get(stem, ("", stem, "", ""))
+            langs = {k: v for k, v in by_package[stem].items() if v > 0}
+            if langs:
+                split = "held-out" if project_name(package) in held else "train"
+                o.write("\t".join([{"deb": "debian", "src": "debian-source"}.get(kind, kind), package, version,
+                                   licence.replace("\t", " ").replace("\n", " "), ",".join(sorted(langs, key=lambda k: -langs[k])),
+                                   str(sum(langs.values())), split]) + "\n")
+
+
+# --- installed Python packages ------------------------------------------------------------------
+
+SITE_PACKAGES = """torch torchvision torchaudio jax jaxlib flax optax chex orbax equinox diffrax optimistix lineax
+jaxtyping numpy scipy sympy pandas sklearn skimage statsmodels matplotlib seaborn networkx transformers accelerate peft
+tokenizers safetensors huggingface_hub sentence_transformers torch_geometric torchmetrics torchdiffeq lightning
+lightning_fabric pytorch_lightning botorch gpytorch linear_operator numpyro numba llvmlite cupy onnx onnxscript
+onnx_ir h5py tensorboard xarray einops e3nn aiohttp anyio attr rich pygments pytest _pytest hypothesis coverage
+fontTools jinja2 werkzeug requests httpx httpcore urllib3 yaml click typer pip setuptools wheel packaging
+more_itertools toolz joblib triton mpmath imageio timm tensorstore treescope nanobind portalocker sacrebleu formulaic
+patsy narwhals multipledispatch networkx fsspec filelock""".split()
+
+
+def site_packages(args):
+    import sysconfig
+    base = pathlib.Path(sysconfig.get_paths()["purelib"])
+    near = NearDuplicates()
+    reasons, size, rows = collections.Counter(), 0, []
+    for known in args.seen:
+        with open(known, "rb") as s:
+            for path, text in read_records(s):
+                if path.startswith("python/"):
+                    near.seen(text)
+    held = set(args.held.split(",")) if args.held else set()
+    licences = {}
+    for meta in base.glob("*.dist-info/METADATA"):
+        text = meta.read_text(errors="replace")
+        found = re.findall(r"^License-Expression: (.*)|^License: (.*)|^Classifier: License :: OSI Approved :: (.*)", text, re.M)
+        names = [x for f in found for x in f if x]
+        top = meta.parent / "top_level.txt"
+        mods = top.read_text().split() if top.exists() else [meta.parent.name.split("-")[0].lower().replace("-", "_")]
+        for m in mods:
+            licences[m] = (names, meta.parent.name)
+    with open(args.out, "wb") as out:
+        for name in dict.fromkeys(SITE_PACKAGES):
+            folder = base / name
+            names, dist = licences.get(name, ([], ""))
+            ok = bool(names) and any(permissive(n) for n in names) and not any(_COPYLEFT.search(n) for n in names)
+            if not folder.is_dir() or not ok or project_name(name) in held:
+                if folder.is_dir():
+                    reasons["package: " + name] += 1
+                continue
+            total = 0
+            for path in sorted(folder.rglob("*.py")):
+                inner = str(path.relative_to(base))
+                if total > 25e6:
+                    break
+                if not path_wanted(inner):
+                    continue
+                text, reason = clean(inner, path.read_bytes())
+                reason = reason or near.seen(text)
+                if reason:
+                    reasons[reason] += 1
+                    continue
+                write_record(out, f"python/{project_name(name)}/{inner}", text)
+                total += len(text)
+            size += total
+            rows.append(f"installed\t{name}\t{dist.removesuffix('.dist-info')}\t{' | '.join(names)[:80]}\tpython\t{total}\ttrain")
+    print(round(size / 1e6, 1), "MB from installed packages", dict(reasons))
+    if args.manifest:
+        pathlib.Path(args.manifest).write_text("\n".join(rows) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    sub = parser.add_subparsers(required=True)
+    p = sub.add_parser("collect")
+    p.add_argument("archives")
+    p.add_argument("out")
+    p.add_argument("--processes", type=int, default=2)
+    p.set_defaults(run=collect)
+    p = sub.add_parser("assemble")
+    p.add_argument("input")
+    p.add_argument("out")
+    p.add_argument("--chunks", type=int, default=3)
+    p.add_argument("--project-mb", type=float, default=16)
+    p.add_argument("--language-mb", type=float, default=170)
+    p.add_argument("--held-bytes", type=float, default=1.2e6)
+    p.set_defaults(run=assemble)
+    p = sub.add_parser("site-packages")
+    p.add_argument("out")
+    p.add_argument("--seen", nargs="*", default=[], help="containers whose files are not to be repeated")
+    p.add_argument("--held", default="", help="held-out projects, by comma")
+    p.add_argument("--manifest")
+    p.set_defaults(run=site_packages)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

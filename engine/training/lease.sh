@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# One training run on a machine that is lent for half an hour, in stages. Run from the project's root.
+#
+#   lease.sh start [MINUTES]   unpack chunk 1, prepare it, self-test, start training in the background
+#   lease.sh add N…            unpack and prepare more chunks; training picks them up
+#   lease.sh installed         add the Python packages installed on the machine
+#   lease.sh status [SECONDS]  wait that long (or until training ends), print the last lines
+#   lease.sh finish OUT        wait for the end, export, measure quantization, copy the results to OUT
+#   lease.sh weights OUT N     part 1 or 2 of the bfloat16 weights, in pieces
+#
+# Expects .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
+# .data/N/chunk.xz.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+work=${WORK:-/tmp/train}
+here=$PWD/engine/training
+export PYTHONUNBUFFERED=1 PYTHONPATH=$here
+export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
+mkdir -p "$work"/{lib,raw,shards,heldout,run}
+
+unpack() { python3 -c 'import lzma, shutil, sys
+shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
+
+prepare() { "$work/cambium-prepare" --vocabulary .carry/vocab.gguf "$@"; }
+
+add_chunk() {
+  unpack ".data/$1/chunk.xz" "$work/raw/$1.bin"
+  prepare --out "$work/shards" --name "chunk$1" --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
+    --seed "$1" "$work/raw/$1.bin"
+}
+
+alive() { [ -f "$work/pid" ] && kill -0 "$(cat "$work/pid")" 2>/dev/null; }
+
+case ${1:-} in
+start)
+  nproc; python3 -c 'import torch; print(torch.__version__, torch.cuda.get_device_name(0))'
+  unpack .carry/cambium-prepare.xz "$work/cambium-prepare"
+  chmod +x "$work/cambium-prepare"
+  cp .carry/libpcre2-8.so.0 "$work/lib/"
+  unpack .carry/heldout.xz "$work/raw/heldout.bin"
+  prepare --out "$work/heldout" --by-language "$work/raw/heldout.bin"
+  add_chunk 1
+  timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary .carry/vocabulary.json
+  setsid nohup python3 "$here/train.py" --data "$work/shards" --heldout "$work/heldout" --out "$work/run" \
+    --minutes "${2:-17}" ${TRAIN_FLAGS:-} >"$work/log" 2>&1 </dev/null &
+  echo $! >"$work/pid"
+  for _ in $(seq 90); do
+    sleep 1
+    alive || break
+    [ "$(grep -c '"step"' "$work/log")" -ge 3 ] && break
+  done
+  tail -n 12 "$work/log"
+  alive
+  ;;
+add)
+  shift
+  for n in "$@"; do add_chunk "$n"; done
+  tail -n 3 "$work/log"
+  ;;
+installed)
+  python3 "$here/corpus.py" site-packages "$work/raw/installed.bin" --seen "$work"/raw/[0-9].bin \
+    --held "$(cat .carry/held-out-projects.txt)" --manifest "$work/run/installed.tsv"
+  prepare --out "$work/shards" --name installed --passes "${PASSES:-2}" --threads 12 --seed 99 "$work/raw/installed.bin"
+  ;;
+status)
+  for _ in $(seq "${2:-1}"); do
+    alive || break
+    sleep 1
+  done
+  tail -n "${3:-6}" "$work/log"
+  if alive; then echo "training is running"; else echo "training has ended"; fi
+  ;;
+finish)
+  out=$2
+  for _ in $(seq "${3:-420}"); do
+    alive || break
+    sleep 1
+  done
+  tail -n 2 "$work/log"
+  python3 "$here/export.py" model "$work/run/model.pt" .carry/vocabulary.json "$work/run"
+  split -b 14000000 -d -a 1 "$work/run/coder.gguf" "$out/coder.gguf."
+  cp "$work/run/log.jsonl" "$out/"
+  python3 "$here/evaluate.py" "$work/run/model.pt" "$work/heldout" --gguf "$work/run/coder.gguf" \
+    >"$out/quantization.json" 2>"$work/evaluate.log" || tail -n 5 "$work/evaluate.log"
+  cat "$out/quantization.json"
+  python3 "$here/plot.py" "$work/run/log.jsonl" "$out/loss.png" || true
+  cat "$work"/shards/*/meta.json >"$out/shards.json"
+  cp "$work/run/installed.tsv" "$out/" 2>/dev/null || true
+  sha256sum "$work/run/coder.gguf"
+  ;;
+weights)
+  out=$2
+  if [ ! -f "$work/run/weights.0" ]; then
+    python3 - "$work/run" <<'PY'
+import sys
+import torch
+saved = torch.load(sys.argv[1] + "/model.pt", map_location="cpu", weights_only=False)
+saved["weights"] = {k: v.bfloat16() for k, v in saved["weights"].items()}
+torch.save(saved, sys.argv[1] + "/weights.pt")
+PY
+    split -b 15000000 -d -a 1 "$work/run/weights.pt" "$work/run/weights."
+    rm -f "$work/run/weights.pt"
+  fi
+  if [ "$3" = 1 ]; then cp "$work"/run/weights.[0-3] "$out/"; else cp "$work"/run/weights.[4-9] "$out/"; fi
+  ls -l "$out"
+  ;;
+*)
+  sed -n '2,13p' "$0"
+  exit 2
+  ;;
+esac

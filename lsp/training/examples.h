@@ -1,0 +1,70 @@
+// From a source file to training examples: plain text and fill-in-the-middle in both orders, laid out
+// as the prompts of serving are (engine/prompt_format.h).
+//
+//   plain  [bos] FILE name "\n" text                                        [bos at the file's end]
+//   psm    [bos] FILE name "\n" PRE prefix SUF suffix MID middle END
+//   spm    [bos] FILE name "\n" PRE SUF suffix MID prefix middle END
+//
+// A file is cut at line starts into segments, each of which becomes one example, so that every part of
+// it is seen about once a pass. Prefix, middle and suffix are tokenized apart, as a cursor inside a
+// token asks for.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "engine/prompt_format.h"
+#include "engine/result.h"
+#include "engine/tokenizer.h"
+#include "lsp/training/container.h"
+#include "lsp/training/fill_in_middle.h"
+
+namespace cambium::training {
+
+struct ExampleOptions {
+  uint32_t max_tokens = 2048;      ///< of an example
+  double fill_in_middle = 0.5;     ///< share of the segments
+  double suffix_first = 0.5;       ///< of these, in the order suffix, prefix, middle
+  double named = 0.9;              ///< examples that begin with the file's name
+  uint32_t max_middle_bytes = 900;
+  uint64_t seed = 1;
+};
+
+/// Examples one after the other.
+struct Examples {
+  std::vector<uint16_t> tokens;
+  std::vector<uint8_t> loss;    ///< 1 where the token is to be predicted
+  std::vector<uint32_t> sizes;  ///< tokens of each example
+  uint64_t bytes = 0;           ///< of source text
+  uint64_t middles = 0, middle_tokens = 0;
+  std::array<uint64_t, kHoleKinds> kinds{};
+
+  void append(const Examples& other);
+};
+
+/// Thread-safe after creation.
+class ExampleMaker {
+ public:
+  /// invalid_argument if the vocabulary has no fill-in-the-middle tokens or more than 65536 entries.
+  static Result<ExampleMaker> create(std::shared_ptr<const engine::Tokenizer> tokenizer,
+                                     std::shared_ptr<const engine::PromptFormat> format,
+                                     ExampleOptions options);
+  void make(const SourceFile& file, Examples& out) const;
+
+ private:
+  ExampleMaker() = default;
+  struct Builder;
+  void plain(const SourceFile& file, ByteRange window, Random& random, Examples& out) const;
+  void hole(const SourceFile& file, ByteRange window, const Cuts& cuts, Random& random,
+            Examples& out) const;
+
+  std::shared_ptr<const engine::Tokenizer> tokenizer_;
+  std::vector<engine::PromptFormat::Part> psm_, spm_;
+  engine::TokenId bos_ = -1, file_ = -1, end_ = -1;
+  ExampleOptions options_;
+};
+
+}  // namespace cambium::training
