@@ -46,11 +46,11 @@ void ScopeMap::labels_at(const std::vector<uint32_t>& offsets, std::vector<Scope
   }
 }
 
-ScopeMap ScopeMap::shifted(uint32_t begin, uint32_t old_end, std::string_view inserted) const {
+ScopeMap ScopeMap::shifted(uint32_t begin, uint32_t old_end, uint32_t new_size) const {
   begin = std::min(begin, size_);
   old_end = std::clamp(old_end, begin, size_);
-  const int64_t delta = static_cast<int64_t>(inserted.size()) - (old_end - begin);
-  const uint32_t new_end = static_cast<uint32_t>(begin + inserted.size());
+  const int64_t delta = static_cast<int64_t>(new_size) - (old_end - begin);
+  const uint32_t new_end = begin + new_size;
   // A place in the replaced bytes goes to the end of the new ones, so that what is typed at the end of a
   // line stays in the body of that line.
   const auto move = [&](uint32_t byte) {

@@ -59,9 +59,12 @@ class ScopeMap {
   ScopeLabel label_at(uint32_t byte) const;
   /// Labels of many ascending byte offsets in one sweep; O(offsets + scopes).
   void labels_at(const std::vector<uint32_t>& offsets, std::vector<ScopeLabel>& out) const;
-  /// The map after replacing [begin, old_end) by `inserted`, without a parse: bodies are moved, cut or
+  /// The map after replacing [begin, old_end) by `new_size` bytes, without a parse: bodies are moved, cut or
   /// stretched, none is added. A body that began in the replaced bytes is gone.
-  ScopeMap shifted(uint32_t begin, uint32_t old_end, std::string_view inserted) const;
+  ScopeMap shifted(uint32_t begin, uint32_t old_end, uint32_t new_size) const;
+  ScopeMap shifted(uint32_t begin, uint32_t old_end, std::string_view inserted) const {
+    return shifted(begin, old_end, static_cast<uint32_t>(inserted.size()));
+  }
   uint32_t size() const { return size_; }
   ScopeLabel label_of(size_t index) const { return {scopes_[index].number, scopes_[index].last}; }
   /// "function parse", "class Tree", "file": for a person.

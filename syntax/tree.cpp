@@ -26,7 +26,7 @@ std::string applied(std::string_view text, Edit edit) {
   return out;
 }
 
-void Tree::edit(Edit edit, std::string_view text) {
+TSInputEdit input_edit(std::string_view text, Edit edit) {
   TSInputEdit input = {};
   input.start_byte = edit.begin;
   input.old_end_byte = edit.old_end;
@@ -34,7 +34,7 @@ void Tree::edit(Edit edit, std::string_view text) {
   input.start_point = advanced({0, 0}, text.substr(0, edit.begin));
   input.old_end_point = advanced(input.start_point, text.substr(edit.begin, edit.old_end - edit.begin));
   input.new_end_point = advanced(input.start_point, edit.inserted);
-  ts_tree_edit(tree_.get(), &input);
+  return input;
 }
 
 std::vector<ByteRange> Tree::changed_ranges(const Tree& old) const {

@@ -25,6 +25,8 @@ struct Edit {
 };
 /// `text` after the edit, whose places are clamped to it.
 std::string applied(std::string_view text, Edit edit);
+/// As tree-sitter wants it; rows and columns are counted in `text`, the one before the edit.
+TSInputEdit input_edit(std::string_view text, Edit edit);
 
 /// The tree of one text. Copies are cheap (ts_tree_copy) and each may be used by another thread.
 class Tree {
@@ -39,9 +41,8 @@ class Tree {
   TSNode root() const { return ts_tree_root_node(tree_.get()); }
   bool has_error() const { return ts_node_has_error(root()); }
   const TSTree* get() const { return tree_.get(); }
-  /// Moves the nodes by the edit, ready to be the `old` of a parse of the new text. `text` is the one
-  /// before the edit, in which rows and columns are counted.
-  void edit(Edit edit, std::string_view text);
+  /// Moves the nodes by the edit, ready to be the `old` of a parse of the new text.
+  void edit(const TSInputEdit& edit) { ts_tree_edit(tree_.get(), &edit); }
   /// Ranges of the new text whose leaves have other ancestors than in `old` (edited before).
   std::vector<ByteRange> changed_ranges(const Tree& old) const;
 

@@ -1,0 +1,124 @@
+#include "syntax/closes.h"
+
+#include <algorithm>
+
+#include "syntax/bytes.h"
+
+namespace cambium::syntax {
+namespace {
+
+constexpr size_t kLong = 16u << 10;   // longer texts are not parsed whole for one check
+constexpr size_t kNearby = 4u << 10;  // what is parsed on either side where no body is small enough
+
+size_t line_begin(std::string_view text, size_t at) {
+  return at == 0 ? 0 : text.rfind('\n', at - 1) + 1;
+}
+
+/// The part of a long text that is parsed to judge an insertion at `cursor`.
+ByteRange neighbourhood(const Language& language, std::string_view text, size_t cursor) {
+  const ScopeMap map = read_scopes(&language, text);
+  size_t best = 0;
+  for (size_t i = map.index_at(static_cast<uint32_t>(cursor)); i != 0;
+       i = static_cast<size_t>(map.scopes()[i].parent)) {
+    const Scope& scope = map.scopes()[i];
+    if (scope.body.end - scope.opener > kLong) break;
+    best = i;
+  }
+  if (best != 0) {
+    const Scope& scope = map.scopes()[best];
+    return {static_cast<uint32_t>(line_begin(text, scope.opener)),
+            std::max(scope.body.end, static_cast<uint32_t>(cursor))};
+  }
+  const size_t begin = line_begin(text, cursor - std::min(cursor, kNearby));
+  const size_t end = std::min(text.find('\n', std::min(cursor + kNearby, text.size())), text.size());
+  return {static_cast<uint32_t>(begin), static_cast<uint32_t>(end)};
+}
+
+}  // namespace
+
+ErrorCount count_errors(const Tree& tree, ByteRange range) {
+  ErrorCount count;
+  walk(tree.root(), [&](TSNode node, uint32_t) {
+    const uint32_t begin = ts_node_start_byte(node), end = ts_node_end_byte(node);
+    if (end < range.begin || begin > range.end) return false;
+    if (ts_node_is_missing(node)) {
+      ++count.missing;
+      return false;
+    }
+    if (ts_node_is_error(node)) {
+      ++count.errors;
+      count.bytes += end - begin;
+      return false;
+    }
+    return ts_node_has_error(node);
+  });
+  return count;
+}
+
+InsertionCheck::InsertionCheck(const Language* language, std::string_view text, size_t cursor,
+                               const Tree* tree, std::chrono::microseconds limit)
+    : limit_(limit) {
+  if (!language || text.size() > kMaxText) return;
+  cursor = std::min(cursor, text.size());
+  parser_.emplace(*language);
+  if (tree) {
+    text_ = text;
+    cursor_ = cursor;
+    tree_ = *tree;
+  } else {
+    ByteRange part{0, static_cast<uint32_t>(text.size())};
+    if (text.size() > kLong) part = neighbourhood(*language, text, cursor);
+    text_ = text.substr(part.begin, part.end - part.begin);
+    cursor_ = cursor - part.begin;
+    tree_ = parser_->parse(text_, nullptr, {limit_});
+  }
+  if (tree_) before_ = count_errors(*tree_);
+}
+
+std::optional<Tree> InsertionCheck::parse_with(std::string_view insertion, size_t replaced) {
+  replaced = std::min(replaced, cursor_);
+  const Edit edit{static_cast<uint32_t>(cursor_ - replaced), static_cast<uint32_t>(cursor_), insertion};
+  Tree old = *tree_;
+  old.edit(input_edit(text_, edit));
+  return parser_->parse(applied(text_, edit), &old, {limit_});
+}
+
+bool InsertionCheck::adds_errors(std::string_view insertion, size_t replaced) {
+  if (!tree_) return false;
+  const std::optional<Tree> after = parse_with(insertion, replaced);
+  return !after || count_errors(*after).total() > before_.total();
+}
+
+size_t InsertionCheck::node_end(std::string_view insertion) {
+  if (!tree_) return insertion.size();
+  const std::optional<Tree> after = parse_with(insertion, 0);
+  if (!after) return insertion.size();
+  size_t line = line_begin(text_, cursor_);
+  while (line < cursor_ && is_space(text_[line])) ++line;
+  size_t first = cursor_;  // the first code of the line, or of the insertion
+  if (line < cursor_) {
+    first = line;
+  } else {
+    while (first - cursor_ < insertion.size() && is_space(insertion[first - cursor_])) ++first;
+    if (first - cursor_ == insertion.size()) return insertion.size();
+  }
+  TSNode node = ts_node_descendant_for_byte_range(after->root(), static_cast<uint32_t>(first),
+                                                  static_cast<uint32_t>(first + 1));
+  if (ts_node_is_null(node)) return insertion.size();
+  for (TSNode parent = ts_node_parent(node);
+       !ts_node_is_null(parent) && ts_node_start_byte(parent) >= first &&
+       !ts_node_is_null(ts_node_parent(parent));
+       parent = ts_node_parent(node))
+    node = parent;
+  const size_t end = ts_node_end_byte(node);
+  // A node that ended before the cursor says nothing of the insertion.
+  if (end <= cursor_ || ts_node_is_error(node)) return insertion.size();
+  return std::min(end - cursor_, insertion.size());
+}
+
+bool InsertionCheck::is_complete_node(std::string_view insertion) {
+  while (!insertion.empty() && is_space(insertion.back())) insertion.remove_suffix(1);
+  return !insertion.empty() && !adds_errors(insertion) && node_end(insertion) == insertion.size();
+}
+
+}  // namespace cambium::syntax
