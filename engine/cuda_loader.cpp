@@ -36,8 +36,9 @@ Result<std::unique_ptr<Backend>> load_cuda_backend(int device, const std::string
     if (const char* message = dlerror(); message != nullptr) reason = message;
   }
   if (module == nullptr)
-    return fail(ErrorCode::not_found, "the GPU module did not load: " + reason +
-                                          "; a build with CAMBIUM_CUDA=ON puts it beside the binary");
+    return fail(ErrorCode::not_found,
+                "the GPU module did not load: " + reason +
+                    "; a build with CAMBIUM_CUDA=ON puts it beside the binary");
   using Create = Backend*(int, char*, size_t);
   auto* create = reinterpret_cast<Create*>(dlsym(module, "cambium_cuda_create"));
   if (create == nullptr)

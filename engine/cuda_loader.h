@@ -10,9 +10,10 @@
 namespace cambium::engine {
 
 /// A backend on GPU `device` (0-based). Looks for the module beside the running binary, in
-/// ../lib/cambium from there, then where the system looks for libraries; `module_path` names another.
-/// The module stays open for the life of the process. Errors: not_found without module, driver or
-/// device, unsupported for an old device; the message says which.
-Result<std::unique_ptr<Backend>> load_cuda_backend(int device = 0, const std::string& module_path = "");
+/// ../lib/cambium from there, then where the system looks for libraries; `module_path` names
+/// another. The module stays open for the life of the process. Errors: not_found without module,
+/// driver or device, unsupported for an old device; the message says which.
+Result<std::unique_ptr<Backend>> load_cuda_backend(int device = 0,
+                                                   const std::string& module_path = "");
 
 }  // namespace cambium::engine

@@ -1,7 +1,7 @@
 // Attention for prefill and decode on tensor cores. Keys and values go from memory into operands
-// with 16-byte loads and no shared memory in between: a dot product does not care about the order of
-// its terms, so the lanes' shares of a key (8 neighbouring dims) are taken as the operand's dims, and
-// likewise 8 neighbouring cells of a transposed value.
+// with 16-byte loads and no shared memory in between: a dot product does not care about the order
+// of its terms, so the lanes' shares of a key (8 neighbouring dims) are taken as the operand's
+// dims, and likewise 8 neighbouring cells of a transposed value.
 #include <cmath>
 
 #include "engine/cuda/attention.cuh"
@@ -71,15 +71,15 @@ __device__ __forceinline__ uint4 load_value(const KvCells& kv, int head, int cel
 template <int DV>
 struct Running {
   float largest[2] = {-INFINITY, -INFINITY};
-  float sum[2] = {0, 0};       // this lane's share of the row's sum
-  float out[DV / 8][4] = {};   // dims 8·m + 2t, + 1
+  float sum[2] = {0, 0};      // this lane's share of the row's sum
+  float out[DV / 8][4] = {};  // dims 8·m + 2t, + 1
 };
 
 /// One key block into the running state.
 template <int DK, int DV, bool kQ8, bool kOnce>
 __device__ __forceinline__ void attend_block(const Params& p, const uint32_t (&q)[DK / 16][4],
-                                             const Row (&rows)[2], int min_cell, int kv_head, int block,
-                                             bool whole, Running<DV>& state) {
+                                             const Row (&rows)[2], int min_cell, int kv_head,
+                                             int block, bool whole, Running<DV>& state) {
   const KvCells& kv = p.a.kv;
   const StructureArgs& s = p.a.structure;
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
@@ -118,7 +118,8 @@ __device__ __forceinline__ void attend_block(const Params& p, const uint32_t (&q
         const int key = cell0 + 8 * t + 2 * j + e;
         const int scope = s.scope[key], last = s.last[key], place = s.place[key];
         score[j][e] = structured(s, rows[0], p.a.n_head, key, scope, last, place, score[j][e]);
-        score[j][2 + e] = structured(s, rows[1], p.a.n_head, key, scope, last, place, score[j][2 + e]);
+        score[j][2 + e] =
+            structured(s, rows[1], p.a.n_head, key, scope, last, place, score[j][2 + e]);
       }
   }
   if (cell0 + kKeyBlock - 1 > min_cell) {
@@ -175,7 +176,8 @@ struct Parts {
 // kSplit: the four warps of a block are streams of one query tile, blockIdx.z counts further ones.
 // Otherwise every warp has a query tile of its own.
 template <int DK, int DV, bool kQ8, bool kSplit>
-__global__ void __launch_bounds__(kWarps * 32, 2) attention_kernel(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(kWarps * 32, 2)
+    attention_kernel(const __grid_constant__ Params p) {
   launch_dependents();
   grid_wait();
   const AttentionKernelArgs& a = p.a;
@@ -230,7 +232,8 @@ __global__ void __launch_bounds__(kWarps * 32, 2) attention_kernel(const __grid_
       const uint32_t entry = a.structure.blocks[i];
       const int block = static_cast<int>(entry & 0x7fffffffu);
       if (block >= n_blocks) break;  // seen by a later query of the list's tile only
-      attend_block<DK, DV, kQ8, kSplit>(p, q, rows, min_cell, kv_head, block, entry >> 31 != 0, state);
+      attend_block<DK, DV, kQ8, kSplit>(p, q, rows, min_cell, kv_head, block, entry >> 31 != 0,
+                                        state);
     }
   } else {
     for (int block = stream; block < n_blocks; block += p.streams) {
@@ -349,14 +352,16 @@ __device__ float plain_element(const KvCells& kv, bool is_v, int head, int cell,
   const void* base = is_v ? kv.v : kv.k;
   const int64_t at = is_v ? v_offset(kv, head, cell, d) : k_offset(kv, head, cell, d);
   if (!kv.q8) return __half2float(static_cast<const __half*>(base)[at]);
-  const __half* scales = reinterpret_cast<const __half*>(
-      static_cast<const uint8_t*>(base) + kv_values_bytes(kv, is_v ? kv.head_dim_v : kv.head_dim_k));
+  const __half* scales =
+      reinterpret_cast<const __half*>(static_cast<const uint8_t*>(base) +
+                                      kv_values_bytes(kv, is_v ? kv.head_dim_v : kv.head_dim_k));
   const float s = __half2float(
       scales[is_v ? v_scale_offset(kv, head, cell, d) : k_scale_offset(kv, head, cell, d)]);
   return s * static_cast<float>(static_cast<const int8_t*>(base)[at]);
 }
 
-__global__ void __launch_bounds__(kWarps * 32) plain_attention_kernel(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(kWarps * 32)
+    plain_attention_kernel(const __grid_constant__ Params p) {
   launch_dependents();
   grid_wait();
   const AttentionKernelArgs& a = p.a;
@@ -364,7 +369,8 @@ __global__ void __launch_bounds__(kWarps * 32) plain_attention_kernel(const __gr
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (index >= static_cast<int64_t>(a.n_tokens) * a.n_head) return;
   const int head = static_cast<int>(index % a.n_head), query = static_cast<int>(index / a.n_head);
-  const int kv_head = head / (a.n_head / a.kv.n_kv_head), dk = a.kv.head_dim_k, dv = a.kv.head_dim_v;
+  const int kv_head = head / (a.n_head / a.kv.n_kv_head), dk = a.kv.head_dim_k,
+            dv = a.kv.head_dim_v;
   const Row row = make_row(a.structure, first_cell(p) + query, head);
   const float* q = a.q + index * dk;
   float largest = -INFINITY, sum = 0, out[kPlainDims] = {};
@@ -384,7 +390,8 @@ __global__ void __launch_bounds__(kWarps * 32) plain_attention_kernel(const __gr
 #pragma unroll
     for (int i = 0; i < kPlainDims; ++i)
       if (i * 32 + lane < dv)
-        out[i] = fmaf(out[i], correction, weight * plain_element(a.kv, true, kv_head, cell, i * 32 + lane));
+        out[i] = fmaf(out[i], correction,
+                      weight * plain_element(a.kv, true, kv_head, cell, i * 32 + lane));
   }
 #pragma unroll
   for (int i = 0; i < kPlainDims; ++i)
@@ -406,7 +413,8 @@ cudaError_t launch_sizes(const Launch& l, const Params& p) {
   const auto y = static_cast<unsigned>(p.a.kv.n_kv_head * p.map.parts);
   if (p.splits == 0)
     return launch(l, attention_kernel<DK, DV, kQ8, false>,
-                  dim3(static_cast<unsigned>(ceil_div(p.tiles, kWarps)), y), dim3(kWarps * 32), 0, p);
+                  dim3(static_cast<unsigned>(ceil_div(p.tiles, kWarps)), y), dim3(kWarps * 32), 0,
+                  p);
   return launch(l, attention_kernel<DK, DV, kQ8, true>,
                 dim3(static_cast<unsigned>(p.tiles), y, static_cast<unsigned>(p.splits)),
                 dim3(kWarps * 32), sizeof(Parts<DV>), p);
@@ -447,9 +455,10 @@ cudaError_t attention(const Launch& l, const AttentionKernelArgs& a) {
     return a.kv.q8 ? launch_sizes<64, 64, true>(l, p) : launch_sizes<64, 64, false>(l, p);
   if (dk == 192 && dv == 128 && !a.kv.q8) return launch_sizes<192, 128, false>(l, p);
   if (dv > kPlainDims * 32) return cudaErrorInvalidValue;
-  return launch(l, plain_attention_kernel,
-                dim3(static_cast<unsigned>(ceil_div(static_cast<int64_t>(a.n_tokens) * a.n_head, kWarps))),
-                dim3(kWarps * 32), 0, p);
+  return launch(
+      l, plain_attention_kernel,
+      dim3(static_cast<unsigned>(ceil_div(static_cast<int64_t>(a.n_tokens) * a.n_head, kWarps))),
+      dim3(kWarps * 32), 0, p);
 }
 
 }  // namespace cambium::engine::cuda

@@ -1,11 +1,11 @@
 // The parent mask and the softmax bookkeeping, shared by the attention kernels.
 //
 // Work is cut by warps. A warp holds 16 rows of queries: `queries` tokens × `heads` heads of one KV
-// head's group, so that grouped-query models read a key once. It walks key blocks of 32, scores them
-// with the tensor core and keeps the running maximum and sum of its rows (Dao 2022). In a pass over
-// few tokens the key blocks are dealt out to many warps ("streams") and the parts are joined at the
-// end, in a fixed order; block b always goes to stream b % n, and a block that a row does not see
-// changes nothing in it, so a token's result does not depend on the tokens beside it.
+// head's group, so that grouped-query models read a key once. It walks key blocks of 32, scores
+// them with the tensor core and keeps the running maximum and sum of its rows (Dao 2022). In a pass
+// over few tokens the key blocks are dealt out to many warps ("streams") and the parts are joined
+// at the end, in a fixed order; block b always goes to stream b % n, and a block that a row does
+// not see changes nothing in it, so a token's result does not depend on the tokens beside it.
 #pragma once
 
 #include "engine/cuda/device.cuh"
@@ -60,15 +60,13 @@ __device__ __forceinline__ Row make_row(const StructureArgs& s, int cell, int he
 /// Relation of a key to a row's query: 0 same, 1 ancestor, 2 other. The two compares of
 /// engine/attention_mask.h.
 __device__ __forceinline__ int relation_of(const Row& row, int key_scope, int key_last) {
-  return key_scope == row.scope                                ? 0
-         : key_scope <= row.scope && row.scope <= key_last ? 1
-                                                               : 2;
+  return key_scope == row.scope ? 0 : key_scope <= row.scope && row.scope <= key_last ? 1 : 2;
 }
 
 /// A score in units of log 2 under the structure; -inf where the mask hides the key. `score` has
 /// scale · log2(e) in it already.
-__device__ __forceinline__ float structured(const StructureArgs& s, const Row& row, int n_head, int key,
-                                            int scope, int last, int place, float score) {
+__device__ __forceinline__ float structured(const StructureArgs& s, const Row& row, int n_head,
+                                            int key, int scope, int last, int place, float score) {
   const int relation = relation_of(row, scope, last);
   if (s.mode == StructureMode::emphasis) {
     const int i = relation * n_head + row.head;

@@ -31,7 +31,8 @@ KvCells CudaKv::layer(int32_t l) const {
   return c;
 }
 
-// --- memory -----------------------------------------------------------------------------------------
+// --- memory
+// -----------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<CudaBackend>> CudaBackend::create(int device) {
   int count = 0;
@@ -65,8 +66,9 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(int device) {
   auto arrivals = DeviceMemory::allocate(kMaxArrivals * sizeof(int32_t), &b->in_use_);
   if (!arrivals) return tl::unexpected(arrivals.error());
   b->arrivals_ = std::move(*arrivals);
-  if (auto r = check(cudaMemsetAsync(b->arrivals_.data(), 0, b->arrivals_.bytes(), b->launch_.stream),
-                     "first use of the device");
+  if (auto r =
+          check(cudaMemsetAsync(b->arrivals_.data(), 0, b->arrivals_.bytes(), b->launch_.stream),
+                "first use of the device");
       !r)
     return tl::unexpected(r.error());
   if (auto r = b->synchronize(); !r) return tl::unexpected(r.error());
@@ -114,7 +116,8 @@ Result<std::unique_ptr<Buffer>> CudaBackend::allocate(size_t bytes) {
 
 Result<std::unique_ptr<Weight>> CudaBackend::load_weight(const TensorView& view, WeightUse use) {
   const TypeTraits* traits = type_traits(view.type);
-  if (traits == nullptr || view.rows <= 0 || view.cols <= 0 || view.cols % traits->block_elements != 0)
+  if (traits == nullptr || view.rows <= 0 || view.cols <= 0 ||
+      view.cols % traits->block_elements != 0)
     return fail(ErrorCode::unsupported, "a matrix of " + std::to_string(view.rows) + "x" +
                                             std::to_string(view.cols) +
                                             " is not of a type and shape this build knows");
@@ -133,9 +136,9 @@ Result<std::unique_ptr<Weight>> CudaBackend::load_weight(const TensorView& view,
   };
   const auto plain_copy = [&](const void* data, size_t bytes) -> Result<std::unique_ptr<Weight>> {
     if (auto r = take(bytes); !r) return tl::unexpected(r.error());
-    if (auto r = check(cudaMemcpyAsync(w->memory.data(), data, bytes, cudaMemcpyHostToDevice,
-                                       launch_.stream),
-                       "copying a weight");
+    if (auto r = check(
+            cudaMemcpyAsync(w->memory.data(), data, bytes, cudaMemcpyHostToDevice, launch_.stream),
+            "copying a weight");
         !r)
       return tl::unexpected(r.error());
     if (auto r = synchronize(); !r) return tl::unexpected(r.error());
@@ -171,10 +174,9 @@ Result<std::unique_ptr<Weight>> CudaBackend::load_weight(const TensorView& view,
   const auto row_tile_bytes = static_cast<size_t>(col_tiles * tile_bytes(w->tile));
   if (auto r = take(static_cast<size_t>(ceil_div(view.rows, kTileRows)) * row_tile_bytes); !r)
     return tl::unexpected(r.error());
-  const size_t staged_rows =
-      std::max<size_t>(1, kStagingBytes / (stride * kTileRows)) * kTileRows;
-  auto* staging = static_cast<uint8_t*>(
-      workspace(staging_, std::min(staged_rows, n_rows) * stride));
+  const size_t staged_rows = std::max<size_t>(1, kStagingBytes / (stride * kTileRows)) * kTileRows;
+  auto* staging =
+      static_cast<uint8_t*>(workspace(staging_, std::min(staged_rows, n_rows) * stride));
   for (size_t first = 0; staging != nullptr && first < n_rows; first += staged_rows) {
     const size_t n = std::min(staged_rows, n_rows - first);
     if (!note(cudaMemcpyAsync(staging, raw + first * stride, n * stride, cudaMemcpyHostToDevice,
@@ -208,7 +210,8 @@ Result<std::unique_ptr<KvStore>> CudaBackend::create_kv(const KvShape& shape) {
     auto memory = DeviceMemory::allocate(bytes, &in_use_);
     if (!memory) return tl::unexpected(memory.error());
     // Cells nobody wrote are multiplied by a weight of zero: they must be finite.
-    if (auto r = check(cudaMemsetAsync(memory->data(), 0, bytes, launch_.stream), "clearing the cache");
+    if (auto r =
+            check(cudaMemsetAsync(memory->data(), 0, bytes, launch_.stream), "clearing the cache");
         !r)
       return tl::unexpected(r.error());
     (is_v ? kv->v : kv->k) = std::move(*memory);
@@ -230,7 +233,8 @@ Result<void> CudaBackend::synchronize() {
   return std::exchange(pending_, Result<void>{});
 }
 
-// --- forward ----------------------------------------------------------------------------------------
+// --- forward
+// ----------------------------------------------------------------------------------------
 
 void CudaBackend::embed(const Weight& table, std::span<const int32_t> ids, float* x) {
   void* device_ids = workspace(ids_, ids.size_bytes());
@@ -290,14 +294,16 @@ void CudaBackend::matmul_few(std::span<const MatmulTarget> targets, const float*
   for (const MatmulTarget& t : targets) {
     const CudaWeight& w = of(*t.weight);
     if (!w.tiled) {
-      FloatMatmulArgs f{w.memory.data(), w.stored, x, t.y, bias(t), static_cast<int32_t>(w.rows), cols,
-                        n_tokens, t.accumulate};
+      FloatMatmulArgs f{
+          w.memory.data(), w.stored,    x, t.y, bias(t), static_cast<int32_t>(w.rows), cols,
+          n_tokens,        t.accumulate};
       note(matmul_float(launch_, f), "matmul");
       continue;
     }
     if (n_tokens > 1 && !quantized) {
       const size_t padded = static_cast<size_t>(ceil_div(cols, kTileCols)) * kTileCols;
-      const size_t values = padded * kMaxColumns, scales = padded / 32 * kMaxColumns * sizeof(float2);
+      const size_t values = padded * kMaxColumns,
+                   scales = padded / 32 * kMaxColumns * sizeof(float2);
       auto* space = static_cast<int8_t*>(workspace(activations_, values + scales));
       if (space == nullptr) return;
       args.activations = {space, reinterpret_cast<float2*>(space + values)};
@@ -319,7 +325,8 @@ void CudaBackend::matmul_many(const MatmulTarget& target, const float* x, int32_
   if (type != DType::f32) {
     const int64_t n = w.cols * n_tokens;
     auto* half = static_cast<uint16_t*>(workspace(half_, static_cast<size_t>(n) * 2));
-    if (half == nullptr || !note(to_half(launch_, x, half, n, type == DType::bf16), "to_half")) return;
+    if (half == nullptr || !note(to_half(launch_, x, half, n, type == DType::bf16), "to_half"))
+      return;
     input = half;
   }
   const auto rows = static_cast<int>(w.rows), cols = static_cast<int>(w.cols);
@@ -327,14 +334,17 @@ void CudaBackend::matmul_many(const MatmulTarget& target, const float* x, int32_
     note(cublas_->gemm(type, w.memory.data(), input, target.y, rows, cols, n_tokens, rows,
                        target.accumulate));
   } else {
-    const int64_t most = static_cast<int64_t>(kDequantizedBytes) / (2 * w.cols) / kTileRows * kTileRows;
-    const int64_t step = std::max<int64_t>(kTileRows, std::min(most, ceil_div(rows, kTileRows) * kTileRows));
+    const int64_t most =
+        static_cast<int64_t>(kDequantizedBytes) / (2 * w.cols) / kTileRows * kTileRows;
+    const int64_t step =
+        std::max<int64_t>(kTileRows, std::min(most, ceil_div(rows, kTileRows) * kTileRows));
     auto* matrix =
         static_cast<uint16_t*>(workspace(dequantized_, static_cast<size_t>(step * w.cols) * 2));
     if (matrix == nullptr) return;
     for (int64_t first = 0; first < rows; first += step) {
       const int64_t n = std::min(step, rows - first);
-      if (!note(dequantize_tiles(launch_, w.tile, w.tiles(), w.cols, first, n, matrix), "dequantize"))
+      if (!note(dequantize_tiles(launch_, w.tile, w.tiles(), w.cols, first, n, matrix),
+                "dequantize"))
         return;
       note(cublas_->gemm(DType::f16, matrix, input, target.y + first, static_cast<int>(n), cols,
                          n_tokens, rows, target.accumulate));
@@ -374,8 +384,8 @@ void CudaBackend::rope(float* x, const RopeTable& table, int32_t first_pos, int3
 
 void CudaBackend::kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens,
                            const float* k, const float* v) {
-  note(cuda::kv_write(launch_, static_cast<CudaKv&>(kv).layer(layer), {nullptr, first_cell}, n_tokens,
-                      k, v),
+  note(cuda::kv_write(launch_, static_cast<CudaKv&>(kv).layer(layer), {nullptr, first_cell},
+                      n_tokens, k, v),
        "kv_write");
 }
 
@@ -398,7 +408,8 @@ void CudaBackend::attention(const AttentionArgs& args) {
       const bool usable = args.visible != nullptr && args.visible->key_block == kKeyBlock &&
                           args.visible->query_tile == query_tile(args.n_tokens);
       if (!note(structure_.update(*args.cells, args.first_cell + args.n_tokens,
-                                  usable ? args.visible : nullptr, streams, launch_.stream, &in_use_)))
+                                  usable ? args.visible : nullptr, streams, launch_.stream,
+                                  &in_use_)))
         return;
     }
     structure_of_ = {args.cells, args.layer, args.first_cell, args.n_tokens};
@@ -428,6 +439,8 @@ void CudaBackend::silu_mul(const float* gate, const float* up, float* y, int64_t
   note(cuda::silu_mul(launch_, gate, up, y, n), "silu_mul");
 }
 
-void CudaBackend::add(const float* x, float* y, int64_t n) { note(cuda::add(launch_, x, y, n), "add"); }
+void CudaBackend::add(const float* x, float* y, int64_t n) {
+  note(cuda::add(launch_, x, y, n), "add");
+}
 
 }  // namespace cambium::engine::cuda

@@ -57,8 +57,8 @@ class DeviceStructure {
 
  private:
   int32_t capacity_ = 0;
-  DeviceMemory labels_;   // [3][capacity]
-  TokenStructure shadow_; // what labels_ holds
+  DeviceMemory labels_;    // [3][capacity]
+  TokenStructure shadow_;  // what labels_ holds
   DeviceMemory offsets_, blocks_;
   bool listed_ = false;
   int32_t query_tile_ = 1;

@@ -9,11 +9,11 @@ namespace cambium::engine::cuda {
 namespace {
 
 // Spelled out, since the header overloads the name.
-using GemmEx = cublasStatus_t(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n, int k,
-                              const void* alpha, const void* a, cudaDataType_t a_type, int lda,
-                              const void* b, cudaDataType_t b_type, int ldb, const void* beta, void* c,
-                              cudaDataType_t c_type, int ldc, cublasComputeType_t,
-                              cublasGemmAlgo_t);
+using GemmEx = cublasStatus_t(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n,
+                              int k, const void* alpha, const void* a, cudaDataType_t a_type,
+                              int lda, const void* b, cudaDataType_t b_type, int ldb,
+                              const void* beta, void* c, cudaDataType_t c_type, int ldc,
+                              cublasComputeType_t, cublasGemmAlgo_t);
 
 struct Functions {
   decltype(&cublasCreate_v2) create = nullptr;
@@ -26,7 +26,8 @@ struct Functions {
 
 class LoadedCublas : public Cublas {
  public:
-  LoadedCublas(const Functions& functions, cublasHandle_t handle) : f_(functions), handle_(handle) {}
+  LoadedCublas(const Functions& functions, cublasHandle_t handle)
+      : f_(functions), handle_(handle) {}
   ~LoadedCublas() override { f_.destroy(handle_); }
 
   Result<void> gemm(DType type, const void* w, const void* x, float* y, int rows, int cols, int n,
@@ -41,8 +42,9 @@ class LoadedCublas : public Cublas {
                    cols, &beta, y, CUDA_R_32F, y_stride, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
     if (status != CUBLAS_STATUS_SUCCESS)
       return fail(ErrorCode::device, std::string("cuBLAS failed in a product of ") +
-                                         std::to_string(rows) + "x" + std::to_string(cols) + " by " +
-                                         std::to_string(n) + " tokens: " + f_.status_string(status));
+                                         std::to_string(rows) + "x" + std::to_string(cols) +
+                                         " by " + std::to_string(n) +
+                                         " tokens: " + f_.status_string(status));
     return {};
   }
 
@@ -60,9 +62,10 @@ Result<std::unique_ptr<Cublas>> Cublas::open(cudaStream_t stream, void* workspac
   for (const char* name : std::array{"libcublas.so.13", "libcublas.so"})
     if (library == nullptr) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr)
-    return fail(ErrorCode::not_found, "cuBLAS 13 was not found (libcublas.so.13): long prompts are "
-                                      "read with slower kernels; installing the CUDA Toolkit's cuBLAS "
-                                      "makes them fast");
+    return fail(ErrorCode::not_found,
+                "cuBLAS 13 was not found (libcublas.so.13): long prompts are "
+                "read with slower kernels; installing the CUDA Toolkit's cuBLAS "
+                "makes them fast");
   Functions f;
   const auto load = [&](auto& function, const char* name) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
@@ -72,8 +75,9 @@ Result<std::unique_ptr<Cublas>> Cublas::open(cudaStream_t stream, void* workspac
       !load(f.set_stream, "cublasSetStream_v2") ||
       !load(f.set_workspace, "cublasSetWorkspace_v2") || !load(f.gemm_ex, "cublasGemmEx") ||
       !load(f.status_string, "cublasGetStatusString"))
-    return fail(ErrorCode::unsupported, "libcublas.so lacks a function this build needs; version 13 "
-                                        "is expected");
+    return fail(ErrorCode::unsupported,
+                "libcublas.so lacks a function this build needs; version 13 "
+                "is expected");
   cublasHandle_t handle = nullptr;
   cublasStatus_t status = f.create(&handle);
   if (status == CUBLAS_STATUS_SUCCESS) status = f.set_stream(handle, stream);

@@ -19,8 +19,8 @@ class Cublas {
   static Result<std::unique_ptr<Cublas>> open(cudaStream_t stream, void* workspace,
                                               size_t workspace_bytes);
   virtual ~Cublas() = default;
-  /// y [n, rows] (+)= x [n, cols] · wᵀ, w [rows, cols]; row-major, w and x of `type` (f16, bf16, f32),
-  /// y f32 with `y_stride` floats from one token to the next. Accumulates in f32.
+  /// y [n, rows] (+)= x [n, cols] · wᵀ, w [rows, cols]; row-major, w and x of `type` (f16, bf16,
+  /// f32), y f32 with `y_stride` floats from one token to the next. Accumulates in f32.
   virtual Result<void> gemm(DType type, const void* w, const void* x, float* y, int rows, int cols,
                             int n, int y_stride, bool accumulate) = 0;
 };

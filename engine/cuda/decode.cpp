@@ -66,8 +66,8 @@ class Program final : public DecodeProgram {
                      const TokenStructure* cells, const VisibleBlocks* visible);
   Result<cudaGraphExec_t> graph(const CudaKv& kv, int32_t n_tokens, bool structured);
   cudaError_t enqueue(const CudaKv& kv, int32_t n, bool structured);
-  cudaError_t project(std::span<const Projection> targets, const float* x, const Weight* norm, int32_t n,
-                      bool accumulate);
+  cudaError_t project(std::span<const Projection> targets, const float* x, const Weight* norm,
+                      int32_t n, bool accumulate);
   cudaError_t enqueue_qkv(const DecoderOps::Layer& layer, const KvCells& cells, int32_t n);
   cudaError_t enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, bool structured);
   cudaError_t enqueue_gate_up(const DecoderOps::Layer& layer, int32_t n);
@@ -82,8 +82,8 @@ class Program final : public DecodeProgram {
   bool fused_rope_ = false;
   int32_t dim_k_ = 0, dim_v_ = 0, n_embd_ = 0, n_ff_ = 0;
   DeviceMemory arena_, emphasis_, partial_;
-  float *x_ = nullptr, *h_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mixed_ = nullptr,
-        *gate_ = nullptr, *up_ = nullptr, *logits_ = nullptr;
+  float *x_ = nullptr, *h_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr,
+        *mixed_ = nullptr, *gate_ = nullptr, *up_ = nullptr, *logits_ = nullptr;
   Activations activations_;
   StepState* state_ = nullptr;
   int32_t* best_ = nullptr;
@@ -96,7 +96,8 @@ class Program final : public DecodeProgram {
 
 Result<void> Program::prepare() {
   if (m_.layers.empty() || m_.output == nullptr || m_.token_embd == nullptr)
-    return fail(ErrorCode::invalid_argument, "GPU: an incomplete model was given to compile_decode");
+    return fail(ErrorCode::invalid_argument,
+                "GPU: an incomplete model was given to compile_decode");
   launch_ = b_.launch();
   launch_.dependent = b_.dependent_launch();
   dim_k_ = m_.kv.head_dim_k;
@@ -106,8 +107,8 @@ Result<void> Program::prepare() {
   auto rope = b_.rope_args(m_.rope);
   if (!rope) return tl::unexpected(rope.error());
   rope_ = *rope;
-  fused_rope_ = m_.kv.type == DType::f16 && dim_k_ == dim_v_ && rope_.n_rot == dim_k_ &&
-                dim_k_ % 32 == 0;
+  fused_rope_ =
+      m_.kv.type == DType::f16 && dim_k_ == dim_v_ && rope_.n_rot == dim_k_ && dim_k_ % 32 == 0;
   for (const DecoderOps::Layer& l : m_.layers) {
     fused_rope_ = fused_rope_ && l.q_norm == nullptr && l.k_norm == nullptr;
     for (const Weight* w : {l.wq, l.wk, l.wv}) fused_rope_ = fused_rope_ && of(w).tiled;
@@ -174,7 +175,8 @@ Result<void> Program::prepare() {
   return b_.synchronize();
 }
 
-MatmulArgs Program::tiles_args(const Weight& w, const float* x, const Weight* norm, int32_t n) const {
+MatmulArgs Program::tiles_args(const Weight& w, const float* x, const Weight* norm,
+                               int32_t n) const {
   MatmulArgs a;
   a.type = of(&w).tile;
   a.cols = static_cast<int32_t>(w.cols);
@@ -194,8 +196,8 @@ cudaError_t Program::quantize(const float* x, const Weight* norm, int64_t cols, 
 }
 
 // y = W · norm(x) for every target; neighbours of the same type go in one launch.
-cudaError_t Program::project(std::span<const Projection> targets, const float* x, const Weight* norm,
-                             int32_t n, bool accumulate) {
+cudaError_t Program::project(std::span<const Projection> targets, const float* x,
+                             const Weight* norm, int32_t n, bool accumulate) {
   const int64_t cols = targets[0].weight->cols;
   bool any_tiled = false, any_float = false;
   for (const Projection& t : targets) (of(t.weight).tiled ? any_tiled : any_float) = true;
@@ -211,14 +213,14 @@ cudaError_t Program::project(std::span<const Projection> targets, const float* x
     const Projection& t = targets[i];
     const CudaWeight& w = of(t.weight);
     if (!w.tiled) {
-      e = matmul_float(launch_, {w.memory.data(), w.stored, normed, t.y, values_of(t.bias),
-                                 static_cast<int32_t>(w.rows), static_cast<int32_t>(cols), n,
-                                 accumulate});
+      e = matmul_float(launch_,
+                       {w.memory.data(), w.stored, normed, t.y, values_of(t.bias),
+                        static_cast<int32_t>(w.rows), static_cast<int32_t>(cols), n, accumulate});
       continue;
     }
     if (args.n_targets == 0) args = tiles_args(w, x, norm, n);
-    args.target[args.n_targets++] = {w.tiles(), t.y, values_of(t.bias), static_cast<int32_t>(w.rows),
-                                     accumulate};
+    args.target[args.n_targets++] = {w.tiles(), t.y, values_of(t.bias),
+                                     static_cast<int32_t>(w.rows), accumulate};
     const bool more = i + 1 < targets.size() && of(targets[i + 1].weight).tiled &&
                       of(targets[i + 1].weight).tile == w.tile && args.n_targets < 3;
     if (more) continue;
@@ -229,8 +231,8 @@ cudaError_t Program::project(std::span<const Projection> targets, const float* x
 }
 
 cudaError_t Program::enqueue_qkv(const DecoderOps::Layer& layer, const KvCells& cells, int32_t n) {
-  const Projection targets[] = {{layer.wq, q_, layer.bq}, {layer.wk, k_, layer.bk},
-                                {layer.wv, v_, layer.bv}};
+  const Projection targets[] = {
+      {layer.wq, q_, layer.bq}, {layer.wk, k_, layer.bk}, {layer.wv, v_, layer.bv}};
   const Cell cell{&state_->first_cell, 0};
   if (fused_rope_) {
     cudaError_t e = quantize(x_, layer.attn_norm, n_embd_, n);
@@ -365,9 +367,10 @@ Result<void> Program::start(std::span<const int32_t> ids, const CudaKv& kv, int3
                             const TokenStructure* cells, const VisibleBlocks* visible) {
   const auto n = static_cast<int32_t>(ids.size());
   if (n < 1 || n > kMaxColumns || first_cell < 0 || first_cell + n > kv.shape.n_cells)
-    return fail(ErrorCode::invalid_argument,
-                "GPU: a step of " + std::to_string(n) + " tokens at cell " + std::to_string(first_cell) +
-                    " does not fit a cache of " + std::to_string(kv.shape.n_cells));
+    return fail(ErrorCode::invalid_argument, "GPU: a step of " + std::to_string(n) +
+                                                 " tokens at cell " + std::to_string(first_cell) +
+                                                 " does not fit a cache of " +
+                                                 std::to_string(kv.shape.n_cells));
   if (cells != nullptr && !cells->empty()) {
     const bool usable = visible != nullptr && visible->key_block == kKeyBlock &&
                         visible->query_tile == b_.query_tile(n);
@@ -401,7 +404,8 @@ Result<void> Program::step(std::span<const int32_t> ids, KvStore& kv, int32_t fi
   return {};
 }
 
-Result<void> Program::run_ahead(int32_t id, KvStore& kv, int32_t first_cell, std::span<int32_t> out) {
+Result<void> Program::run_ahead(int32_t id, KvStore& kv, int32_t first_cell,
+                                std::span<int32_t> out) {
   const auto& store = static_cast<const CudaKv&>(kv);
   if (first_cell + static_cast<int64_t>(out.size()) > kv.shape.n_cells)
     return fail(ErrorCode::invalid_argument, "GPU: running ahead past the end of the cache");
@@ -410,7 +414,8 @@ Result<void> Program::run_ahead(int32_t id, KvStore& kv, int32_t first_cell, std
     ahead_ = nullptr;
     ahead_size_ = 0;
     void* memory = nullptr;
-    if (auto r = check(cudaMallocHost(&memory, out.size_bytes()), "page-locked memory"); !r) return r;
+    if (auto r = check(cudaMallocHost(&memory, out.size_bytes()), "page-locked memory"); !r)
+      return r;
     ahead_ = static_cast<int32_t*>(memory);
     ahead_size_ = out.size();
   }
@@ -420,7 +425,8 @@ Result<void> Program::run_ahead(int32_t id, KvStore& kv, int32_t first_cell, std
   for (size_t i = 0; i < out.size(); ++i) {
     cudaError_t e = cudaGraphLaunch(*exec, launch_.stream);
     if (e == cudaSuccess)
-      e = cudaMemcpyAsync(ahead_ + i, best_, sizeof(int32_t), cudaMemcpyDeviceToHost, launch_.stream);
+      e = cudaMemcpyAsync(ahead_ + i, best_, sizeof(int32_t), cudaMemcpyDeviceToHost,
+                          launch_.stream);
     if (auto r = check(e, "launching a step"); !r) return r;
   }
   if (auto r = b_.synchronize(); !r) return r;

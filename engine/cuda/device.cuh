@@ -25,8 +25,8 @@ __device__ __forceinline__ void grid_wait() {
 
 // --- c += A·B, fragments as the PTX manual lays them out (g = lane / 4, t = lane % 4):
 // int8: a0 (row g, k 4t..4t+3), a1 (row g+8), a2, a3 the same with k + 16; b0 (k 4t.., col g), b1
-// k + 16. f16: the same with pairs, k 2t..2t+1 and + 8. c0, c1 (row g, cols 2t, 2t+1), c2, c3 row g+8.
-// sm_75 has the products of half the size only.
+// k + 16. f16: the same with pairs, k 2t..2t+1 and + 8. c0, c1 (row g, cols 2t, 2t+1), c2, c3 row
+// g+8. sm_75 has the products of half the size only.
 
 __device__ __forceinline__ void mma_s8_k32(int (&c)[4], const uint32_t (&a)[4], uint32_t b0,
                                            uint32_t b1) {
@@ -37,13 +37,17 @@ __device__ __forceinline__ void mma_s8_k32(int (&c)[4], const uint32_t (&a)[4], 
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 #else
   asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-      : "+r"(c[0]), "+r"(c[1]) : "r"(a[0]), "r"(b0));
+      : "+r"(c[0]), "+r"(c[1])
+      : "r"(a[0]), "r"(b0));
   asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-      : "+r"(c[2]), "+r"(c[3]) : "r"(a[1]), "r"(b0));
+      : "+r"(c[2]), "+r"(c[3])
+      : "r"(a[1]), "r"(b0));
   asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-      : "+r"(c[0]), "+r"(c[1]) : "r"(a[2]), "r"(b1));
+      : "+r"(c[0]), "+r"(c[1])
+      : "r"(a[2]), "r"(b1));
   asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-      : "+r"(c[2]), "+r"(c[3]) : "r"(a[3]), "r"(b1));
+      : "+r"(c[2]), "+r"(c[3])
+      : "r"(a[3]), "r"(b1));
 #endif
 }
 
@@ -56,9 +60,11 @@ __device__ __forceinline__ void mma_s8_k16(int (&c)[4], uint32_t a0, uint32_t a1
       : "r"(a0), "r"(a1), "r"(b0));
 #else
   asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-      : "+r"(c[0]), "+r"(c[1]) : "r"(a0), "r"(b0));
+      : "+r"(c[0]), "+r"(c[1])
+      : "r"(a0), "r"(b0));
   asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-      : "+r"(c[2]), "+r"(c[3]) : "r"(a1), "r"(b0));
+      : "+r"(c[2]), "+r"(c[3])
+      : "r"(a1), "r"(b0));
 #endif
 }
 
@@ -72,10 +78,12 @@ __device__ __forceinline__ void mma_f16_k16(float (&c)[4], uint32_t a0, uint32_t
 #else
   asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
       "{%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a0), "r"(a1), "r"(b0));
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a0), "r"(a1), "r"(b0));
   asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
       "{%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a2), "r"(a3), "r"(b1));
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a2), "r"(a3), "r"(b1));
 #endif
 }
 
@@ -83,7 +91,8 @@ __device__ __forceinline__ void mma_f16_k16(float (&c)[4], uint32_t a0, uint32_t
 __device__ __forceinline__ uint4 load_stream(const void* p) {
   uint4 v;
   asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(p));
   return v;
 }
 

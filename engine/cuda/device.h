@@ -14,11 +14,10 @@ namespace cambium::engine::cuda {
 /// "out of memory" gets its own code, so that a caller can retry with a smaller context.
 inline Error to_error(cudaError_t e, const std::string& what) {
   const ErrorCode code =
-      e == cudaErrorMemoryAllocation
-          ? ErrorCode::out_of_memory
-          : e == cudaErrorNoDevice || e == cudaErrorInvalidDevice || e == cudaErrorInsufficientDriver
-                ? ErrorCode::not_found
-                : ErrorCode::device;
+      e == cudaErrorMemoryAllocation ? ErrorCode::out_of_memory
+      : e == cudaErrorNoDevice || e == cudaErrorInvalidDevice || e == cudaErrorInsufficientDriver
+          ? ErrorCode::not_found
+          : ErrorCode::device;
   std::string message = "GPU: " + what + ": " + cudaGetErrorString(e);
   if (e == cudaErrorInsufficientDriver)
     message += " (this build needs a driver for CUDA 13, version 580 or newer)";
@@ -55,9 +54,9 @@ class DeviceMemory {
       cudaGetLastError();  // an allocation that fails is not sticky; clear it
       size_t free = 0, total = 0;
       cudaMemGetInfo(&free, &total);
-      return tl::unexpected(to_error(
-          e, "wanted " + std::to_string(bytes >> 20) + " MiB, " + std::to_string(free >> 20) +
-                 " MiB of " + std::to_string(total >> 20) + " are free"));
+      return tl::unexpected(to_error(e, "wanted " + std::to_string(bytes >> 20) + " MiB, " +
+                                            std::to_string(free >> 20) + " MiB of " +
+                                            std::to_string(total >> 20) + " are free"));
     }
     m.bytes_ = bytes;
     m.counter_ = counter;

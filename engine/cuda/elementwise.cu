@@ -114,7 +114,8 @@ __global__ void __launch_bounds__(kThreads)
   uint8_t* base = static_cast<uint8_t*>(is_v ? kv.v : kv.k);
   if (!kv.q8) {
     if (d < dim)
-      reinterpret_cast<__half*>(base)[is_v ? v_offset(kv, head, cell, d) : k_offset(kv, head, cell, d)] =
+      reinterpret_cast<__half*>(
+          base)[is_v ? v_offset(kv, head, cell, d) : k_offset(kv, head, cell, d)] =
           __float2half_rn(value);
     return;
   }
@@ -134,7 +135,8 @@ __global__ void __launch_bounds__(kThreads)
 
 // A block a token.
 __global__ void __launch_bounds__(1024)
-    argmax_kernel(const float* logits, int64_t n_vocab, int n_tokens, int32_t* best, StepState* next) {
+    argmax_kernel(const float* logits, int64_t n_vocab, int n_tokens, int32_t* best,
+                  StepState* next) {
   __shared__ float values[32];
   __shared__ int32_t indices[32];
   launch_dependents();
@@ -184,8 +186,8 @@ cudaError_t rms_norm(const Launch& l, const float* x, const float* w, float eps,
                      int64_t n_rows, float* y) {
   if (cols <= 256)
     return launch(l, rms_norm_short_kernel,
-                  dim3(static_cast<unsigned>(ceil_div(n_rows, kThreads / 32))), dim3(kThreads), 0, x, w,
-                  eps, cols, n_rows, y);
+                  dim3(static_cast<unsigned>(ceil_div(n_rows, kThreads / 32))), dim3(kThreads), 0,
+                  x, w, eps, cols, n_rows, y);
   return launch(l, rms_norm_kernel, dim3(static_cast<unsigned>(n_rows)), dim3(kRowThreads), 0, x, w,
                 eps, cols, y);
 }
@@ -205,20 +207,20 @@ cudaError_t to_half(const Launch& l, const float* x, uint16_t* y, int64_t n, boo
 cudaError_t rope(const Launch& l, float* x, const RopeArgs& args, Cell first_pos, int n_tokens,
                  int n_head, int head_dim) {
   const int64_t pairs = static_cast<int64_t>(n_tokens) * n_head * (args.n_rot / 2);
-  return launch(l, rope_kernel, dim3(static_cast<unsigned>(ceil_div(pairs, kThreads))), dim3(kThreads),
-                0, x, args, first_pos, pairs, n_head, head_dim);
+  return launch(l, rope_kernel, dim3(static_cast<unsigned>(ceil_div(pairs, kThreads))),
+                dim3(kThreads), 0, x, args, first_pos, pairs, n_head, head_dim);
 }
-cudaError_t kv_write(const Launch& l, const KvCells& kv, Cell first_cell, int n_tokens, const float* k,
-                     const float* v) {
+cudaError_t kv_write(const Launch& l, const KvCells& kv, Cell first_cell, int n_tokens,
+                     const float* k, const float* v) {
   const int64_t groups = static_cast<int64_t>(n_tokens) * kv.n_kv_head *
                          (ceil_div(kv.head_dim_k, 32) + ceil_div(kv.head_dim_v, 32));
   return launch(l, kv_write_kernel, dim3(static_cast<unsigned>(ceil_div(groups, kThreads / 32))),
                 dim3(kThreads), 0, kv, first_cell, n_tokens, k, v);
 }
-cudaError_t argmax(const Launch& l, const float* logits, int64_t n_vocab, int n_tokens, int32_t* best,
-                   StepState* next) {
-  return launch(l, argmax_kernel, dim3(static_cast<unsigned>(n_tokens)), dim3(1024), 0, logits, n_vocab,
-                n_tokens, best, next);
+cudaError_t argmax(const Launch& l, const float* logits, int64_t n_vocab, int n_tokens,
+                   int32_t* best, StepState* next) {
+  return launch(l, argmax_kernel, dim3(static_cast<unsigned>(n_tokens)), dim3(1024), 0, logits,
+                n_vocab, n_tokens, best, next);
 }
 
 }  // namespace cambium::engine::cuda

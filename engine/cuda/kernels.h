@@ -25,8 +25,8 @@ struct Cell {
 };
 
 // --- quantized activations -----------------------------------------------------------------------
-// int8 with one scale per 32 columns. Columns are padded to 256, within a block of 32 in the order of
-// the B operand: byte 8·t + 4·h + j holds k = 16·h + 4·t + j.
+// int8 with one scale per 32 columns. Columns are padded to 256, within a block of 32 in the order
+// of the B operand: byte 8·t + 4·h + j holds k = 16·h + 4·t + j.
 //   values [n_block][width][32], scales [n_block][width] of (d, d·Σq); width 1 or 8.
 struct Activations {
   int8_t* values = nullptr;
@@ -38,7 +38,8 @@ inline constexpr int kMaxColumns = 8;  ///< tokens the quantized kernels take at
 cudaError_t quantize_rows(const Launch&, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out);
 
-// --- matmul on quantized weights, 1 to 8 tokens ----------------------------------------------------
+// --- matmul on quantized weights, 1 to 8 tokens
+// ----------------------------------------------------
 enum class Epilogue : uint8_t {
   store,     ///< y (+ bias), or y += with `accumulate`
   silu_mul,  ///< targets 0, 1 are gate and up: y0 = silu(gate)·up
@@ -88,7 +89,8 @@ struct MatmulArgs {
 };
 cudaError_t matmul_tiles(const Launch&, const MatmulArgs&);
 
-// --- float weights, 1 to 8 tokens --------------------------------------------------------------------
+// --- float weights, 1 to 8 tokens
+// --------------------------------------------------------------------
 struct FloatMatmulArgs {
   const void* weight = nullptr;  ///< [rows, cols] row-major
   DType type = DType::f16;       ///< f32, f16, bf16
@@ -102,8 +104,8 @@ cudaError_t matmul_float(const Launch&, const FloatMatmulArgs&);
 
 // --- weights -------------------------------------------------------------------------------------
 /// A GGUF matrix -> tiles.
-cudaError_t repack(const Launch&, DType source, TileType type, const uint8_t* raw, int64_t row_bytes,
-                   int64_t rows, int64_t cols, uint8_t* tiles);
+cudaError_t repack(const Launch&, DType source, TileType type, const uint8_t* raw,
+                   int64_t row_bytes, int64_t rows, int64_t cols, uint8_t* tiles);
 /// Rows [first, first + n) of a tiled matrix as F16 [n, cols]; first a multiple of 16.
 cudaError_t dequantize_tiles(const Launch&, TileType type, const uint8_t* tiles, int64_t cols,
                              int64_t first, int64_t n, uint16_t* out);
@@ -111,7 +113,8 @@ cudaError_t dequantize_tiles(const Launch&, TileType type, const uint8_t* tiles,
 cudaError_t embed(const Launch&, bool tiled, TileType tile, DType type, const void* table,
                   int64_t cols, const int32_t* ids, int n_tokens, float* x);
 
-// --- elementwise -----------------------------------------------------------------------------------
+// --- elementwise
+// -----------------------------------------------------------------------------------
 cudaError_t rms_norm(const Launch&, const float* x, const float* w, float eps, int64_t cols,
                      int64_t n_rows, float* y);
 cudaError_t silu_mul(const Launch&, const float* gate, const float* up, float* y, int64_t n);
@@ -123,8 +126,8 @@ cudaError_t rope(const Launch&, float* x, const RopeArgs&, Cell first_pos, int n
                  int head_dim);
 cudaError_t kv_write(const Launch&, const KvCells&, Cell first_cell, int n_tokens, const float* k,
                      const float* v);
-/// best[i] = the lowest index of the largest of logits[i, :]; next[0] and its cell advance so that the
-/// following step can run without the host (null: not).
+/// best[i] = the lowest index of the largest of logits[i, :]; next[0] and its cell advance so that
+/// the following step can run without the host (null: not).
 struct StepState {
   int32_t ids[kMaxColumns];
   int32_t first_cell;
@@ -132,7 +135,8 @@ struct StepState {
 cudaError_t argmax(const Launch&, const float* logits, int64_t n_vocab, int n_tokens, int32_t* best,
                    StepState* next);
 
-// --- attention -------------------------------------------------------------------------------------
+// --- attention
+// -------------------------------------------------------------------------------------
 struct StructureArgs {
   StructureMode mode = StructureMode::off;
   const int32_t* scope = nullptr;  ///< [cells]
@@ -156,14 +160,14 @@ struct AttentionKernelArgs {
   Cell first_cell;
   float scale = 1;
   StructureArgs structure;
-  float* partial = nullptr;      ///< workspace of attention_partial_floats()
-  int32_t* arrivals = nullptr;   ///< zeroed counters, kMaxArrivals; left zero
+  float* partial = nullptr;     ///< workspace of attention_partial_floats()
+  int32_t* arrivals = nullptr;  ///< zeroed counters, kMaxArrivals; left zero
 };
 inline constexpr int kMaxArrivals = 4096;
 inline constexpr int kKeyBlock = 32;
 
-/// Streams that share the keys of one query tile: key block b belongs to stream b % n. It depends on
-/// the model and device alone, so that a token's result does not depend on how many run with it.
+/// Streams that share the keys of one query tile: key block b belongs to stream b % n. It depends
+/// on the model and device alone, so that a token's result does not depend on how many run with it.
 int attention_streams(int n_tokens, int n_kv_head, int multiprocessors);
 int64_t attention_partial_floats(int n_tokens, int n_head, int n_kv_head, int head_dim_v,
                                  int multiprocessors);

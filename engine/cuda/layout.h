@@ -1,9 +1,9 @@
 // How quantized weights lie in device memory.
 //
-// A weight is cut into tiles of 16 rows × 256 columns, [row tile][column tile], each tile contiguous.
-// Inside, values stand in the order in which the lanes of a warp want them as the A operand of the
-// tensor core's m16n8k32 int8 product, so that a lane's share of 64 columns (4 bits) or 32 columns
-// (8 bits) is one 16-byte load and unpacking is a mask and a shift:
+// A weight is cut into tiles of 16 rows × 256 columns, [row tile][column tile], each tile
+// contiguous. Inside, values stand in the order in which the lanes of a warp want them as the A
+// operand of the tensor core's m16n8k32 int8 product, so that a lane's share of 64 columns (4 bits)
+// or 32 columns (8 bits) is one 16-byte load and unpacking is a mask and a shift:
 //
 //   lane = 4·(row % 8) + t     t = (k % 16) / 4, byte j = k % 4
 //   word i = (row / 8) + 2·((k % 32) / 16)
@@ -43,11 +43,13 @@ inline constexpr int kTileTypes = 8;
 /// Bits of a value kept outside the plane of 4 (or 8) bits.
 CAMBIUM_HD constexpr int high_bits(TileType t) {
   return t == TileType::q5_0 || t == TileType::q5_1 || t == TileType::q5_k ? 1
-         : t == TileType::q6_k                                            ? 2
-                                                                          : 0;
+         : t == TileType::q6_k                                             ? 2
+                                                                           : 0;
 }
 CAMBIUM_HD constexpr int header_bytes(TileType t) {
-  return t == TileType::q4_1 || t == TileType::q5_1 ? 16 * 32 : t == TileType::q6_k ? 16 * 18 : 16 * 16;
+  return t == TileType::q4_1 || t == TileType::q5_1 ? 16 * 32
+         : t == TileType::q6_k                      ? 16 * 18
+                                                    : 16 * 16;
 }
 CAMBIUM_HD constexpr int high_bytes(TileType t) { return 512 * high_bits(t); }
 CAMBIUM_HD constexpr int value_bytes(TileType t) { return t == TileType::q8_0 ? 4096 : 2048; }
@@ -62,17 +64,38 @@ CAMBIUM_HD constexpr int value_offset(TileType t) {
 /// GGUF types that have a tile type; false for the others (F32, F16, BF16, Q2_K, ...).
 CAMBIUM_HD inline bool tile_type(DType type, TileType* out) {
   switch (type) {
-    case DType::q4_0: *out = TileType::q4_0; return true;
-    case DType::q4_1: *out = TileType::q4_1; return true;
-    case DType::q5_0: *out = TileType::q5_0; return true;
-    case DType::q5_1: *out = TileType::q5_1; return true;
-    case DType::q8_0: *out = TileType::q8_0; return true;
-    case DType::iq4_nl: *out = TileType::q8_0; return true;
-    case DType::q4_k: *out = TileType::q4_k; return true;
-    case DType::q5_k: *out = TileType::q5_k; return true;
-    case DType::q6_k: *out = TileType::q6_k; return true;
-    case DType::q3_k: *out = TileType::q6_k; return true;
-    default: return false;
+    case DType::q4_0:
+      *out = TileType::q4_0;
+      return true;
+    case DType::q4_1:
+      *out = TileType::q4_1;
+      return true;
+    case DType::q5_0:
+      *out = TileType::q5_0;
+      return true;
+    case DType::q5_1:
+      *out = TileType::q5_1;
+      return true;
+    case DType::q8_0:
+      *out = TileType::q8_0;
+      return true;
+    case DType::iq4_nl:
+      *out = TileType::q8_0;
+      return true;
+    case DType::q4_k:
+      *out = TileType::q4_k;
+      return true;
+    case DType::q5_k:
+      *out = TileType::q5_k;
+      return true;
+    case DType::q6_k:
+      *out = TileType::q6_k;
+      return true;
+    case DType::q3_k:
+      *out = TileType::q6_k;
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -104,19 +127,23 @@ CAMBIUM_HD inline uint32_t raw_level(DType type, const uint8_t* row, int64_t k) 
   const int e = static_cast<int>(k % raw_block_elements(type));
   const int nibble_byte = e % 16, nibble_shift = e < 16 ? 0 : 4;  // blocks of 32
   switch (type) {
-    case DType::q4_0: return b[2 + nibble_byte] >> nibble_shift & 15u;
-    case DType::q4_1: return b[4 + nibble_byte] >> nibble_shift & 15u;
+    case DType::q4_0:
+      return b[2 + nibble_byte] >> nibble_shift & 15u;
+    case DType::q4_1:
+      return b[4 + nibble_byte] >> nibble_shift & 15u;
     case DType::q5_0:
       return (b[6 + nibble_byte] >> nibble_shift & 15u) | (b[2 + e / 8] >> e % 8 & 1u) << 4;
     case DType::q5_1:
       return (b[8 + nibble_byte] >> nibble_shift & 15u) | (b[4 + e / 8] >> e % 8 & 1u) << 4;
-    case DType::q8_0: return b[2 + e];
+    case DType::q8_0:
+      return b[2 + e];
     case DType::iq4_nl: {
       const int8_t values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                  1,    13,   25,  38,  53,  69,  89,  113};
       return static_cast<uint8_t>(values[b[2 + nibble_byte] >> nibble_shift & 15]);
     }
-    case DType::q4_k: return b[16 + e / 64 * 32 + e % 32] >> (e / 32 % 2 * 4) & 15u;
+    case DType::q4_k:
+      return b[16 + e / 64 * 32 + e % 32] >> (e / 32 % 2 * 4) & 15u;
     case DType::q5_k:
       return (b[48 + e / 64 * 32 + e % 32] >> (e / 32 % 2 * 4) & 15u) |
              (b[16 + e % 32] >> e / 32 & 1u) << 4;
@@ -132,7 +159,8 @@ CAMBIUM_HD inline uint32_t raw_level(DType type, const uint8_t* row, int64_t k) 
       const uint32_t high = b[l] >> (half * 4 + quarter) & 1u;
       return (low | high << 2) + 28u;
     }
-    default: return 0;
+    default:
+      return 0;
   }
 }
 
@@ -149,8 +177,8 @@ CAMBIUM_HD inline void lane_place(int lane, int i, int byte, int* row, int* k) {
   *k = (i >> 1) * 16 + (lane % 4) * 4 + byte;
 }
 
-/// Writes lane `lane`'s part (0..31) of tile (row_tile, col_tile) of a weight. Rows and columns past
-/// the end become zeros with scale zero.
+/// Writes lane `lane`'s part (0..31) of tile (row_tile, col_tile) of a weight. Rows and columns
+/// past the end become zeros with scale zero.
 CAMBIUM_HD inline void repack_lane(DType source, TileType t, const uint8_t* raw, int64_t row_bytes,
                                    int64_t rows, int64_t cols, int64_t row_tile, int64_t col_tile,
                                    int lane, uint8_t* tile) {
@@ -208,7 +236,8 @@ CAMBIUM_HD inline void repack_lane(DType source, TileType t, const uint8_t* raw,
     for (int b = 0; b < 8; ++b) {
       const int64_t k = col0 + b * 32;
       const bool valid = present && k < cols;
-      copy(tile + (lane * 8 + b) * n, row + (valid ? k / 32 * raw_block_bytes(source) : 0), n, valid);
+      copy(tile + (lane * 8 + b) * n, row + (valid ? k / 32 * raw_block_bytes(source) : 0), n,
+           valid);
     }
   }
 }

@@ -3,8 +3,8 @@
 // A block of 8 warps owns a tile of 16 rows at a time; its warps share the columns (warp w takes
 // column tiles w, w + 8, ...) and add up in shared memory in a fixed order. Products are the tensor
 // core's int8 m16n8k32, also for one token: 8 columns cost what one costs, and every token gets the
-// same additions in the same order whatever runs beside it. Each warp holds one column tile (2-4 KB)
-// in registers while the next one is on its way.
+// same additions in the same order whatever runs beside it. Each warp holds one column tile (2-4
+// KB) in registers while the next one is on its way.
 #include "engine/cuda/kv.cuh"
 #include "engine/cuda/launch.cuh"
 #include "engine/cuda/quantize.cuh"
@@ -52,8 +52,8 @@ __device__ __forceinline__ uint32_t word(const uint4& v, int i) {
 __device__ __forceinline__ float half_bits(uint32_t bits) {
   return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
 }
-/// Byte `i` (0..3, constant) of w as a float, without a conversion: 2^23 + byte is a float whose low
-/// mantissa bits are the byte.
+/// Byte `i` (0..3, constant) of w as a float, without a conversion: 2^23 + byte is a float whose
+/// low mantissa bits are the byte.
 __device__ __forceinline__ float byte_plus_2_23(uint32_t w, int i) {
   return __uint_as_float(__byte_perm(w, 0x4B000000u, 0x7440u | i));
 }
@@ -61,7 +61,7 @@ __device__ __forceinline__ float byte_plus_2_23(uint32_t w, int i) {
 /// Scales of the two rows a lane works for, one column tile long.
 template <TileType T>
 struct RowScales {
-  float scale[2], minimum[2];              // K types: the super-block's d and dmin
+  float scale[2], minimum[2];  // K types: the super-block's d and dmin
   uint32_t scale_bytes[2][4], minimum_bytes[2][2];
   __device__ __forceinline__ void open(const LaneTile<T>& tile) {
 #pragma unroll
@@ -123,7 +123,8 @@ __device__ __forceinline__ void unpack(const LaneTile<T>& tile, int b, uint32_t 
   }
 }
 
-constexpr int kMagic = 0x4B400000;  // 1.5 · 2^23 as a float: int sums below 2^22 ride in its mantissa
+constexpr int kMagic =
+    0x4B400000;  // 1.5 · 2^23 as a float: int sums below 2^22 ride in its mantissa
 __device__ __forceinline__ float from_magic(int c) { return __int_as_float(c) - 12582912.0f; }
 
 /// acc (rows g, g+8 × columns 2t, 2t+1) += one column tile. kSingle: column 0 alone is wanted.
@@ -154,8 +155,8 @@ __device__ __forceinline__ void multiply_tile(const LaneTile<T>& tile, const int
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         const float w0 = rows.at(tile, r, 2 * b).x, w1 = rows.at(tile, r, 2 * b + 1).x;
-        acc[2 * r] = fmaf(fmaf(w0, from_magic(c0[2 * r]), w1 * from_magic(c1[2 * r])), s.x,
-                          acc[2 * r]);
+        acc[2 * r] =
+            fmaf(fmaf(w0, from_magic(c0[2 * r]), w1 * from_magic(c1[2 * r])), s.x, acc[2 * r]);
         if constexpr (!kSingle)
           acc[2 * r + 1] = fmaf(fmaf(w0, from_magic(c0[2 * r + 1]), w1 * from_magic(c1[2 * r + 1])),
                                 s.z, acc[2 * r + 1]);
@@ -179,9 +180,9 @@ __device__ __forceinline__ void multiply_tile(const LaneTile<T>& tile, const int
 
 struct Params {
   MatmulArgs args;
-  int32_t col_tiles;          // column tiles of a row tile
-  int32_t first_item[4];      // items of target i: [first_item[i], first_item[i + 1])
-  int32_t tiles_per_item;     // 1, or 2 where the epilogue joins two row tiles
+  int32_t col_tiles;       // column tiles of a row tile
+  int32_t first_item[4];   // items of target i: [first_item[i], first_item[i + 1])
+  int32_t tiles_per_item;  // 1, or 2 where the epilogue joins two row tiles
 };
 
 /// The row tile that an item's part reads.
@@ -342,7 +343,8 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
         if (part + 1 < p.tiles_per_item) {
           held = sum;
         } else {
-          finish(p, part_of(p, item, part), r, kSingle ? threadIdx.x / kTileRows : column, sum, held);
+          finish(p, part_of(p, item, part), r, kSingle ? threadIdx.x / kTileRows : column, sum,
+                 held);
         }
       }
       parity ^= 1;
@@ -358,9 +360,10 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
 template <TileType T>
 cudaError_t launch_type(const Launch& l, const Params& p) {
   const bool single = p.args.n_tokens == 1;
-  const int grid = static_cast<int>(p.first_item[3] < 2 * l.multiprocessors ? p.first_item[3]
-                                                                            : 2 * l.multiprocessors);
-  const size_t shared = single ? static_cast<size_t>(p.col_tiles) * (kTileCols + 8 * sizeof(float2)) : 0;
+  const int grid = static_cast<int>(
+      p.first_item[3] < 2 * l.multiprocessors ? p.first_item[3] : 2 * l.multiprocessors);
+  const size_t shared =
+      single ? static_cast<size_t>(p.col_tiles) * (kTileCols + 8 * sizeof(float2)) : 0;
   return single ? launch(l, matmul_kernel<T, true>, dim3(grid), dim3(kThreads), shared, p)
                 : launch(l, matmul_kernel<T, false>, dim3(grid), dim3(kThreads), shared, p);
 }
@@ -372,8 +375,8 @@ __global__ void __launch_bounds__(kRowThreads)
   launch_dependents();
   grid_wait();
   const int column = blockIdx.x;
-  quantize_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, norm, eps, cols,
-               column, kMaxColumns, out.values, out.scales, scratch);
+  quantize_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, norm, eps,
+               cols, column, kMaxColumns, out.values, out.scales, scratch);
 }
 
 }  // namespace
@@ -402,14 +405,22 @@ cudaError_t matmul_tiles(const Launch& l, const MatmulArgs& args) {
   }
   p.first_item[3] = items;
   switch (args.type) {
-    case TileType::q4_0: return launch_type<TileType::q4_0>(l, p);
-    case TileType::q4_1: return launch_type<TileType::q4_1>(l, p);
-    case TileType::q5_0: return launch_type<TileType::q5_0>(l, p);
-    case TileType::q5_1: return launch_type<TileType::q5_1>(l, p);
-    case TileType::q8_0: return launch_type<TileType::q8_0>(l, p);
-    case TileType::q4_k: return launch_type<TileType::q4_k>(l, p);
-    case TileType::q5_k: return launch_type<TileType::q5_k>(l, p);
-    case TileType::q6_k: return launch_type<TileType::q6_k>(l, p);
+    case TileType::q4_0:
+      return launch_type<TileType::q4_0>(l, p);
+    case TileType::q4_1:
+      return launch_type<TileType::q4_1>(l, p);
+    case TileType::q5_0:
+      return launch_type<TileType::q5_0>(l, p);
+    case TileType::q5_1:
+      return launch_type<TileType::q5_1>(l, p);
+    case TileType::q8_0:
+      return launch_type<TileType::q8_0>(l, p);
+    case TileType::q4_k:
+      return launch_type<TileType::q4_k>(l, p);
+    case TileType::q5_k:
+      return launch_type<TileType::q5_k>(l, p);
+    case TileType::q6_k:
+      return launch_type<TileType::q6_k>(l, p);
   }
   return cudaErrorInvalidValue;
 }

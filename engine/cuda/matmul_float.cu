@@ -6,9 +6,9 @@
 namespace cambium::engine::cuda {
 namespace {
 
-constexpr int kRows = 2;     // rows a warp
+constexpr int kRows = 2;  // rows a warp
 constexpr int kWarps = 4;
-constexpr int kVector = 8;   // columns a lane takes at once
+constexpr int kVector = 8;  // columns a lane takes at once
 
 template <DType T>
 __device__ __forceinline__ float element(const void* w, int64_t i) {
@@ -86,8 +86,9 @@ __global__ void __launch_bounds__(kWarps * 32) matmul_float_kernel(FloatMatmulAr
       if (c >= a.n_tokens) break;
 #pragma unroll
       for (int r = 0; r < kRows; ++r)
-        sum[r][c] = fmaf(element<T>(a.weight, min(row0 + r, static_cast<int64_t>(a.rows) - 1) * a.cols + k),
-                         a.x[static_cast<int64_t>(c) * a.cols + k], sum[r][c]);
+        sum[r][c] =
+            fmaf(element<T>(a.weight, min(row0 + r, static_cast<int64_t>(a.rows) - 1) * a.cols + k),
+                 a.x[static_cast<int64_t>(c) * a.cols + k], sum[r][c]);
     }
 #pragma unroll
   for (int c = 0; c < kTokens; ++c) {
@@ -106,18 +107,23 @@ __global__ void __launch_bounds__(kWarps * 32) matmul_float_kernel(FloatMatmulAr
 template <DType T>
 cudaError_t launch_type(const Launch& l, const FloatMatmulArgs& a) {
   const dim3 grid(static_cast<unsigned>(ceil_div(a.rows, kWarps * kRows)));
-  return a.n_tokens == 1 ? launch(l, matmul_float_kernel<T, 1>, grid, dim3(kWarps * 32), 0, a)
-                         : launch(l, matmul_float_kernel<T, kMaxColumns>, grid, dim3(kWarps * 32), 0, a);
+  return a.n_tokens == 1
+             ? launch(l, matmul_float_kernel<T, 1>, grid, dim3(kWarps * 32), 0, a)
+             : launch(l, matmul_float_kernel<T, kMaxColumns>, grid, dim3(kWarps * 32), 0, a);
 }
 
 }  // namespace
 
 cudaError_t matmul_float(const Launch& l, const FloatMatmulArgs& a) {
   switch (a.type) {
-    case DType::f32: return launch_type<DType::f32>(l, a);
-    case DType::f16: return launch_type<DType::f16>(l, a);
-    case DType::bf16: return launch_type<DType::bf16>(l, a);
-    default: return cudaErrorInvalidValue;
+    case DType::f32:
+      return launch_type<DType::f32>(l, a);
+    case DType::f16:
+      return launch_type<DType::f16>(l, a);
+    case DType::bf16:
+      return launch_type<DType::bf16>(l, a);
+    default:
+      return cudaErrorInvalidValue;
   }
 }
 

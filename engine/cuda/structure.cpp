@@ -13,8 +13,10 @@ Result<void> DeviceStructure::reserve(int32_t n_cells, size_t* counter) {
   auto labels = DeviceMemory::allocate(3 * n * sizeof(int32_t), counter);
   if (!labels) return tl::unexpected(labels.error());
   labels_ = std::move(*labels);
-  // Cells past the end are read with their block and masked; they need not be anything in particular.
-  if (auto r = check(cudaMemset(labels_.data(), 0, labels_.bytes()), "clearing labels"); !r) return r;
+  // Cells past the end are read with their block and masked; they need not be anything in
+  // particular.
+  if (auto r = check(cudaMemset(labels_.data(), 0, labels_.bytes()), "clearing labels"); !r)
+    return r;
   capacity_ = wanted;
   shadow_ = {};
   return {};
@@ -75,7 +77,8 @@ Result<void> DeviceStructure::update(const TokenStructure& cells, int32_t n_cell
     return check(cudaMemcpyAsync(memory.data(), data, bytes, cudaMemcpyHostToDevice, stream),
                  "uploading visible blocks");
   };
-  if (auto r = put(offsets_, host_offsets_.data(), host_offsets_.size() * sizeof(int32_t)); !r) return r;
+  if (auto r = put(offsets_, host_offsets_.data(), host_offsets_.size() * sizeof(int32_t)); !r)
+    return r;
   return put(blocks_, host_blocks_.data(), host_blocks_.size() * sizeof(uint32_t));
 }
 

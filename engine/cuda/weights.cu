@@ -19,7 +19,8 @@ __global__ void repack_kernel(DType source, TileType type, const uint8_t* raw, i
 // A block a tile, 32 threads a row, 8 columns a thread: 16-byte stores, reads meet in the L1 cache.
 template <TileType T>
 __global__ void __launch_bounds__(512)
-    dequantize_kernel(const uint8_t* tiles, int64_t cols, int64_t col_tiles, int64_t n, uint16_t* out) {
+    dequantize_kernel(const uint8_t* tiles, int64_t cols, int64_t col_tiles, int64_t n,
+                      uint16_t* out) {
   const int64_t row_tile = blockIdx.y, col_tile = blockIdx.x;
   const int r = threadIdx.x / 32, k = threadIdx.x % 32 * 8;
   const int64_t row = row_tile * kTileRows + r, col = col_tile * kTileCols + k;
@@ -51,7 +52,8 @@ __global__ void embed_kernel(bool tiled, TileType tile_type, DType type, const v
     const int64_t col_tiles = ceil_div(cols, kTileCols);
     const uint8_t* tile = static_cast<const uint8_t*>(table) +
                           (id / kTileRows * col_tiles + k / kTileCols) * tile_bytes(tile_type);
-    v = tile_weight(tile_type, tile, static_cast<int>(id % kTileRows), static_cast<int>(k % kTileCols));
+    v = tile_weight(tile_type, tile, static_cast<int>(id % kTileRows),
+                    static_cast<int>(k % kTileCols));
   } else if (type == DType::f32) {
     v = static_cast<const float*>(table)[id * cols + k];
   } else if (type == DType::f16) {
@@ -63,19 +65,19 @@ __global__ void embed_kernel(bool tiled, TileType tile_type, DType type, const v
 }
 
 template <TileType T>
-cudaError_t dequantize(const Launch& l, const uint8_t* tiles, int64_t cols, int64_t first, int64_t n,
-                       uint16_t* out) {
+cudaError_t dequantize(const Launch& l, const uint8_t* tiles, int64_t cols, int64_t first,
+                       int64_t n, uint16_t* out) {
   const int64_t col_tiles = ceil_div(cols, kTileCols);
-  return launch(l, dequantize_kernel<T>,
-                dim3(static_cast<unsigned>(col_tiles), static_cast<unsigned>(ceil_div(n, kTileRows))),
-                dim3(512), 0, tiles + first / kTileRows * col_tiles * tile_bytes(T), cols, col_tiles, n,
-                out);
+  return launch(
+      l, dequantize_kernel<T>,
+      dim3(static_cast<unsigned>(col_tiles), static_cast<unsigned>(ceil_div(n, kTileRows))),
+      dim3(512), 0, tiles + first / kTileRows * col_tiles * tile_bytes(T), cols, col_tiles, n, out);
 }
 
 }  // namespace
 
-cudaError_t repack(const Launch& l, DType source, TileType type, const uint8_t* raw, int64_t row_bytes,
-                   int64_t rows, int64_t cols, uint8_t* tiles) {
+cudaError_t repack(const Launch& l, DType source, TileType type, const uint8_t* raw,
+                   int64_t row_bytes, int64_t rows, int64_t cols, uint8_t* tiles) {
   const int64_t col_tiles = ceil_div(cols, kTileCols);
   const int64_t n_tiles = ceil_div(rows, kTileRows) * col_tiles;
   return launch(l, repack_kernel, dim3(static_cast<unsigned>(ceil_div(n_tiles, 4))), dim3(128), 0,
@@ -85,14 +87,22 @@ cudaError_t repack(const Launch& l, DType source, TileType type, const uint8_t* 
 cudaError_t dequantize_tiles(const Launch& l, TileType type, const uint8_t* tiles, int64_t cols,
                              int64_t first, int64_t n, uint16_t* out) {
   switch (type) {
-    case TileType::q4_0: return dequantize<TileType::q4_0>(l, tiles, cols, first, n, out);
-    case TileType::q4_1: return dequantize<TileType::q4_1>(l, tiles, cols, first, n, out);
-    case TileType::q5_0: return dequantize<TileType::q5_0>(l, tiles, cols, first, n, out);
-    case TileType::q5_1: return dequantize<TileType::q5_1>(l, tiles, cols, first, n, out);
-    case TileType::q8_0: return dequantize<TileType::q8_0>(l, tiles, cols, first, n, out);
-    case TileType::q4_k: return dequantize<TileType::q4_k>(l, tiles, cols, first, n, out);
-    case TileType::q5_k: return dequantize<TileType::q5_k>(l, tiles, cols, first, n, out);
-    case TileType::q6_k: return dequantize<TileType::q6_k>(l, tiles, cols, first, n, out);
+    case TileType::q4_0:
+      return dequantize<TileType::q4_0>(l, tiles, cols, first, n, out);
+    case TileType::q4_1:
+      return dequantize<TileType::q4_1>(l, tiles, cols, first, n, out);
+    case TileType::q5_0:
+      return dequantize<TileType::q5_0>(l, tiles, cols, first, n, out);
+    case TileType::q5_1:
+      return dequantize<TileType::q5_1>(l, tiles, cols, first, n, out);
+    case TileType::q8_0:
+      return dequantize<TileType::q8_0>(l, tiles, cols, first, n, out);
+    case TileType::q4_k:
+      return dequantize<TileType::q4_k>(l, tiles, cols, first, n, out);
+    case TileType::q5_k:
+      return dequantize<TileType::q5_k>(l, tiles, cols, first, n, out);
+    case TileType::q6_k:
+      return dequantize<TileType::q6_k>(l, tiles, cols, first, n, out);
   }
   return cudaErrorInvalidValue;
 }

@@ -64,7 +64,8 @@ double copy_bandwidth(CudaBackend& b) {
   if (!from || !to) return 0;
   cudaMemsetAsync((*from)->data(), 0x5a, bytes, b.launch().stream);
   const Timing t = time_device(b, 7, [&] {
-    cudaMemcpyAsync((*to)->data(), (*from)->data(), bytes, cudaMemcpyDeviceToDevice, b.launch().stream);
+    cudaMemcpyAsync((*to)->data(), (*from)->data(), bytes, cudaMemcpyDeviceToDevice,
+                    b.launch().stream);
   });
   return 2.0 * static_cast<double>(bytes) / t.median * 1e3;
 }
@@ -98,7 +99,8 @@ bool make_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DTy
   };
   // Quantizing is slow; 64 drawn rows are repeated to fill a matrix.
   const auto host = [&](DType t, int64_t rows, int64_t cols) {
-    HostMatrix part = random_matrix(random, t, 64, cols, 1.0f / std::sqrt(static_cast<float>(cols)));
+    HostMatrix part =
+        random_matrix(random, t, 64, cols, 1.0f / std::sqrt(static_cast<float>(cols)));
     HostMatrix w;
     const size_t chunk = part.bytes.size(), stride = chunk / 64;
     w.bytes.resize(stride * static_cast<size_t>(rows));
@@ -156,12 +158,14 @@ bool make_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DTy
 struct Activity {
   Floats x, h, q, k, v, mixed, gate, up, logits;
   Activity(CudaBackend& b, const Shape& s, size_t n)
-      : x(b, n * static_cast<size_t>(s.n_embd)), h(b, n * static_cast<size_t>(s.n_embd)),
+      : x(b, n * static_cast<size_t>(s.n_embd)),
+        h(b, n * static_cast<size_t>(s.n_embd)),
         q(b, n * static_cast<size_t>(s.n_head) * kHeadDim),
         k(b, n * static_cast<size_t>(s.n_kv_head) * kHeadDim),
         v(b, n * static_cast<size_t>(s.n_kv_head) * kHeadDim),
         mixed(b, n * static_cast<size_t>(s.n_head) * kHeadDim),
-        gate(b, n * static_cast<size_t>(s.n_ff)), up(b, n * static_cast<size_t>(s.n_ff)),
+        gate(b, n * static_cast<size_t>(s.n_ff)),
+        up(b, n * static_cast<size_t>(s.n_ff)),
         logits(b, static_cast<size_t>(s.n_vocab)) {}
 };
 
@@ -227,7 +231,8 @@ void bench_kernels(CudaBackend& b, const Model& m, double bandwidth) {
   const Shape& s = m.shape;
   Floats x(b, std::vector<float>(8 * static_cast<size_t>(s.n_ff), 0.5f)),
       y(b, 8 * static_cast<size_t>(s.n_vocab));
-  const auto kernel = [&](const char* name, std::initializer_list<const Weight* DecoderOps::Layer::*> ws,
+  const auto kernel = [&](const char* name,
+                          std::initializer_list<const Weight * DecoderOps::Layer::*> ws,
                           Epilogue epilogue, int32_t n) {
     double bytes = 0;
     const int32_t layers = s.n_layer;
@@ -242,8 +247,8 @@ void bench_kernels(CudaBackend& b, const Model& m, double bandwidth) {
           const auto& weight = static_cast<const CudaWeight&>(*(l.*w));
           a.type = weight.tile;
           a.cols = static_cast<int32_t>(weight.cols);
-          a.target[a.n_targets] = {weight.tiles(), y.data(), nullptr, static_cast<int32_t>(weight.rows),
-                                   false};
+          a.target[a.n_targets] = {weight.tiles(), y.data(), nullptr,
+                                   static_cast<int32_t>(weight.rows), false};
           ++a.n_targets;
           bytes += static_cast<double>(weight.memory.bytes());
         }
@@ -284,7 +289,8 @@ void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DT
     return;
   }
   row(name + " load", format("%.2f s", m.load_seconds),
-      format("%.2f GB read a token, limit %.0f tok/s", m.read_bytes / 1e9, bandwidth / m.read_bytes));
+      format("%.2f GB read a token, limit %.0f tok/s", m.read_bytes / 1e9,
+             bandwidth / m.read_bytes));
   {
     // Every cell holds something: zeros would flatter the chip.
     const size_t row_size = static_cast<size_t>(s.n_kv_head) * kHeadDim;
@@ -363,7 +369,8 @@ void bench_attention(CudaBackend& b) {
     b.kv_write(**kv, 0, 0, n, q.data(), q.data());
     TokenStructure cells;
     for (int32_t i = 0; i < n; ++i)
-      cells.push_back(i % 80 < 20 ? TokenLabel{0, INT32_MAX, i} : TokenLabel{1 + i / 80, 1 + i / 80, i});
+      cells.push_back(i % 80 < 20 ? TokenLabel{0, INT32_MAX, i}
+                                  : TokenLabel{1 + i / 80, 1 + i / 80, i});
     for (const int32_t tokens : {n, 1}) {
       double off = 0;
       for (const bool prune : {false, true}) {
@@ -380,11 +387,13 @@ void bench_attention(CudaBackend& b) {
         double share = 0;
         if (prune) {
           a.mode = StructureMode::prune;
-          visible = visible_blocks(cells, a.first_cell, tokens, a.prune, b.query_tile(tokens), b.key_block());
+          visible = visible_blocks(cells, a.first_cell, tokens, a.prune, b.query_tile(tokens),
+                                   b.key_block());
           a.visible = &visible;
           double all = 0;
           for (int32_t t = 0; t < tokens; t += visible.query_tile)
-            all += (a.first_cell + std::min(tokens, t + visible.query_tile) + kKeyBlock - 1) / kKeyBlock;
+            all += (a.first_cell + std::min(tokens, t + visible.query_tile) + kKeyBlock - 1) /
+                   kKeyBlock;
           share = 1 - static_cast<double>(visible.blocks.size()) / all;
         }
         // Layers 0, 0, ...: every call uploads labels and lists, as the first layer of a pass does;
@@ -393,7 +402,8 @@ void bench_attention(CudaBackend& b) {
         if (!prune) off = t.median;
         const double flops = 4.0 * kHeadDim * s.n_head *
                              (static_cast<double>(tokens) * (n - tokens) + 0.5 * tokens * tokens);
-        row("attention " + std::to_string(tokens) + " of " + std::to_string(n) + (prune ? " prune" : " off"),
+        row("attention " + std::to_string(tokens) + " of " + std::to_string(n) +
+                (prune ? " prune" : " off"),
             format("%.3f ms", t.median),
             prune ? format("%.0f%% of blocks skipped, %.2fx, list upload included", 100 * share,
                            off / t.median)
@@ -411,7 +421,8 @@ void bench(CudaBackend& b, const std::string& only) {
     return only.empty() || std::string(name).find(only) != std::string::npos;
   };
   const double bandwidth = copy_bandwidth(b);
-  row("device-to-device copy", format("%.0f GB/s", bandwidth / 1e9), "read and written bytes counted");
+  row("device-to-device copy", format("%.0f GB/s", bandwidth / 1e9),
+      "read and written bytes counted");
   using D = DType;
   if (wanted("6.7B Q4_K")) bench_model(b, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth, true);
   if (wanted("6.7B Q8_0")) bench_model(b, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth, false);

@@ -12,7 +12,8 @@
 
 namespace cambium::engine::cuda::verify {
 
-/// ‖a − b‖ / ‖b‖; infinite where a value is not finite, which is how unwritten (poisoned) outputs show.
+/// ‖a − b‖ / ‖b‖; infinite where a value is not finite, which is how unwritten (poisoned) outputs
+/// show.
 inline double relative_error(std::span<const float> a, std::span<const float> b) {
   double difference = 0, norm = 0;
   for (size_t i = 0; i < b.size(); ++i) {
@@ -36,7 +37,8 @@ class Report {
     worst_ = std::max(worst_, error / bound);
     if (error <= bound) return;
     ++failures_;
-    if (++shown_ <= 60) std::printf("FAIL %s: %s: error %.3g > %.3g\n", name_.c_str(), what.c_str(), error, bound);
+    if (++shown_ <= 60)
+      std::printf("FAIL %s: %s: error %.3g > %.3g\n", name_.c_str(), what.c_str(), error, bound);
   }
   void expect(bool ok, const std::string& what) { expect(ok ? 0.0 : 1.0, 0.5, what); }
   template <class T>
@@ -100,7 +102,8 @@ struct Floats {
   float* data() const { return buffer->f32(); }
   std::vector<float> read(Backend& b, Report& report) const {
     std::vector<float> v(n, NAN);
-    report.expect_value(b.download(v.data(), buffer->data(), n * sizeof(float)), "reading a result");
+    report.expect_value(b.download(v.data(), buffer->data(), n * sizeof(float)),
+                        "reading a result");
     return v;
   }
 

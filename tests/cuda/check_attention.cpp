@@ -9,7 +9,8 @@
 namespace cambium::engine::cuda::verify {
 namespace {
 
-/// Labels of a random tree, in fill-in-the-middle order: prefix, suffix, middle at the cursor's place.
+/// Labels of a random tree, in fill-in-the-middle order: prefix, suffix, middle at the cursor's
+/// place.
 TokenStructure random_structure(Random& random, int32_t n) {
   struct Scope {
     int32_t number, last, next;
@@ -27,9 +28,7 @@ TokenStructure random_structure(Random& random, int32_t n) {
     } else if (roll == 1 && open.size() > 1) {
       open.pop_back();
     }
-    const int32_t place = i < prefix            ? i
-                          : i < prefix + suffix ? i
-                                                : prefix;
+    const int32_t place = i < prefix ? i : i < prefix + suffix ? i : prefix;
     s.push_back({open.back().number, open.back().last, place});
   }
   return s;
@@ -110,9 +109,9 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
   plain.out = want.data();
   const std::vector<float> stored_k = as_stored(k, c.type), stored_v = as_stored(v, c.type);
   cpu::reference::attention(plain, shape, stored_k.data(), stored_v.data());
-  const std::string label = std::to_string(c.head_dim_k) + "/" + std::to_string(c.head_dim_v) + " x" +
-                            std::to_string(n_head) + "/" + std::to_string(c.n_kv_head) + " first " +
-                            std::to_string(first) + " n " + std::to_string(n) +
+  const std::string label = std::to_string(c.head_dim_k) + "/" + std::to_string(c.head_dim_v) +
+                            " x" + std::to_string(n_head) + "/" + std::to_string(c.n_kv_head) +
+                            " first " + std::to_string(first) + " n " + std::to_string(n) +
                             (c.type == DType::f16 ? " F16" : " Q8_0") + " mode " +
                             std::to_string(static_cast<int>(mode)) + (listed ? " listed" : "") +
                             (some_heads ? " some heads" : "");
@@ -136,7 +135,9 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
     }
     b.attention(single);
     const std::vector<float> row = one.read(b, report);
-    std::copy(row.begin(), row.end(), alone.begin() + static_cast<std::ptrdiff_t>(i) * static_cast<std::ptrdiff_t>(row.size()));
+    std::copy(
+        row.begin(), row.end(),
+        alone.begin() + static_cast<std::ptrdiff_t>(i) * static_cast<std::ptrdiff_t>(row.size()));
   }
   report.expect(std::memcmp(alone.data(), got.data(), out_size * sizeof(float)) == 0,
                 label + " differs token by token");
@@ -145,17 +146,18 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
 }  // namespace
 
 void check_attention(CudaBackend& b, Random& random, Report& report) {
-  constexpr Case kCases[] = {
-      {128, 128, 4, 1, DType::f16}, {64, 64, 3, 1, DType::f16},   {128, 128, 2, 4, DType::f16},
-      {64, 64, 2, 7, DType::f16},   {192, 128, 2, 1, DType::f16}, {80, 80, 2, 3, DType::f16},
-      {64, 64, 1, 20, DType::f16},  {128, 128, 2, 4, DType::q8_0}, {64, 64, 3, 1, DType::q8_0},
-      {96, 96, 2, 2, DType::q8_0}};
+  constexpr Case kCases[] = {{128, 128, 4, 1, DType::f16}, {64, 64, 3, 1, DType::f16},
+                             {128, 128, 2, 4, DType::f16}, {64, 64, 2, 7, DType::f16},
+                             {192, 128, 2, 1, DType::f16}, {80, 80, 2, 3, DType::f16},
+                             {64, 64, 1, 20, DType::f16},  {128, 128, 2, 4, DType::q8_0},
+                             {64, 64, 3, 1, DType::q8_0},  {96, 96, 2, 2, DType::q8_0}};
   struct Span {
     int32_t first, n;
   };
-  constexpr Span kSpans[] = {{0, 1}, {31, 1}, {700, 1}, {0, 8}, {61, 8}, {500, 3}, {0, 13}, {100, 40},
-                             {0, 300}, {333, 150}, {5, 65}};
-  for (const StructureMode mode : {StructureMode::off, StructureMode::emphasis, StructureMode::prune}) {
+  constexpr Span kSpans[] = {{0, 1},  {31, 1},   {700, 1}, {0, 8},     {61, 8}, {500, 3},
+                             {0, 13}, {100, 40}, {0, 300}, {333, 150}, {5, 65}};
+  for (const StructureMode mode :
+       {StructureMode::off, StructureMode::emphasis, StructureMode::prune}) {
     report.group("attention mode " + std::to_string(static_cast<int>(mode)));
     for (const Case& c : kCases)
       for (const Span& s : kSpans) check_case(b, random, report, c, s.first, s.n, mode);

@@ -93,8 +93,9 @@ bool make_model(CudaBackend& b, Random& random, Report& report, const Shape& s, 
 }
 
 /// Logits of all tokens, op by op.
-std::vector<float> forward(CudaBackend& b, Report& report, const Model& m, const Shape& s, KvStore& kv,
-                           std::span<const int32_t> ids, int32_t first, const TokenStructure* cells) {
+std::vector<float> forward(CudaBackend& b, Report& report, const Model& m, const Shape& s,
+                           KvStore& kv, std::span<const int32_t> ids, int32_t first,
+                           const TokenStructure* cells) {
   const auto n = static_cast<int32_t>(ids.size());
   const auto size = [&](int32_t row) { return static_cast<size_t>(n) * static_cast<size_t>(row); };
   Floats x(b, size(s.n_embd)), h(b, size(s.n_embd)), q(b, size(s.n_head * s.head_dim)),
@@ -106,7 +107,8 @@ std::vector<float> forward(CudaBackend& b, Report& report, const Model& m, const
   for (int32_t i = 0; i < kLayers; ++i) {
     const DecoderOps::Layer& l = m.ops.layers[static_cast<size_t>(i)];
     b.rms_norm(x.data(), *l.attn_norm, kEps, n, h.data());
-    const MatmulTarget qkv[] = {{l.wq, q.data(), l.bq}, {l.wk, k.data(), l.bk}, {l.wv, v.data(), l.bv}};
+    const MatmulTarget qkv[] = {
+        {l.wq, q.data(), l.bq}, {l.wk, k.data(), l.bk}, {l.wv, v.data(), l.bv}};
     b.matmul(qkv, h.data(), n);
     if (l.q_norm != nullptr) b.rms_norm(q.data(), *l.q_norm, kEps, n * s.n_head, q.data());
     if (l.k_norm != nullptr) b.rms_norm(k.data(), *l.k_norm, kEps, n * s.n_kv_head, k.data());
@@ -154,7 +156,8 @@ int32_t best_of(std::span<const float> logits) {
 void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s) {
   Model m;
   if (!make_model(b, random, report, s, m)) return;
-  auto kv_ops = b.create_kv(m.ops.kv), kv_fused = b.create_kv(m.ops.kv), kv_single = b.create_kv(m.ops.kv);
+  auto kv_ops = b.create_kv(m.ops.kv), kv_fused = b.create_kv(m.ops.kv),
+       kv_single = b.create_kv(m.ops.kv);
   auto program = b.compile_decode(m.ops);
   if (!report.expect_value(kv_ops, "kv") || !report.expect_value(kv_fused, "kv") ||
       !report.expect_value(kv_single, "kv") || !report.expect_value(program, "compile"))
@@ -174,29 +177,34 @@ void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s)
   const auto vocab = static_cast<size_t>(s.n_vocab);
   int32_t at = prompt;
   for (const int32_t n : steps) {
-    const auto tokens = std::span<const int32_t>(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n));
+    const auto tokens =
+        std::span<const int32_t>(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n));
     const std::vector<float> want = forward(b, report, m, s, **kv_ops, tokens, at, structure);
-    const std::string label = std::string(s.name) + " cell " + std::to_string(at) + " n " + std::to_string(n);
+    const std::string label =
+        std::string(s.name) + " cell " + std::to_string(at) + " n " + std::to_string(n);
     const auto run = [&](KvStore& kv, std::span<const int32_t> part, int32_t first) {
       VisibleBlocks visible;
       const auto count = static_cast<int32_t>(part.size());
       const bool pruned = structure != nullptr && s.mode == StructureMode::prune;
       if (pruned)
-        visible = visible_blocks(cells, first, count, m.ops.prune, b.query_tile(count), b.key_block());
+        visible =
+            visible_blocks(cells, first, count, m.ops.prune, b.query_tile(count), b.key_block());
       std::vector<int32_t> best(part.size(), -1);
       std::vector<float> logits(part.size() * vocab, NAN);
-      report.expect_value((*program)->step(part, kv, first, structure, pruned ? &visible : nullptr, best),
-                          label);
+      report.expect_value(
+          (*program)->step(part, kv, first, structure, pruned ? &visible : nullptr, best), label);
       report.expect_value((*program)->logits(logits), label + " logits");
       for (size_t i = 0; i < part.size(); ++i)
-        report.expect(best[i] == best_of(std::span(logits).subspan(i * vocab, vocab)), label + " argmax");
+        report.expect(best[i] == best_of(std::span(logits).subspan(i * vocab, vocab)),
+                      label + " argmax");
       return logits;
     };
     const std::vector<float> got = run(**kv_fused, tokens, at);
     report.expect(relative_error(got, want), 1e-2, label);
     std::vector<float> alone;
     for (int32_t i = 0; i < n; ++i) {
-      const std::vector<float> one = run(**kv_single, tokens.subspan(static_cast<size_t>(i), 1), at + i);
+      const std::vector<float> one =
+          run(**kv_single, tokens.subspan(static_cast<size_t>(i), 1), at + i);
       alone.insert(alone.end(), one.begin(), one.end());
     }
     report.expect(std::memcmp(alone.data(), got.data(), got.size() * sizeof(float)) == 0,
@@ -209,8 +217,8 @@ void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s)
   int32_t id = ids[0];
   for (int32_t i = 0; i < 12; ++i) {
     std::vector<int32_t> best(1);
-    report.expect_value((*program)->step(std::span(&id, 1), **kv_single, at + i, nullptr, nullptr, best),
-                        "step");
+    report.expect_value(
+        (*program)->step(std::span(&id, 1), **kv_single, at + i, nullptr, nullptr, best), "step");
     by_step.push_back(id = best[0]);
   }
   report.expect(ahead == by_step, std::string(s.name) + " run_ahead differs from steps");
@@ -231,8 +239,8 @@ void check_decode(CudaBackend& b, Random& random, Report& report) {
        false, true, D::f16},
       {"llama Q4_0, Q8_0 cache", 256, 512, 4, 4, 64, 300, D::q4_0, D::q4_1, D::q5_1, D::q4_0,
        RopeLayout::interleaved, false, false, D::q8_0},
-      {"llama F16", 256, 512, 4, 4, 64, 300, D::f16, D::bf16, D::f16, D::f32, RopeLayout::interleaved,
-       false, false, D::f16},
+      {"llama F16", 256, 512, 4, 4, 64, 300, D::f16, D::bf16, D::f16, D::f32,
+       RopeLayout::interleaved, false, false, D::f16},
       {"cambium Q4_K prune", 256, 512, 4, 4, 64, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
        RopeLayout::interleaved, false, true, D::f16, StructureMode::prune},
       {"cambium Q4_K emphasis", 256, 512, 4, 4, 64, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,

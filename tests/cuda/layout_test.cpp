@@ -20,9 +20,10 @@ struct Case {
 };
 
 constexpr Case kCases[] = {
-    {DType::q4_0, 16, 256},  {DType::q4_0, 37, 352},   {DType::q4_1, 5, 96},    {DType::q5_0, 40, 5504},
-    {DType::q5_1, 17, 544},  {DType::q8_0, 33, 288},   {DType::q4_k, 16, 512},  {DType::q4_k, 21, 768},
-    {DType::q5_k, 18, 512},  {DType::q6_k, 31, 768},   {DType::q3_k, 20, 512},  {DType::iq4_nl, 19, 160}};
+    {DType::q4_0, 16, 256},  {DType::q4_0, 37, 352}, {DType::q4_1, 5, 96},
+    {DType::q5_0, 40, 5504}, {DType::q5_1, 17, 544}, {DType::q8_0, 33, 288},
+    {DType::q4_k, 16, 512},  {DType::q4_k, 21, 768}, {DType::q5_k, 18, 512},
+    {DType::q6_k, 31, 768},  {DType::q3_k, 20, 512}, {DType::iq4_nl, 19, 160}};
 
 std::vector<uint8_t> random_blocks(const Case& c, std::mt19937& random) {
   std::vector<float> row(static_cast<size_t>(c.cols));
@@ -61,8 +62,9 @@ TEST_CASE("every weight of a repacked matrix is the weight of the file") {
       std::fill(want.begin(), want.end(), 0.0f);  // beyond the matrix: zeros
       if (r < c.rows) cpu::dequantize_row(c.type, raw.data() + r * stride, want.data(), c.cols);
       for (int64_t k = 0; k < col_tiles * kTileCols; ++k) {
-        const float got = tile_weight(tile, at(r / kTileRows, k / kTileCols),
-                                      static_cast<int>(r % kTileRows), static_cast<int>(k % kTileCols));
+        const float got =
+            tile_weight(tile, at(r / kTileRows, k / kTileCols), static_cast<int>(r % kTileRows),
+                        static_cast<int>(k % kTileCols));
         worst = std::max(worst, static_cast<double>(std::fabs(got - want[static_cast<size_t>(k)])));
       }
     }
