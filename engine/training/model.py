@@ -144,8 +144,8 @@ class Coder(nn.Module):
     def compile(self):
         """One block is compiled and used in every layer of its mode; the masks are built compiled."""
         for block in self.blk:
-            block.compile()
-        self.create_mask = torch.compile(create_block_mask)
+            block.compile(dynamic=False)
+        self.create_mask = torch.compile(create_block_mask, dynamic=False)
 
     @torch.no_grad()
     def reset(self):

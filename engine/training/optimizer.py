@@ -31,7 +31,7 @@ class Muon:
             groups.setdefault(tuple(p.shape), []).append(p)
         self.groups = list(groups.values())
         self.state = [torch.zeros(len(g), *g[0].shape, device=g[0].device) for g in self.groups]
-        self.orthogonalize = torch.compile(orthogonalize) if compile else orthogonalize
+        self.orthogonalize = torch.compile(orthogonalize, dynamic=False) if compile else orthogonalize
 
     @torch.no_grad()
     def step(self, lr):

@@ -102,7 +102,7 @@ class Trainer:
         self.structured = any(config.structure)
         self.optimizer = Optimizer(self.model)
         self.model.compile()
-        self.loss_sum = torch.compile(loss_sum)
+        self.loss_sum = torch.compile(loss_sum, dynamic=False)
         self.out = pathlib.Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)
 
