@@ -22,7 +22,7 @@ std::optional<size_t> edit_offset(const LineIndex& lines, std::string_view text,
 
 void DocumentStore::Document::give_up(State why) {
   state = why;
-  text = {};
+  tree.reset();
   lines = {};
 }
 
@@ -33,8 +33,16 @@ void DocumentStore::set_text(Document& document, std::string text) const {
     document.give_up(State::binary);
   } else {
     document.state = State::usable;
-    document.text = std::move(text);
-    document.lines = LineIndex(document.text);
+    document.lines = LineIndex(text);
+    if (document.tree) {
+      document.tree->set_text(std::move(text));
+      return;
+    }
+    const syntax::Language* language = syntax::language_by_id(document.language_id);
+    if (language == nullptr) {
+      language = syntax::language_of_file(document.path, std::string_view(text).substr(0, 256));
+    }
+    document.tree = std::make_unique<syntax::DocumentTree>(language, std::move(text), parser_);
   }
 }
 
@@ -75,24 +83,24 @@ Result<void> DocumentStore::change(const DidChangeParams& params, PositionEncodi
 
 Result<void> DocumentStore::apply(Document& document, const ContentChange& change,
                                   PositionEncoding encoding) const {
-  const auto begin = edit_offset(document.lines, document.text, change.range->start, encoding);
-  const auto end = edit_offset(document.lines, document.text, change.range->end, encoding);
+  const auto text = document.tree->text();
+  const auto begin = edit_offset(document.lines, *text, change.range->start, encoding);
+  const auto end = edit_offset(document.lines, *text, change.range->end, encoding);
   if (!begin || !end || *begin > *end) {
     return fail(ErrorCode::invalid_argument,
                 "the editor changed " + describe(change.range->start) + " to " +
                     describe(change.range->end) + " of a text with " +
                     std::to_string(document.lines.line_count()) + " lines, which it does not hold");
   }
-  if (document.text.size() - (*end - *begin) + change.text.size() > max_bytes_) {
+  if (text->size() - (*end - *begin) + change.text.size() > max_bytes_) {
     document.give_up(State::too_large);
-    return {};
-  }
-  if (change.text.find('\0') != std::string::npos) {
+  } else if (change.text.find('\0') != std::string::npos) {
     document.give_up(State::binary);
-    return {};
+  } else {
+    document.tree->apply_edit(
+        {static_cast<uint32_t>(*begin), static_cast<uint32_t>(*end), change.text});
+    document.lines.replaced(*document.tree->text(), *begin, *end, change.text.size());
   }
-  document.text.replace(*begin, *end - *begin, change.text);
-  document.lines.replaced(document.text, *begin, *end, change.text.size());
   return {};
 }
 
@@ -116,14 +124,16 @@ std::shared_ptr<const Snapshot> DocumentStore::snapshot(const std::string& uri) 
   const auto found = documents_.find(uri);
   if (found == documents_.end() || found->second.state != State::usable) return nullptr;
   Document& document = found->second;
-  if (!document.snapshot) {
+  const auto scopes = document.tree->scopes();
+  if (!document.snapshot || document.snapshot->scopes != scopes) {
     auto fresh = std::make_shared<Snapshot>();
     fresh->uri = uri;
     fresh->path = document.path;
     fresh->language_id = document.language_id;
     fresh->version = document.version;
-    fresh->text = std::make_shared<const std::string>(document.text);
+    fresh->text = document.tree->text();
     fresh->lines = document.lines;
+    fresh->scopes = scopes;
     document.snapshot = std::move(fresh);
   }
   return document.snapshot;

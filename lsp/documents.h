@@ -24,13 +24,15 @@ struct Snapshot {
   int32_t version = 0;
   std::shared_ptr<const std::string> text;  ///< UTF-8, line ends as they are
   LineIndex lines;
-  std::shared_ptr<const syntax::ScopeMap> scopes;  ///< null: not known yet
+  std::shared_ptr<const syntax::ScopeMap> scopes;  ///< never null; the best there was
 };
 
 class DocumentStore {
  public:
-  explicit DocumentStore(size_t max_document_bytes = size_t{8} << 20)
-      : max_bytes_(max_document_bytes) {}
+  /// `parser` parses in the background for all stores of the process.
+  explicit DocumentStore(std::shared_ptr<syntax::ParseThread> parser,
+                         size_t max_document_bytes = size_t{8} << 20)
+      : parser_(std::move(parser)), max_bytes_(max_document_bytes) {}
 
   /// Opens, or replaces what was open under that URI.
   void open(DidOpenParams params);
@@ -44,7 +46,8 @@ class DocumentStore {
   size_t size() const { return documents_.size(); }
   /// Why the document cannot be completed in, for the user; empty: it can.
   std::string problem(const std::string& uri) const;
-  /// Null where problem() is not empty. Made once a version, and only when asked for.
+  /// Null where problem() is not empty. The scopes are those known now: a parse that ends later is
+  /// seen by the next call.
   std::shared_ptr<const Snapshot> snapshot(const std::string& uri);
 
  private:
@@ -53,7 +56,7 @@ class DocumentStore {
     std::string path, language_id;
     int32_t version = 0;
     State state = State::usable;
-    std::string text;  ///< empty unless usable
+    std::unique_ptr<syntax::DocumentTree> tree;  ///< holds the text; null unless usable
     LineIndex lines;
     std::shared_ptr<const Snapshot> snapshot;  ///< of this version, once asked for
 
@@ -64,6 +67,7 @@ class DocumentStore {
   Result<void> apply(Document& document, const ContentChange& change,
                      PositionEncoding encoding) const;
 
+  std::shared_ptr<syntax::ParseThread> parser_;
   size_t max_bytes_;
   std::unordered_map<std::string, Document> documents_;
 };

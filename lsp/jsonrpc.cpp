@@ -3,6 +3,7 @@
 #include <atomic>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <charconv>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,41 @@ std::string dump(const Json& message) {
   // Text from a model or a file name may not be UTF-8; a reply with replacement characters is
   // better than none.
   return message.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// Replaces escapes of half a surrogate pair by U+FFFD. Editors that hold text as UTF-16 can send
+/// them
+/// ("\ud83d" alone, after a cut emoji); no UTF-8 exists for them, and dropping the whole message
+/// would lose a document. Both are one UTF-16 unit, so that columns stay right.
+std::string without_lone_surrogates(std::string_view body) {
+  const auto unit_at = [&](size_t i) -> int {  // of "\uXXXX" at i, or -1
+    if (i + 6 > body.size() || body[i] != '\\' || body[i + 1] != 'u') return -1;
+    int value = 0;
+    const auto [end, error] = std::from_chars(body.data() + i + 2, body.data() + i + 6, value, 16);
+    return error == std::errc{} && end == body.data() + i + 6 ? value : -1;
+  };
+  std::string out;
+  out.reserve(body.size());
+  for (size_t i = 0; i < body.size();) {
+    if (body[i] != '\\') {
+      out.push_back(body[i++]);
+      continue;
+    }
+    const int unit = unit_at(i);
+    const int next = unit_at(i + 6);
+    if (unit >= 0xD800 && unit < 0xDC00 && next >= 0xDC00 && next < 0xE000) {
+      out.append(body.substr(i, 12));
+      i += 12;
+    } else if (unit >= 0xD800 && unit < 0xE000) {
+      out.append("\\ufffd");
+      i += 6;
+    } else {
+      out.append(
+          body.substr(i, 2));  // also an escaped backslash, whose second half escapes nothing
+      i += 2;
+    }
+  }
+  return out;
 }
 
 std::optional<RequestId> read_id(const Json& json) {
@@ -125,7 +161,10 @@ void Peer::send(const Json& message) {
 
 void Peer::receive(std::string_view body) {
   if (closed_) return;
-  const Json message = Json::parse(body, nullptr, false);
+  Json message = Json::parse(body, nullptr, false);
+  if (message.is_discarded() && body.find("\\u") != std::string_view::npos) {
+    message = Json::parse(without_lone_surrogates(body), nullptr, false);
+  }
   if (message.is_discarded()) {
     report_unreadable(RpcCode::parse_error, "the message is not valid JSON in UTF-8");
     return;

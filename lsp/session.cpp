@@ -23,6 +23,7 @@ bool process_is_gone(int32_t process_id) {
 Session::Session(std::shared_ptr<ServerContext> context, std::function<void(int)> on_exit)
     : context_(std::move(context)),
       on_exit_(std::move(on_exit)),
+      documents_(context_->parser),
       settings_(context_->settings),
       parent_timer_(context_->strand) {
   ++context_->sessions;

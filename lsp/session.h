@@ -33,6 +33,7 @@ struct ServerContext {
   Logger log;
   Settings settings;  ///< command line, user file, defaults
   std::shared_ptr<ModelHost> model;
+  std::shared_ptr<syntax::ParseThread> parser = std::make_shared<syntax::ParseThread>();
   Stats stats;
   size_t sessions = 0;
 };

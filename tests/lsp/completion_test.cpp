@@ -18,7 +18,7 @@ Json check(const char* source, const std::string& text) {
   LspServer server;
   LspClient client(server);
   client.initialize();
-  const Marked marked = parse_markers(source);
+  const MarkedText marked = parse_markers(source);
   client.open(kUri, marked.text, "python");
   server.completion->respond = FakeCompletion::inserting(text);
   const lsp::LineIndex lines(marked.text);

@@ -8,6 +8,7 @@
 #include "tests/support/markers.h"
 
 using namespace cambium::lsp;
+using cambium::syntax::ParseThread;
 using cambium::test::parse_markers;
 
 namespace {
@@ -33,7 +34,7 @@ DidChangeParams edit(Range range, const std::string& text) {
 /// The document after replacing the marked range by `text`.
 std::string check_edit(const char* marked, const std::string& text, PositionEncoding encoding) {
   const auto source = parse_markers(marked);
-  DocumentStore store;
+  DocumentStore store(std::make_shared<ParseThread>());
   store.open(opened(source.text));
   const LineIndex lines(source.text);
   const Range range{lines.position(source.text, source.ranges.at(0).first, encoding),
@@ -63,7 +64,7 @@ TEST_CASE("any run of edits leaves what the client has") {
   for (int round = 0; round < 60; ++round) {
     const auto encoding = static_cast<PositionEncoding>(random() % 3);
     std::string naive = "start\r\nmiddle 😀\nend";
-    DocumentStore store;
+    DocumentStore store(std::make_shared<ParseThread>());
     store.open(opened(naive));
     for (int version = 2; version < 40; ++version) {
       DidChangeParams params;
@@ -105,7 +106,7 @@ TEST_CASE("an edit outside the text puts the document out of step until its text
       {{1, 0}, {0, 0}},  // end before start
   };
   for (const Range& range : bad) {
-    DocumentStore store;
+    DocumentStore store(std::make_shared<ParseThread>());
     store.open(opened("one\ntwo"));
     const auto result = store.change(edit(range, "x"), PositionEncoding::utf16);
     REQUIRE_FALSE(result.has_value());
@@ -125,14 +126,14 @@ TEST_CASE("an edit outside the text puts the document out of step until its text
 }
 
 TEST_CASE("the line after the last means the end of the text") {
-  DocumentStore store;
+  DocumentStore store(std::make_shared<ParseThread>());
   store.open(opened("one\ntwo"));
   CHECK(store.change(edit({{0, 0}, {2, 0}}, "all"), PositionEncoding::utf16).has_value());
   CHECK(*store.snapshot(kUri)->text == "all");
 }
 
 TEST_CASE("snapshots stay as they were") {
-  DocumentStore store;
+  DocumentStore store(std::make_shared<ParseThread>());
   store.open(opened("one"));
   const auto before = store.snapshot(kUri);
   CHECK(before == store.snapshot(kUri));
@@ -145,7 +146,7 @@ TEST_CASE("snapshots stay as they were") {
 }
 
 TEST_CASE("what is no text, or too much of it, is not kept") {
-  DocumentStore store(1000);
+  DocumentStore store(std::make_shared<ParseThread>(), 1000);
   SUBCASE("opened too large") {
     store.open(opened(std::string(1001, 'x')));
     CHECK(store.problem(kUri).find("larger than") != std::string::npos);

@@ -39,7 +39,7 @@ struct Editor {
 
   LspServer server;
   LspClient client;
-  Marked marked;
+  MarkedText marked;
   std::string uri_text;
 };
 

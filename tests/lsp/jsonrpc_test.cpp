@@ -257,3 +257,32 @@ TEST_CASE("deeply nested JSON is survived") {
   rig.receive(std::string(200000, '['));
   CHECK(rig.only_code() == -32700);
 }
+
+TEST_CASE("half a surrogate pair costs one character, not the message") {
+  struct Case {
+    const char* sent;
+    const char* read;
+  };
+  const Case cases[] = {
+      {R"(a\ud83d)", "a\xEF\xBF\xBD"},
+      {R"(\ude00b)",
+       "\xEF\xBF\xBD"
+       "b"},
+      {R"(\ud83d\ud83d\ude00)", "\xEF\xBF\xBD\xF0\x9F\x98\x80"},
+      {R"(\\ud83d\ud83d)", "\\ud83d\xEF\xBF\xBD"},
+      {R"(\ud83d\n\u0041)", "\xEF\xBF\xBD\nA"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.sent);
+    Rig rig;
+    rig.peer->on_request<Json>("echo", Latency::instant,
+                               [](Json params, Reply reply) { reply(std::move(params)); });
+    rig.receive(std::string(R"({"id":1,"method":"echo","params":[")") + c.sent + "\"]}");
+    REQUIRE(rig.sent.size() == 1);
+    REQUIRE(rig.sent[0].contains("result"));
+    CHECK(rig.sent[0]["result"][0] == c.read);
+  }
+  Rig rig;
+  rig.receive(R"({"id":1,"method":"echo","params":["\ud83d)");
+  CHECK(rig.only_code() == -32700);
+}

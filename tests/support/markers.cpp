@@ -2,8 +2,8 @@
 
 namespace cambium::test {
 
-Marked parse_markers(std::string_view source) {
-  Marked out;
+MarkedText parse_markers(std::string_view source) {
+  MarkedText out;
   std::vector<size_t> open;  // indices of ranges not yet closed
   for (size_t i = 0; i < source.size(); ++i) {
     const std::string_view two = source.substr(i, 2);

@@ -9,7 +9,7 @@
 
 namespace cambium::test {
 
-struct Marked {
+struct MarkedText {
   std::string text;
   std::vector<size_t> cursors;                    ///< byte offsets in `text`
   std::vector<std::pair<size_t, size_t>> ranges;  ///< [begin, end), by where they open
@@ -18,6 +18,6 @@ struct Marked {
 };
 
 /// `\^` is a plain "^".
-Marked parse_markers(std::string_view source);
+MarkedText parse_markers(std::string_view source);
 
 }  // namespace cambium::test
