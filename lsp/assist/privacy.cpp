@@ -41,7 +41,7 @@ constexpr std::string_view kSecretExtensions[] = {
     ".ppk",
     ".pgp",
     ".gpg",
-   
+
     ".age",
     ".ovpn",
     ".tfvars",
@@ -216,8 +216,9 @@ std::vector<IgnoreRules::Token> IgnoreRules::tokens(std::string_view pattern) {
         out.push_back({Kind::star, 0, false, {}});
         i = end - 1;
       }
-    } else if (c == '[' && set_end(pattern, i) != std::string_view::npos) {
+    } else if (c == '[') {
       const size_t end = set_end(pattern, i);
+      if (end == std::string_view::npos) return {{Kind::set, 0, false, {}}};  // matches nothing
       Token set{Kind::set, 0, false, {}};
       size_t k = i + 1;
       if (pattern[k] == '!' || pattern[k] == '^') {
