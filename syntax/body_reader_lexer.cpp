@@ -397,6 +397,11 @@ void BodyReader::open_quote(char c, Quote kind) {
       return;
     }
   }
+  // JSX text: "It's". In JavaScript only a keyword may stand right before a quote.
+  if (c == '\'' && after_word && rules_->regex && rules_->line_comment == "//" && !regex_may_start()) {
+    significant(c);
+    return;
+  }
   string_ = {};
   string_.quote = c;
   string_.kind = kind;

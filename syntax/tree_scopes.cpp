@@ -216,7 +216,11 @@ TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
         while (scope.header.end > scope.header.begin && scope.header.end <= text.size() &&
                is_space(text[scope.header.end - 1]))
           --scope.header.end;
-        if (owner && has_name(*kind)) scope.name = name_of(*owner, text);
+        // A lambda is named by what it is given to: the owner is then a declarator or a pair.
+        const std::string_view type = owner ? ts_node_type(*owner) : "";
+        if (owner && has_name(*kind) &&
+            (*kind != ScopeKind::lambda || type == "pair" || type.ends_with("declarator")))
+          scope.name = name_of(*owner, text);
         scopes.insert_or_assign(opener, Found{std::move(scope), match.pattern_index});
       } else if (capture == query.import || !query.definitions[capture].empty()) {
         const ByteRange bytes = range_of(node);

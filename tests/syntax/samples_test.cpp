@@ -1,0 +1,68 @@
+// Each sample has a sidecar with the scopes a person expects of it.
+#include "syntax/closes.h"
+#include "syntax/tree_scopes.h"
+#include "tests/syntax/support.h"
+
+using namespace cambium::syntax;
+using namespace cambium::syntax::test;
+
+TEST_CASE("every query compiles") {
+  for (const Language& language : languages()) CHECK(query_error(language) == "");
+}
+
+TEST_CASE("at least 16 programming languages have a sample with scopes") {
+  std::vector<std::string_view> seen;
+  for (const Sample& sample : samples())
+    if (sample.language->programming && !sample.scopes.empty()) seen.push_back(sample.language->name);
+  std::sort(seen.begin(), seen.end());
+  CHECK(std::unique(seen.begin(), seen.end()) - seen.begin() >= 16);
+}
+
+TEST_CASE("the scopes of every sample are the expected ones") {
+  for (const Sample& sample : samples()) {
+    CAPTURE(sample.file);
+    Parser parser(*sample.language);
+    const auto tree = parser.parse(sample.text);
+    REQUIRE(tree);
+    CHECK(count_errors(*tree).total() == 0);
+    const ScopeMap map = scopes_of(*tree, sample.text);
+    CHECK(defect(map) == "");
+    CHECK(listing(map, sample.text) == sample.scopes);
+  }
+}
+
+// The tree knows the end of a body because it has seen it; the reader must find the same one without.
+TEST_CASE("the left-to-right reading finds the bodies that the tree finds") {
+  for (const Sample& sample : samples()) {
+    CAPTURE(sample.file);
+    Parser parser(*sample.language);
+    const auto tree = parser.parse(sample.text);
+    REQUIRE(tree);
+    const std::string_view text = sample.text;
+    const ScopeMap map = read_scopes(sample.language, text);
+    const TreeFacts facts = tree_facts(*tree, text, {0, static_cast<uint32_t>(text.size())});
+    size_t compared = 0;
+    for (const TreeScope& scope : facts.scopes) {
+      CAPTURE(scope.opener);
+      const auto read = std::find_if(map.scopes().begin() + 1, map.scopes().end(),
+                                     [&](const Scope& s) { return s.opener == scope.opener; });
+      const char opener = text[scope.opener];
+      if (opener != '{' && opener != '[') continue;
+      // The closing bracket is the last one among the opener's siblings.
+      const TSNode leaf = ts_node_descendant_for_byte_range(tree->root(), scope.opener, scope.opener + 1);
+      uint32_t end = 0;
+      for (TSNode next = leaf; !ts_node_is_null(next); next = ts_node_next_sibling(next))
+        if (std::string_view(ts_node_type(next)) == (opener == '{' ? "}" : "]")) {
+          end = ts_node_end_byte(next);
+          break;
+        }
+      const bool several_lines = text.find('\n', scope.opener) < end;
+      CHECK((read != map.scopes().end()) == several_lines);
+      if (read == map.scopes().end()) continue;
+      CHECK(read->body.begin == text.find('\n', scope.opener) + 1);
+      CHECK(read->body.end == end);
+      ++compared;
+    }
+    if (sample.language->rules->layout == Layout::braces) CHECK(compared > 0);
+  }
+}
