@@ -243,6 +243,7 @@ std::vector<IgnoreRules::Token> IgnoreRules::tokens(std::string_view pattern) {
         if (k + 1 < end && pattern[k] == '-') {
           ++k;
           high = byte_at(k);
+          set.ranges.emplace_back(low, low);  // git: also where the range is backwards
         }
         set.ranges.emplace_back(low, high);
       }
