@@ -203,7 +203,11 @@ std::vector<IgnoreRules::Token> IgnoreRules::tokens(std::string_view pattern) {
     } else if (c == '?') {
       out.push_back({Kind::any, 0, false, {}});
     } else if (c == '*') {
-      const bool starts_part = i == 0 || pattern[i - 1] == '/';
+      // Git compares the part before the first special byte by itself; what follows begins anew
+      // there, so that "x**/y" reaches into folders.
+      const bool starts_part =
+          i == 0 || pattern[i - 1] == '/' ||
+          pattern.substr(0, i).find_first_of("*?[\\") == std::string_view::npos;
       size_t end = i;
       while (end < pattern.size() && pattern[end] == '*') ++end;
       if (end - i == 2 && starts_part && end < pattern.size() && pattern[end] == '/') {
@@ -292,7 +296,7 @@ bool IgnoreRules::matches(const std::vector<Token>& pattern, std::string_view pa
           if (j > 0 && path[j - 1] == '/' && tail[j]) later = true;
           break;
         case Kind::rest:
-          ok = more;
+          ok = true;
           break;
       }
       next[j] = ok ? 1 : 0;
