@@ -53,7 +53,7 @@ class DeviceStructure {
   /// The part of the arguments that is the same in all layers.
   StructureArgs args() const;
   /// Room for this many cells and list entries, so that the addresses stay what they are.
-  Result<void> reserve(int32_t n_cells, size_t* counter);
+  Result<void> reserve(int32_t n_cells, cudaStream_t stream, size_t* counter);
 
  private:
   int32_t capacity_ = 0;

@@ -168,7 +168,8 @@ Result<void> Program::prepare() {
     b_.upload(emphasis_.data(), emphasis.data(), emphasis.size() * sizeof(float));
   }
   if (structured)
-    if (auto r = structure_.reserve(m_.kv.n_cells + kKeyBlock, b_.counter()); !r) return r;
+    if (auto r = structure_.reserve(m_.kv.n_cells + kKeyBlock, launch_.stream, b_.counter()); !r)
+      return r;
   void* mail = nullptr;
   if (auto r = check(cudaMallocHost(&mail, sizeof(Mailbox)), "page-locked memory"); !r) return r;
   mail_ = static_cast<Mailbox*>(mail);

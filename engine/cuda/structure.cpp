@@ -4,7 +4,7 @@
 
 namespace cambium::engine::cuda {
 
-Result<void> DeviceStructure::reserve(int32_t n_cells, size_t* counter) {
+Result<void> DeviceStructure::reserve(int32_t n_cells, cudaStream_t stream, size_t* counter) {
   const auto wanted = static_cast<int32_t>(ceil_div(n_cells, kKeyBlock)) * kKeyBlock;
   if (wanted <= capacity_) return {};
   const auto n = static_cast<size_t>(wanted);
@@ -14,8 +14,10 @@ Result<void> DeviceStructure::reserve(int32_t n_cells, size_t* counter) {
   if (!labels) return tl::unexpected(labels.error());
   labels_ = std::move(*labels);
   // Cells past the end are read with their block and masked; they need not be anything in
-  // particular.
-  if (auto r = check(cudaMemset(labels_.data(), 0, labels_.bytes()), "clearing labels"); !r)
+  // particular. On the stream that uploads: the default one would not wait, nor be waited for.
+  if (auto r =
+          check(cudaMemsetAsync(labels_.data(), 0, labels_.bytes(), stream), "clearing labels");
+      !r)
     return r;
   capacity_ = wanted;
   shadow_ = {};
@@ -25,7 +27,7 @@ Result<void> DeviceStructure::reserve(int32_t n_cells, size_t* counter) {
 Result<void> DeviceStructure::update(const TokenStructure& cells, int32_t n_cells,
                                      const VisibleBlocks* visible, int32_t streams,
                                      cudaStream_t stream, size_t* counter) {
-  if (auto r = reserve(std::max(n_cells, 2 * kKeyBlock), counter); !r) return r;
+  if (auto r = reserve(std::max(n_cells, 2 * kKeyBlock), stream, counter); !r) return r;
   const auto n = static_cast<size_t>(n_cells);
   const auto send = [&](const std::vector<int32_t>& from, std::vector<int32_t>& held,
                         int32_t* to) -> Result<void> {

@@ -1,6 +1,8 @@
 // cambium_cuda_check: every GPU kernel against its plain twin, then figures at real sizes.
 //
-//   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check]
+//   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check | --check=GROUP]
+//
+// GROUP: small, matmul, attention, decode or errors.
 //
 // Exit code 0 all good, 1 something failed, 77 no device (ctest shows "skipped").
 #include <algorithm>
@@ -14,20 +16,23 @@
 
 int main(int argc, char** argv) {
   using namespace cambium::engine::cuda;
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was found survives a crash
   bool with_check = true, with_bench = false;
-  std::string only;
+  std::string only, group;
   uint64_t seed = std::random_device{}();
   for (int i = 1; i < argc; ++i) {
     const std::string_view a = argv[i];
     if (a == "--no-check") {
       with_check = false;
+    } else if (a.starts_with("--check=")) {
+      group = a.substr(8);
     } else if (a.starts_with("--bench")) {
       with_bench = true;
       if (a.starts_with("--bench=")) only = a.substr(8);
     } else if (a == "--seed" && i + 1 < argc) {
       seed = std::strtoull(argv[++i], nullptr, 10);
     } else {
-      std::printf("usage: %s [--seed N] [--bench[=NAME]] [--no-check]\n", argv[0]);
+      std::printf("usage: %s [--seed N] [--bench[=NAME]] [--no-check | --check=GROUP]\n", argv[0]);
       return 2;
     }
   }
@@ -42,11 +47,12 @@ int main(int argc, char** argv) {
   if (with_check) {
     verify::Random random(seed);
     verify::Report report;
-    verify::check_elementwise(b, random, report);
-    verify::check_matmul(b, random, report);
-    verify::check_attention(b, random, report);
-    verify::check_decode(b, random, report);
-    verify::check_errors(b, report);
+    const auto wanted = [&](std::string_view name) { return group.empty() || group == name; };
+    if (wanted("small")) verify::check_elementwise(b, random, report);
+    if (wanted("matmul")) verify::check_matmul(b, random, report);
+    if (wanted("attention")) verify::check_attention(b, random, report);
+    if (wanted("decode")) verify::check_decode(b, random, report);
+    if (wanted("errors")) verify::check_errors(b, report);
     report.close();
     failures = report.total();
     std::printf(failures == 0 ? "all checks passed\n" : "%d checks FAILED\n", failures);
