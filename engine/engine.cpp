@@ -70,7 +70,10 @@ std::string size_and_type(const GgufFile& file) {
     return a.second < b.second;
   });
   std::string text = with_unit(static_cast<double>(elements), {"", "K", "M", "B"}, 1000);
-  if (most != bytes.end()) text += " " + std::string(type_traits(most->first)->name);
+  if (most != bytes.end()) {
+    text += ' ';
+    text += type_traits(most->first)->name;
+  }
   return text;
 }
 
