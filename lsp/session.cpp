@@ -147,7 +147,7 @@ void Session::show_message(MessageType type, const std::string& message) {
 }
 
 void Session::log_to_client(spdlog::level::level_enum level, std::string message) {
-  if (phase_ != Phase::initialized) return;  // LSP: not before the answer to initialize
+  if (phase_ != Phase::initialized) return;  // LSP: not before initialize
   const MessageType type = level >= spdlog::level::err    ? MessageType::error
                            : level >= spdlog::level::warn ? MessageType::warning
                                                           : MessageType::info;

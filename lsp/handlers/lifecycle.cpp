@@ -22,19 +22,23 @@ PositionEncoding choose_encoding(const std::vector<std::string>& offered) {
   return PositionEncoding::utf32;
 }
 
-Json server_capabilities(PositionEncoding encoding) {
+Json server_capabilities(PositionEncoding encoding, const ClientCapabilities& client) {
   constexpr int kIncremental = 2;
-  return {
+  Json offers = {
       {"positionEncoding", to_string(encoding)},
       {"textDocumentSync",
        {{"openClose", true}, {"change", kIncremental}, {"save", {{"includeText", false}}}}},
       {"inlineCompletionProvider", true},
-      // Characters after which a popup is worth asking for: what follows is a name or an argument.
-      {"completionProvider",
-       {{"triggerCharacters", {".", ":", ">", "(", ","}}, {"resolveProvider", false}}},
       {"executeCommandProvider", {{"commands", command_names()}}},
       {"workspace", {{"workspaceFolders", {{"supported", true}, {"changeNotifications", true}}}}},
   };
+  // Where there is ghost text, the same suggestion in the popup would only be in the way, and cost
+  // a second generation. The triggers: characters after which a name or an argument follows.
+  if (!client.inline_completion) {
+    offers["completionProvider"] = {{"triggerCharacters", {".", ":", ">", "(", ","}},
+                                    {"resolveProvider", false}};
+  }
+  return offers;
 }
 
 std::vector<std::string> root_paths(const InitializeParams& params) {
@@ -106,7 +110,7 @@ void initialize(Session& session, const InitializeParams& params, Reply reply) {
   session.set_roots(root_paths(params));
   session.set_client_settings(unwrapped(params.initialization_options));
   if (params.process_id) session.watch_parent(*params.process_id);
-  reply({{"capabilities", server_capabilities(encoding)},
+  reply({{"capabilities", server_capabilities(encoding, params.capabilities)},
          {"serverInfo", {{"name", "cambium"}, {"version", CAMBIUM_VERSION}}}});
 }
 

@@ -104,6 +104,16 @@ TEST_CASE("what initialize announces") {
   }
 }
 
+TEST_CASE("the popup is offered to clients without ghost text only") {
+  LspServer server;
+  LspClient with(server), without(server);
+  CHECK(without.initialize()["capabilities"].contains("completionProvider"));
+  CHECK_FALSE(with.initialize({{"capabilities",
+                                {{"textDocument",
+                                  {{"inlineCompletion", Json::object()}}}}}})["capabilities"]
+                  .contains("completionProvider"));
+}
+
 TEST_CASE("odd parameters of initialize do not keep a client out") {
   for (const char* params :
        {R"({"processId":null,"rootUri":null,"capabilities":{}})", R"({"capabilities":[]})", R"({})",
