@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -14,17 +16,24 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 HostMemory::HostMemory(size_t bytes, size_t* in_use) : in_use_(in_use) {
   constexpr size_t kPage = 4096;
-  if (bytes > SIZE_MAX - kPage) return;
-  mapped_ = (bytes + kPage - 1) / kPage * kPage;
-  if (mapped_ == 0) mapped_ = kPage;
-  void* p = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) {
-    mapped_ = 0;
-    return;
+  if (bytes > SIZE_MAX / 2) return;
+  const size_t size = std::max(kPage, (bytes + kPage - 1) / kPage * kPage);
+  // Weights and keys are streamed once a token: with small pages every 4 KiB would miss the TLB and
+  // stop the hardware's prefetcher. Huge pages need aligned memory; the advice may be ignored.
+  const bool huge = size >= kHugePage / 2;
+  const size_t asked = huge ? size + kHugePage : size;
+  void* p = mmap(nullptr, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return;
+  auto* first = static_cast<std::byte*>(p);
+  if (huge) {
+    const size_t lead = (kHugePage - reinterpret_cast<uintptr_t>(p) % kHugePage) % kHugePage;
+    if (lead > 0) munmap(first, lead);
+    if (kHugePage > lead) munmap(first + lead + size, kHugePage - lead);
+    first += lead;
+    madvise(first, size, MADV_HUGEPAGE);
   }
-  // Weights are streamed once a token; small pages would miss the TLB every 4 KiB. Advice only.
-  if (mapped_ >= 2 * kHugePage) madvise(p, mapped_, MADV_HUGEPAGE);
-  data_ = static_cast<std::byte*>(p);
+  data_ = first;
+  mapped_ = size;
   bytes_ = bytes;
   *in_use_ += bytes_;
 }
@@ -53,6 +62,25 @@ void HostMemory::release() {
   munmap(data_, mapped_);
   *in_use_ -= bytes_;
   data_ = nullptr;
+}
+
+std::byte* Arena::take(size_t bytes, std::shared_ptr<HostMemory>* owner, size_t* in_use) {
+  const size_t size = (bytes + kAlign - 1) / kAlign * kAlign;
+  if (size >= kChunk / 2) {
+    *owner = std::make_shared<HostMemory>(bytes, in_use);
+    return (*owner)->data();
+  }
+  if (chunk_ == nullptr || used_ + size > kChunk) {
+    chunk_ = std::make_shared<HostMemory>(kChunk, in_use);
+    used_ = 0;
+    if (chunk_->data() == nullptr) {
+      chunk_ = nullptr;
+      return nullptr;
+    }
+  }
+  *owner = chunk_;
+  used_ += size;
+  return chunk_->data() + used_ - size;
 }
 
 Result<std::unique_ptr<Buffer>> allocate_host(size_t bytes, size_t* in_use) {

@@ -30,6 +30,20 @@ class HostMemory {
   size_t* in_use_ = nullptr;
 };
 
+/// Memory for many small things that live equally long: small weights side by side in huge pages.
+/// A chunk is freed with the last of its owners and when the arena has gone on to another.
+class Arena {
+ public:
+  /// Zeroed, aligned to 64 bytes, alive as long as *owner; null if there is no memory.
+  std::byte* take(size_t bytes, std::shared_ptr<HostMemory>* owner, size_t* in_use);
+
+ private:
+  static constexpr size_t kChunk = size_t{8} << 20;
+  static constexpr size_t kAlign = 64;
+  std::shared_ptr<HostMemory> chunk_;
+  size_t used_ = 0;
+};
+
 class HostBuffer final : public Buffer {
  public:
   explicit HostBuffer(HostMemory memory) : memory_(std::move(memory)) {}

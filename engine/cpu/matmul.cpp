@@ -40,15 +40,15 @@ Result<std::unique_ptr<Weight>> Matmul::load(const TensorView& view, WeightUse u
   }
   weight->layout = panel_layout(view, kernels_.lanes);
   if (use == WeightUse::embedding || weight->layout.format == PanelFormat::rows) return weight;
-  weight->panels = HostMemory(weight->layout.bytes(), in_use);
-  if (weight->panels.data() == nullptr) {
+  weight->panels = arena_.take(weight->layout.bytes(), &weight->owner, in_use);
+  if (weight->panels == nullptr) {
     return fail(ErrorCode::out_of_memory, "no memory to repack a weight of " +
                                               std::to_string(weight->layout.bytes()) + " bytes");
   }
   const int64_t step = 16;
   pool_.run((weight->layout.n_panels + step - 1) / step, [&](int64_t i, int) {
     pack_panels(view, weight->layout, kernels_.byte_bias, i * step,
-                std::min((i + 1) * step, weight->layout.n_panels), weight->panels.data());
+                std::min((i + 1) * step, weight->layout.n_panels), weight->panels);
   });
   return weight;
 }
@@ -127,7 +127,7 @@ void Matmul::run_task(const MatmulTarget& target, const Task& task, int thread) 
   MatmulJob job;
   job.format = weight.layout.format;
   job.panel_bytes = weight.layout.panel_bytes();
-  job.panels = weight.panels.data() + static_cast<size_t>(task.first) * job.panel_bytes;
+  job.panels = weight.panels + static_cast<size_t>(task.first) * job.panel_bytes;
   job.units = weight.layout.units;
   job.first = task.first;
   job.last = task.last;

@@ -17,8 +17,9 @@ namespace cambium::engine::cpu {
 struct CpuWeight final : Weight {
   TensorView view;  ///< the file's bytes; read by embed() and by types kept as rows
   PanelLayout layout;
-  HostMemory panels;          ///< empty unless repacked
-  std::vector<float> vector;  ///< WeightUse::vector only
+  std::byte* panels = nullptr;        ///< null unless repacked
+  std::shared_ptr<HostMemory> owner;  ///< of panels
+  std::vector<float> vector;          ///< WeightUse::vector only
 };
 
 class Matmul {
@@ -40,6 +41,7 @@ class Matmul {
 
   const Kernels& kernels_;
   ThreadPool& pool_;
+  Arena arena_;
   std::vector<Tile> byte_tiles_, float_tiles_;
   std::vector<std::byte> byte_data_, float_data_;
   std::vector<std::vector<float>> rows_;  // a thread: one panel of dequantized rows
