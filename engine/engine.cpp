@@ -108,18 +108,6 @@ Result<void> check_memory(const GgufFile& file, const ModelConfig& config,
                   ". Use a smaller context, fewer slots or a smaller model");
 }
 
-Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
-  if (options.device == "auto" || options.device == "cpu") {
-    return make_cpu_backend(options.threads);
-  }
-  if (options.device.rfind("cuda", 0) == 0) {
-    return fail(ErrorCode::unsupported,
-                "device \"" + options.device + "\": this build has no CUDA module; use \"cpu\"");
-  }
-  return fail(ErrorCode::invalid_argument,
-              "device \"" + options.device + "\" is not known; use auto, cpu or cuda");
-}
-
 Result<void> check_options(const EngineOptions& options) {
   const auto at_least_one = [](const char* name, int32_t value) -> Result<void> {
     if (value >= 1) return {};
@@ -177,6 +165,18 @@ Result<std::shared_ptr<Generator>> load(const std::string& path, const LoadOptio
 }
 
 }  // namespace
+
+Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
+  if (options.device == "auto" || options.device == "cpu") {
+    return make_cpu_backend(options.threads);
+  }
+  if (options.device.rfind("cuda", 0) == 0) {
+    return fail(ErrorCode::unsupported,
+                "device \"" + options.device + "\": this build has no CUDA module; use \"cpu\"");
+  }
+  return fail(ErrorCode::invalid_argument,
+              "device \"" + options.device + "\" is not known; use auto, cpu or cuda");
+}
 
 Result<std::shared_ptr<Generator>> load_model(const std::string& path, const LoadOptions& options) {
   try {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/generator.h"
+#include "engine/ops.h"
 #include "engine/result.h"
 
 namespace cambium::engine {
@@ -19,6 +20,9 @@ struct EngineOptions {
   int32_t slots = 2;           ///< sequences kept warm; memory is touched only as it is used
   int32_t prefill_chunk = 256; ///< tokens between two looks at the cancel flag
 };
+
+/// The backend of `options.device`; unsupported if this build or machine has none.
+Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options);
 
 struct LoadOptions {
   EngineOptions engine;
