@@ -61,7 +61,7 @@ Json StatusReporter::current() const {
     set("problem", model_->problem());
   } else if (!document_problem_.empty()) {
     set("problem", document_problem_);
-  } else if (running_ > 0) {
+  } else if (running_ > 0 && model_->model() != nullptr) {
     set("busy", "");
   } else if (!failure_.empty()) {
     set("problem", failure_);

@@ -322,14 +322,11 @@ TEST_CASE("a file that .gitignore names is left alone until the rule is gone") {
   std::filesystem::remove_all(root);
 }
 
-TEST_CASE("a 100 MB file is answered without a completion, and the server lives on") {
+TEST_CASE("a huge file is answered without a completion, and the server lives on") {
   LspServer server;
   LspClient client(server);
   client.initialize();
-  {
-    const std::string huge(size_t{100} << 20, 'x');
-    client.open(kUri, huge);
-  }
+  client.open(kUri, std::string((size_t{8} << 20) + 1, 'x'));
   CHECK(client.result_of(kMethod, client.position_params(kUri, 0, 1))["items"].empty());
   CHECK(client.take("cambium/status").back()["message"] == "this file is larger than 8 MiB");
   client.open("file:///small.cpp", "a");

@@ -151,6 +151,26 @@ TEST_CASE("two editors on one process, over a socket") {
   std::filesystem::remove_all(folder);
 }
 
+TEST_CASE("a 100 MB file over the wire is skipped; asking about it is answered") {
+  ChildServer server(options_with_fake_model());
+  Wire& wire = server.wire();
+  const auto send = [&](const char* text) { play(wire, {Json{{"client", Json::parse(text)}}}); };
+  send(R"({"id":1,"method":"initialize","params":{"capabilities":{}}})");
+  play(wire, {Json{{"server", {{"id", 1}}}}});
+  const std::string before =
+      R"({"method":"textDocument/didOpen","params":{"textDocument":{"uri":"file:///huge.c","text":")";
+  const std::string after = "\"}}}";
+  const size_t size = size_t{100} << 20;
+  wire.send_bytes(lsp::frame_header(before.size() + size + after.size()) + before);
+  const std::string piece(size_t{1} << 20, 'x');
+  for (size_t sent = 0; sent < size; sent += piece.size()) wire.send_bytes(piece);
+  wire.send_bytes(after);
+  send(R"({"id":2,"method":"textDocument/inlineCompletion","params":)"
+       R"({"textDocument":{"uri":"file:///huge.c"},"position":{"line":0,"character":1}}})");
+  play(wire, {Json{{"server", {{"id", nullptr}, {"error", {{"code", -32600}}}}}},
+              Json{{"server", {{"id", 2}, {"result", {{"items", Json::array()}}}}}}});
+}
+
 TEST_CASE("an address that cannot be had is exit code 2") {
   lsp::ServerOptions options = options_with_fake_model();
   options.listen = {"0.0.0.0:1"};
