@@ -20,13 +20,24 @@ __device__ __forceinline__ float block_sum(float v, float* scratch) {
   return total;
 }
 
+/// Loads of a thread that are under way at once: their latency is what a prologue costs.
+inline constexpr int kRowLoads = 4;
+
 /// 1 / sqrt(mean(x²) + eps)
 __device__ __forceinline__ float inverse_rms(const float* x, int cols, float eps, float* scratch) {
   float sum = 0;
   if (cols % 4 == 0) {
-    for (int k = threadIdx.x * 4; k < cols; k += kRowThreads * 4) {
-      const float4 v = __ldcg(reinterpret_cast<const float4*>(x + k));
-      sum = fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum))));
+    for (int first = threadIdx.x * 4; first < cols; first += kRowThreads * 4 * kRowLoads) {
+      float4 v[kRowLoads];
+#pragma unroll
+      for (int i = 0; i < kRowLoads; ++i) {
+        const int k = first + i * kRowThreads * 4;
+        v[i] = k < cols ? __ldcg(reinterpret_cast<const float4*>(x + k)) : make_float4(0, 0, 0, 0);
+      }
+#pragma unroll
+      for (int i = 0; i < kRowLoads; ++i)
+        sum = fmaf(v[i].x, v[i].x,
+                   fmaf(v[i].y, v[i].y, fmaf(v[i].z, v[i].z, fmaf(v[i].w, v[i].w, sum))));
     }
   } else {
     for (int k = threadIdx.x; k < cols; k += kRowThreads) sum = fmaf(x[k], x[k], sum);
@@ -42,31 +53,38 @@ __device__ __forceinline__ void quantize_row(const float* x, const float* norm, 
   const float inverse = x != nullptr && norm != nullptr ? inverse_rms(x, cols, eps, scratch) : 1.0f;
   const int padded = (cols + kTileCols - 1) / kTileCols * kTileCols;
   // Eight neighbouring threads hold the 32 columns of a block, four each.
-  for (int k = threadIdx.x * 4; k < padded; k += kRowThreads * 4) {
-    float4 v = make_float4(0, 0, 0, 0);
-    if (x != nullptr && k < cols) {
-      v = __ldcg(reinterpret_cast<const float4*>(x + k));
-      if (norm != nullptr) {
-        const float4 w = *reinterpret_cast<const float4*>(norm + k);
-        v = make_float4(v.x * inverse * w.x, v.y * inverse * w.y, v.z * inverse * w.z,
-                        v.w * inverse * w.w);
-      }
+  for (int first = threadIdx.x * 4; first < padded; first += kRowThreads * 4 * kRowLoads) {
+    float4 v[kRowLoads], w[kRowLoads];
+#pragma unroll
+    for (int i = 0; i < kRowLoads; ++i) {
+      const int k = first + i * kRowThreads * 4;
+      const bool there = x != nullptr && k < cols;
+      v[i] = there ? __ldcg(reinterpret_cast<const float4*>(x + k)) : make_float4(0, 0, 0, 0);
+      w[i] = there && norm != nullptr ? *reinterpret_cast<const float4*>(norm + k)
+                                      : make_float4(1, 1, 1, 1);
     }
-    float largest = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
 #pragma unroll
-    for (int m = 1; m < 8; m <<= 1) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, m));
-    const float d = largest / 127.0f;
-    const float to_int = largest > 0 ? 127.0f / largest : 0.0f;
-    const int q0 = __float2int_rn(v.x * to_int), q1 = __float2int_rn(v.y * to_int);
-    const int q2 = __float2int_rn(v.z * to_int), q3 = __float2int_rn(v.w * to_int);
-    int sum = q0 + q1 + q2 + q3;
+    for (int i = 0; i < kRowLoads; ++i) {
+      const int k = first + i * kRowThreads * 4;
+      if (k >= padded) break;  // the same for the eight threads of a block, and for whole warps
+      const float4 y = make_float4(v[i].x * inverse * w[i].x, v[i].y * inverse * w[i].y,
+                                   v[i].z * inverse * w[i].z, v[i].w * inverse * w[i].w);
+      float largest = fmaxf(fmaxf(fabsf(y.x), fabsf(y.y)), fmaxf(fabsf(y.z), fabsf(y.w)));
 #pragma unroll
-    for (int m = 1; m < 8; m <<= 1) sum += __shfl_xor_sync(~0u, sum, m);
-    const int64_t block = static_cast<int64_t>(k / 32) * width + column;
-    const int u = k % 32 / 4;  // h = u / 4, t = u % 4
-    *reinterpret_cast<uint32_t*>(values + block * 32 + u % 4 * 8 + u / 4 * 4) =
-        (q0 & 255u) | (q1 & 255u) << 8 | (q2 & 255u) << 16 | (q3 & 255u) << 24;
-    if (u == 0) scales[block] = make_float2(d, d * static_cast<float>(sum));
+      for (int m = 1; m < 8; m <<= 1) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, m));
+      const float d = largest / 127.0f;
+      const float to_int = largest > 0 ? 127.0f / largest : 0.0f;
+      const int q0 = __float2int_rn(y.x * to_int), q1 = __float2int_rn(y.y * to_int);
+      const int q2 = __float2int_rn(y.z * to_int), q3 = __float2int_rn(y.w * to_int);
+      int sum = q0 + q1 + q2 + q3;
+#pragma unroll
+      for (int m = 1; m < 8; m <<= 1) sum += __shfl_xor_sync(~0u, sum, m);
+      const int64_t block = static_cast<int64_t>(k / 32) * width + column;
+      const int u = k % 32 / 4;  // h = u / 4, t = u % 4
+      *reinterpret_cast<uint32_t*>(values + block * 32 + u % 4 * 8 + u / 4 * 4) =
+          (q0 & 255u) | (q1 & 255u) << 8 | (q2 & 255u) << 16 | (q3 & 255u) << 24;
+      if (u == 0) scales[block] = make_float2(d, d * static_cast<float>(sum));
+    }
   }
 }
 

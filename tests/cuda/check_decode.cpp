@@ -176,6 +176,10 @@ void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s)
 
   const auto vocab = static_cast<size_t>(s.n_vocab);
   int32_t at = prompt;
+  double fused_error = 0, ops_error = 0;
+  auto kv_exact = b.create_kv(m.ops.kv);
+  if (!report.expect_value(kv_exact, "kv")) return;
+  const std::vector<float> exact = forward(b, report, m, s, **kv_exact, ids, 0, structure);
   for (const int32_t n : steps) {
     const auto tokens =
         std::span<const int32_t>(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n));
@@ -200,7 +204,13 @@ void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s)
       return logits;
     };
     const std::vector<float> got = run(**kv_fused, tokens, at);
-    report.expect(relative_error(got, want), 1e-2, label);
+    // Two int8 runs whose norms differ in a last bit round apart within a few layers, so each is
+    // judged by its distance from one pass over all tokens, which multiplies F16 with F16.
+    const std::span<const float> fine =
+        std::span(exact).subspan(static_cast<size_t>(at) * vocab, got.size());
+    fused_error += relative_error(got, fine);
+    ops_error += relative_error(want, fine);
+    report.expect(relative_error(got, want), 4e-2, label);
     std::vector<float> alone;
     for (int32_t i = 0; i < n; ++i) {
       const std::vector<float> one =
@@ -211,6 +221,10 @@ void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s)
                   label + " differs token by token");
     at += n;
   }
+  std::printf("  %-24s from F16: fused %.4f, op by op %.4f\n", s.name,
+              fused_error / static_cast<double>(std::size(steps)),
+              ops_error / static_cast<double>(std::size(steps)));
+  report.expect(fused_error, 1.3 * ops_error + 1e-3, std::string(s.name) + " against F16");
   if (structure != nullptr) return;
   std::vector<int32_t> ahead(12, -1), by_step;
   report.expect_value((*program)->run_ahead(ids[0], **kv_fused, at, ahead), "run_ahead");

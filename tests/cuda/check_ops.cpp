@@ -134,8 +134,10 @@ void check_matmul(CudaBackend& b, Random& random, Report& report) {
                                                 : 4e-3;
         const std::string label = name(type, rows, cols, n);
         report.expect(error_of_scale(plain.read(b, report), want, values, x, cols), bound, label);
-        report.expect(relative_error(second.read(b, report), want_bias), bound, label + " bias");
-        report.expect(relative_error(added.read(b, report), want_added), bound, label + " added");
+        report.expect(error_of_scale(second.read(b, report), want_bias, values, x, cols), bound,
+                      label + " bias");
+        report.expect(error_of_scale(added.read(b, report), want_added, values, x, cols), bound,
+                      label + " added");
         if (int8) {
           twin::matmul(w.view, nullptr, x.data(), n, false, want.data());
           const std::vector<float> got = plain.read(b, report);
