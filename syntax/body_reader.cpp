@@ -102,8 +102,9 @@ void BodyReader::pop_to(size_t size, uint32_t end) {
     const Frame& frame = frames_[i];
     if (!frame.body || frame.id < first_id_) continue;
     ReadBody& body = bodies_[frame.id - first_id_];
-    body.end = std::max(end, body.begin);
+    end = body.end = std::max(end, body.begin);  // an empty one ends where it began, and so holds its parent
     body.closed_at = pos_;
+    code_end_ = std::max(code_end_, end);
   }
   frames_.resize(std::min(size, frames_.size()));
   pending_ = std::min(pending_, frames_.size());

@@ -34,6 +34,16 @@ ByteRange neighbourhood(const Language& language, std::string_view text, size_t 
   return {static_cast<uint32_t>(begin), static_cast<uint32_t>(end)};
 }
 
+/// A node that only lists others and begins where the first of them does: Python's `block`, Go's
+/// `statement_list`. A statement does not end where its list ends.
+bool is_list(TSNode node) {
+  if (!ts_node_is_named(ts_node_child(node, 0))) return false;
+  const std::string_view type = ts_node_type(node);
+  for (std::string_view word : {"block", "statement_list", "statements", "body", "chunk"})
+    if (type.find(word) != std::string_view::npos) return true;
+  return false;
+}
+
 }  // namespace
 
 ErrorCount count_errors(const Tree& tree, ByteRange range) {
@@ -106,7 +116,7 @@ size_t InsertionCheck::node_end(std::string_view insertion) {
                                                   static_cast<uint32_t>(first + 1));
   if (ts_node_is_null(node)) return insertion.size();
   for (TSNode parent = ts_node_parent(node);
-       !ts_node_is_null(parent) && ts_node_start_byte(parent) >= first &&
+       !ts_node_is_null(parent) && ts_node_start_byte(parent) >= first && !is_list(parent) &&
        !ts_node_is_null(ts_node_parent(parent));
        parent = ts_node_parent(node))
     node = parent;

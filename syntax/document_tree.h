@@ -35,7 +35,7 @@ class DocumentTree {
  public:
   struct Options {
     /// A text whose parse takes longer has scopes without names until it is edited again.
-    std::chrono::milliseconds parse_limit{2000};
+    std::chrono::milliseconds parse_limit{1000};
   };
   /// Null `language`, or a text over kMaxText: the file is the only scope and nothing is ever parsed.
   /// Does not parse: the first snapshots are those of a text without a tree.

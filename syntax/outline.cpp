@@ -39,6 +39,7 @@ std::vector<OutlineItem> outline(const TreeFacts& facts) {
   for (const TreeScope& scope : facts.scopes) {
     const bool named_lambda = scope.kind == ScopeKind::lambda && !scope.name.empty();
     if (!is_definition(scope.kind) && !named_lambda) continue;
+    if (scope.name.empty() && scope.kind != ScopeKind::namespace_) continue;  // a type without a name
     items.push_back({named_lambda ? "function" : to_string(scope.kind), scope.name, scope.owner,
                      scope.header, -1});
   }

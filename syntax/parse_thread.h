@@ -1,18 +1,17 @@
 // One thread that parses; shared by all documents of a process.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <functional>
-#include <mutex>
+#include <memory>
 #include <thread>
 
 namespace cambium::syntax {
 
 class ParseThread {
  public:
-  ParseThread() : thread_([this](std::stop_token stop) { run(stop); }) {}
-  /// Jobs not yet begun are dropped; the running one is waited for (documents cancel theirs).
+  ParseThread();
+  /// Jobs not yet begun are dropped; the running one is waited for, unless it is the one that lets go of
+  /// the last reference.
   ~ParseThread();
   ParseThread(const ParseThread&) = delete;
   ParseThread& operator=(const ParseThread&) = delete;
@@ -21,12 +20,9 @@ class ParseThread {
   void post(std::function<void()> job);
 
  private:
-  void run(std::stop_token stop);
-
-  std::mutex mutex_;
-  std::condition_variable_any wake_;
-  std::deque<std::function<void()>> jobs_;
-  std::jthread thread_;  // last: it uses the others
+  struct Queue;
+  std::shared_ptr<Queue> queue_;
+  std::thread thread_;
 };
 
 }  // namespace cambium::syntax

@@ -12,6 +12,9 @@
 namespace cambium::syntax {
 namespace {
 
+// No pattern begins deeper than this. What a person writes stays under a few hundred.
+constexpr uint32_t kMaxDepth = 600;
+
 std::string_view text_of(std::string_view text, ByteRange range) {
   if (range.begin >= text.size() || range.end <= range.begin) return {};
   return text.substr(range.begin, range.end - range.begin);
@@ -129,10 +132,9 @@ std::string name_of(TSNode node, std::string_view text) {
     const uint32_t children = std::min(ts_node_named_child_count(node), 6u);
     for (uint32_t i = 0; i < children && ts_node_is_null(at); ++i) {
       const TSNode child = ts_node_named_child(node, i);
-      if (std::string_view(ts_node_type(child)).ends_with("identifier")) at = child;
-      if (std::string_view(ts_node_type(child)) == "variable_list" ||
-          std::string_view(ts_node_type(child)) == "selectors")
-        at = child;
+      const std::string_view type = ts_node_type(child);
+      if (type.ends_with("identifier") || type == "variable_list" || type == "selectors") at = child;
+      if (type.ends_with("_spec") || type.ends_with("declarator")) at = field(child, "name");
     }
   }
   if (ts_node_is_null(at)) return {};
@@ -178,6 +180,8 @@ TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
   if (!query.query || !query.error.empty()) return facts;
   Cursor at;
   ts_query_cursor_set_match_limit(at.cursor, 4096);
+  // A step of the cursor costs as much as the tree is deep.
+  ts_query_cursor_set_max_start_depth(at.cursor, kMaxDepth);
   if (range.begin > 0 || range.end < text.size())
     ts_query_cursor_set_byte_range(at.cursor, range.begin, range.end);
   ts_query_cursor_exec(at.cursor, query.query.get(), tree.root());

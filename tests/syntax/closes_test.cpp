@@ -1,0 +1,127 @@
+#include "syntax/closes.h"
+
+#include "tests/syntax/support.h"
+
+using namespace cambium::syntax;
+using namespace cambium::syntax::test;
+
+namespace {
+
+/// `^` marks the cursor.
+struct Marked {
+  std::string text;
+  size_t cursor;
+};
+Marked marked(std::string text) {
+  const size_t cursor = text.find('^');
+  REQUIRE(cursor != std::string::npos);
+  text.erase(cursor, 1);
+  return {std::move(text), cursor};
+}
+
+}  // namespace
+
+TEST_CASE("errors are counted where they are") {
+  const Language* c = language_by_id("c");
+  Parser parser(*c);
+  const std::string good = "int f() {\n  return 1;\n}\n", bad = "int f() {\n  return 1\n}\nint g( {\n}\n";
+  CHECK(count_errors(*parser.parse(good)).total() == 0);
+  const Tree tree = *parser.parse(bad);
+  const ErrorCount all = count_errors(tree);
+  CHECK(all.total() >= 2);
+  CHECK(all.missing >= 1);
+  const uint32_t g = static_cast<uint32_t>(bad.find("int g"));
+  CHECK(count_errors(tree, {0, g - 2}).total() < all.total());
+  CHECK(count_errors(tree, {g, UINT32_MAX}).total() < all.total());
+}
+
+TEST_CASE("an insertion may leave no more errors than there were") {
+  const struct {
+    const char *language, *text, *insertion;
+    bool adds;
+  } cases[] = {
+      {"c", "int f() {\n  ^\n}\n", "return 1;", false},
+      {"c", "int f() {\n  ^\n}\n", "return 1", true},
+      {"c", "int f() {\n  ^\n}\n", "if (x) {", true},
+      {"c", "int f() {\n  ^\n}\n", "if (x) {\n    y();\n  }", false},
+      {"c", "int f() {\n  return g(^\n}\n", "1);", false},
+      {"c", "int f() {\n  return g(^\n}\n", "1", false},  // no worse than before
+      {"python", "def f():\n    ^\n", "return [1,\n            2]", false},
+      {"python", "def f():\n    ^\n", "return [1,", true},
+      {"python", "x = ^\ny = 2\n", "(1, 2)", false},
+      {"typescript", "const a = ^;\n", "{ b: 1 }", false},
+      {"typescript", "const a = ^;\n", "{ b: 1 ", false},  // as broken as before
+      {"typescript", "f(^);\n", "{ b: 1 ", true},
+      {"rust", "fn f() -> i32 {\n    ^\n}\n", "match x {\n        _ => 1,\n    }", false},
+      {"go", "func f() {\n\tx := ^\n}\n", "map[string]int{\"a\": 1}", false},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.language);
+    CAPTURE(std::string(c.insertion));
+    const Marked m = marked(c.text);
+    const Language* language = language_by_id(c.language);
+    InsertionCheck check(language, m.text, m.cursor);
+    CHECK(check.adds_errors(c.insertion) == c.adds);
+    CHECK_FALSE(check.adds_errors(""));
+    Parser parser(*language);
+    const Tree tree = *parser.parse(m.text);
+    InsertionCheck with_tree(language, m.text, m.cursor, &tree);
+    CHECK(with_tree.adds_errors(c.insertion) == c.adds);
+  }
+}
+
+TEST_CASE("an insertion may replace what was typed") {
+  const Marked m = marked("int f() {\n  retu^\n}\n");
+  InsertionCheck check(language_by_id("c"), m.text, m.cursor);
+  CHECK_FALSE(check.adds_errors("return 1;", 4));
+  CHECK(check.adds_errors("return (1;\n}\nint g( {", 4));
+  check.adds_errors("return 1;", 1000);  // more than there is: all of it
+}
+
+TEST_CASE("a completion ends where the node at the cursor ends") {
+  // `|` in the insertion marks the end of the node.
+  const struct {
+    const char *language, *text, *insertion;
+  } cases[] = {
+      {"c", "int f() {\n  ^\n}\n", "x = 1;|\n  y = 2;"},
+      {"c", "int f() {\n  if (x) ^\n  z();\n}\n", "{\n    y();\n  }|\n  w();"},
+      {"c", "int f() {\n  x = ^\n  z();\n}\n", "g(1, 2);|"},
+      {"python", "def f():\n    ^\n", "if a:\n        b()\n        c()|\n    d()"},
+      {"python", "def f():\n    return ^\n", "a + b|\n    c()"},
+      {"javascript", "^\n", "function a() {\n  return 1;\n}|\n\nfunction b() {\n}"},
+      {"javascript", "const a = ^\n", "() => {\n  b();\n};|\nc();"},
+      {"go", "package p\n\nfunc f() {\n\t^\n}\n", "for i := range x {\n\t\ty(i)\n\t}|\n\tz()"},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.language);
+    const Marked m = marked(c.text);
+    std::string insertion = c.insertion;
+    const size_t end = insertion.find('|');
+    insertion.erase(end, 1);
+    CAPTURE(insertion);
+    InsertionCheck check(language_by_id(c.language), m.text, m.cursor);
+    CHECK(check.node_end(insertion) == end);
+    CHECK(check.is_complete_node(std::string_view(insertion).substr(0, end)));
+    if (end < insertion.size()) CHECK_FALSE(check.is_complete_node(insertion));
+  }
+}
+
+TEST_CASE("in a long text only what is near is parsed") {
+  std::string text = "class A {\n";
+  for (int i = 0; i < 2000; ++i) text += "  int f" + std::to_string(i) + "(int a) {\n    return a;\n  }\n";
+  text += "};\n";
+  const size_t cursor = text.find("return a;", text.size() / 2);
+  InsertionCheck check(language_by_id("cpp"), text, cursor);
+  CHECK_FALSE(check.adds_errors("if (a) {\n      a++;\n    }\n    "));
+  CHECK(check.adds_errors("if (a) {\n"));
+  InsertionCheck outside(language_by_id("cpp"), text, text.size());
+  CHECK_FALSE(outside.adds_errors("int x;\n"));
+}
+
+TEST_CASE("without a language everything fits") {
+  InsertionCheck check(nullptr, "a {", 3);
+  CHECK_FALSE(check.adds_errors("}}}"));
+  CHECK(check.node_end("abc") == 3);
+  InsertionCheck huge(language_by_id("c"), std::string(kMaxText + 1, 'x'), 5);
+  CHECK_FALSE(huge.adds_errors("}}}"));
+}
