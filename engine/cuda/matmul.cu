@@ -58,6 +58,11 @@ __device__ __forceinline__ float byte_plus_2_23(uint32_t w, int i) {
   return __uint_as_float(__byte_perm(w, 0x4B000000u, 0x7440u | i));
 }
 
+/// The same with `i` known to the lane alone.
+__device__ __forceinline__ float byte_at(uint32_t w, int i) {
+  return __uint_as_float(__byte_perm(w, 0x4B000000u, 0x7440u + static_cast<uint32_t>(i)));
+}
+
 /// Scales of the two rows a lane works for, one column tile long.
 template <TileType T>
 struct RowScales {
@@ -99,6 +104,28 @@ struct RowScales {
       return make_float2(d, d * static_cast<float>(value_offset(T)));
     }
   }
+  /// The same for block 4 · h + t, t known to the lane alone: (scale, minimum, Q6_K's second
+  /// scale).
+  __device__ __forceinline__ float3 at_lane(const LaneTile<T>& tile, int r, int h, int t) const {
+    if constexpr (T == TileType::q4_k || T == TileType::q5_k) {
+      return make_float3(scale[r] * (byte_at(scale_bytes[r][h], t) - 8388608.0f),
+                         minimum[r] * (byte_at(minimum_bytes[r][h], t) - 8388608.0f), 0);
+    } else if constexpr (T == TileType::q6_k) {
+      const uint32_t w = t < 2 ? scale_bytes[r][2 * h] : scale_bytes[r][2 * h + 1];
+      const int first = t % 2 * 2;
+      return make_float3(scale[r] * (byte_at(w, first) - 8388736.0f), 0,
+                         scale[r] * (byte_at(w, first + 1) - 8388736.0f));
+    } else if constexpr (T == TileType::q4_1 || T == TileType::q5_1) {
+      const uint4 v = tile.header[r][h];
+      const uint32_t w = t < 2 ? (t == 0 ? v.x : v.y) : (t == 2 ? v.z : v.w);
+      return make_float3(half_bits(w & 0xffffu), -half_bits(w >> 16), 0);
+    } else {
+      const uint4 v = tile.header[r][0];
+      const uint32_t w = t < 2 ? (h == 0 ? v.x : v.z) : (h == 0 ? v.y : v.w);
+      const float d = half_bits(t % 2 == 0 ? w & 0xffffu : w >> 16);
+      return make_float3(d, d * static_cast<float>(value_offset(T)), 0);
+    }
+  }
 };
 
 /// The A operand of block b of a tile: four registers of four int8.
@@ -127,56 +154,117 @@ constexpr int kMagic =
     0x4B400000;  // 1.5 · 2^23 as a float: int sums below 2^22 ride in its mantissa
 __device__ __forceinline__ float from_magic(int c) { return __int_as_float(c) - 12582912.0f; }
 
-/// acc (rows g, g+8 × columns 2t, 2t+1) += one column tile. kSingle: column 0 alone is wanted.
+/// sum + scale · activation scale · products - minimum · activation sum, for one row and block.
+template <TileType T>
+__device__ __forceinline__ float block_sum_of(float2 w, float w1, int c0, int c1, float scale,
+                                              float scaled_sum, float sum) {
+  if constexpr (T == TileType::q6_k) {
+    return fmaf(fmaf(w.x, from_magic(c0), w1 * from_magic(c1)), scale, sum);
+  } else {
+    sum = fmaf(w.x * scale, from_magic(c0), sum);
+    if constexpr (T != TileType::q8_0) sum = fmaf(-w.y, scaled_sum, sum);
+    return sum;
+  }
+}
+
+/// Sums of one column tile are kept apart by b % 4, the block's place in its group of four; they
+/// are joined at the end of a row. For one token the four places are the four lanes of a quad.
 template <TileType T, bool kSingle>
-__device__ __forceinline__ void multiply_tile(const LaneTile<T>& tile, const int8_t* values,
-                                              const float2* scales, int lane, float (&acc)[4]) {
-  RowScales<T> rows;
-  rows.open(tile);
-  const int t = lane % 4;
+struct Sums;
+
+/// Up to 8 tokens: rows g, g + 8 × columns 2t, 2t + 1, for each place.
+template <TileType T>
+struct Sums<T, false> {
+  float acc[4][4] = {};
+  __device__ __forceinline__ void add(const LaneTile<T>& tile, const int8_t* values,
+                                      const float2* scales, int lane) {
+    RowScales<T> rows;
+    rows.open(tile);
+    const int t = lane % 4;
 #pragma unroll
-  for (int b = 0; b < 8; ++b) {
-    uint2 x;
-    float4 s;
-    if constexpr (kSingle) {
-      x = lane < 4 ? *reinterpret_cast<const uint2*>(values + b * 32 + t * 8) : make_uint2(0, 0);
-      const float2 one = scales[b];
-      s = make_float4(one.x, one.y, 0, 0);
-    } else {
-      x = *reinterpret_cast<const uint2*>(values + b * 256 + lane * 8);
-      s = *reinterpret_cast<const float4*>(scales + b * 8 + t * 2);
-    }
-    uint32_t a[4];
-    unpack<T>(tile, b, a);
-    if constexpr (T == TileType::q6_k) {
+    for (int b = 0; b < 8; ++b) {
+      const uint2 x = *reinterpret_cast<const uint2*>(values + b * 256 + lane * 8);
+      const float4 s = *reinterpret_cast<const float4*>(scales + b * 8 + t * 2);
+      uint32_t a[4];
+      unpack<T>(tile, b, a);
       int c0[4] = {kMagic, kMagic, kMagic, kMagic}, c1[4] = {kMagic, kMagic, kMagic, kMagic};
-      mma_s8_k16(c0, a[0], a[1], x.x);
-      mma_s8_k16(c1, a[2], a[3], x.y);
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        const float w0 = rows.at(tile, r, 2 * b).x, w1 = rows.at(tile, r, 2 * b + 1).x;
-        acc[2 * r] =
-            fmaf(fmaf(w0, from_magic(c0[2 * r]), w1 * from_magic(c1[2 * r])), s.x, acc[2 * r]);
-        if constexpr (!kSingle)
-          acc[2 * r + 1] = fmaf(fmaf(w0, from_magic(c0[2 * r + 1]), w1 * from_magic(c1[2 * r + 1])),
-                                s.z, acc[2 * r + 1]);
+      if constexpr (T == TileType::q6_k) {
+        mma_s8_k16(c0, a[0], a[1], x.x);
+        mma_s8_k16(c1, a[2], a[3], x.y);
+      } else {
+        mma_s8_k32(c0, a, x.x, x.y);
       }
-    } else {
-      int c[4] = {kMagic, kMagic, kMagic, kMagic};
-      mma_s8_k32(c, a, x.x, x.y);
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const float2 w = rows.at(tile, r, b);
-        acc[2 * r] = fmaf(w.x * s.x, from_magic(c[2 * r]), acc[2 * r]);
-        if constexpr (T != TileType::q8_0) acc[2 * r] = fmaf(-w.y, s.y, acc[2 * r]);
-        if constexpr (!kSingle) {
-          acc[2 * r + 1] = fmaf(w.x * s.z, from_magic(c[2 * r + 1]), acc[2 * r + 1]);
-          if constexpr (T != TileType::q8_0) acc[2 * r + 1] = fmaf(-w.y, s.w, acc[2 * r + 1]);
-        }
+        const float2 w0 = rows.at(tile, r, T == TileType::q6_k ? 2 * b : b);
+        const float w1 = T == TileType::q6_k ? rows.at(tile, r, 2 * b + 1).x : 0;
+        acc[b % 4][2 * r] =
+            block_sum_of<T>(w0, w1, c0[2 * r], c1[2 * r], s.x, s.y, acc[b % 4][2 * r]);
+        acc[b % 4][2 * r + 1] =
+            block_sum_of<T>(w0, w1, c0[2 * r + 1], c1[2 * r + 1], s.z, s.w, acc[b % 4][2 * r + 1]);
       }
     }
   }
-}
+  /// [row g: columns 2t, 2t + 1; row g + 8: the same]
+  __device__ __forceinline__ void take(float (&out)[4]) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      out[i] = (acc[0][i] + acc[1][i]) + (acc[2][i] + acc[3][i]);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) acc[j][i] = 0;
+    }
+  }
+};
+
+/// One token. Block b's activations stand in column 2 · (b % 4) of B and zeros elsewhere, so that
+/// four products pile up in one C without meeting: lane t of a quad then holds the sums of block
+/// b % 4 = t, and scales are worked out once for four blocks.
+template <TileType T>
+struct Sums<T, true> {
+  float acc[2] = {};
+  __device__ __forceinline__ void add(const LaneTile<T>& tile, const int8_t* values,
+                                      const float2* scales, int lane) {
+    RowScales<T> rows;
+    rows.open(tile);
+    const int t = lane % 4, g = lane / 4;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const uint2 x = *reinterpret_cast<const uint2*>(values + (h * 4 + g / 2) * 32 + t * 8);
+      const float2 s = scales[h * 4 + t];
+      int c0[4] = {kMagic, kMagic, kMagic, kMagic}, c1[4] = {kMagic, kMagic, kMagic, kMagic};
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const uint2 own = g == 2 * j ? x : make_uint2(0, 0);
+        uint32_t a[4];
+        unpack<T>(tile, h * 4 + j, a);
+        if constexpr (T == TileType::q6_k) {
+          mma_s8_k16(c0, a[0], a[1], own.x);
+          mma_s8_k16(c1, a[2], a[3], own.y);
+        } else {
+          mma_s8_k32(c0, a, own.x, own.y);
+        }
+      }
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const float3 w = rows.at_lane(tile, r, h, t);
+        acc[r] =
+            block_sum_of<T>(make_float2(w.x, w.y), w.z, c0[2 * r], c1[2 * r], s.x, s.y, acc[r]);
+      }
+    }
+  }
+  /// [row g, -, row g + 8, -], in every lane of the quad.
+  __device__ __forceinline__ void take(float (&out)[4]) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float v = acc[r];
+      v += __shfl_xor_sync(~0u, v, 1);
+      v += __shfl_xor_sync(~0u, v, 2);
+      out[2 * r] = v;
+      out[2 * r + 1] = 0;
+      acc[r] = 0;
+    }
+  }
+};
 
 struct Params {
   MatmulArgs args;
@@ -302,7 +390,7 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
     scales = own_scales;
   }
 
-  float acc[4] = {0, 0, 0, 0};
+  Sums<T, kSingle> lane_sums;
   float held = 0;
   int parity = 0;
   while (item < n_items) {
@@ -318,11 +406,13 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
     fetch(next, next_item, next_part, next_step);
     const int col_tile = step * kWarps + warp;
     if (col_tile < p.col_tiles)
-      multiply_tile<T, kSingle>(tile, values + static_cast<int64_t>(col_tile) * 8 * 32 * kWidth,
-                                scales + col_tile * 8 * kWidth, lane, acc);
+      lane_sums.add(tile, values + static_cast<int64_t>(col_tile) * 8 * 32 * kWidth,
+                    scales + col_tile * 8 * kWidth, lane);
     if (next_step == 0) {
       // The row tile is done: add up the warps' shares.
       const int g = lane / 4, t = lane % 4;
+      float acc[4];
+      lane_sums.take(acc);
       if constexpr (kSingle) {
         if (t == 0) {
           sums[parity][warp][0][g] = acc[0];
@@ -348,7 +438,6 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
         }
       }
       parity ^= 1;
-      acc[0] = acc[1] = acc[2] = acc[3] = 0;
     }
     tile = next;
     item = next_item;
