@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -14,6 +15,8 @@ namespace {
 
 // No pattern begins deeper than this. What a person writes stays under a few hundred.
 constexpr uint32_t kMaxDepth = 600;
+// Ten thousand lines take 20 ms. A text that takes longer than this has no names.
+constexpr std::chrono::milliseconds kLimit{500};
 
 std::string_view text_of(std::string_view text, ByteRange range) {
   if (range.begin >= text.size() || range.end <= range.begin) return {};
@@ -180,11 +183,22 @@ TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
   if (!query.query || !query.error.empty()) return facts;
   Cursor at;
   ts_query_cursor_set_match_limit(at.cursor, 4096);
-  // A step of the cursor costs as much as the tree is deep.
   ts_query_cursor_set_max_start_depth(at.cursor, kMaxDepth);
+  // A step of the cursor costs as much as there are brackets in a row or levels above it, which in a
+  // hostile text is the square of its size.
+  struct Payload {
+    std::chrono::steady_clock::time_point deadline;
+    bool reached = false;
+  } payload{std::chrono::steady_clock::now() + kLimit};
+  TSQueryCursorOptions options = {};
+  options.payload = &payload;
+  options.progress_callback = [](TSQueryCursorState* state) {
+    auto& p = *static_cast<Payload*>(state->payload);
+    return p.reached = std::chrono::steady_clock::now() >= p.deadline;
+  };
   if (range.begin > 0 || range.end < text.size())
     ts_query_cursor_set_byte_range(at.cursor, range.begin, range.end);
-  ts_query_cursor_exec(at.cursor, query.query.get(), tree.root());
+  ts_query_cursor_exec_with_options(at.cursor, query.query.get(), tree.root(), &options);
 
   struct Found {
     TreeScope scope;
@@ -234,6 +248,7 @@ TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
       }
     }
   }
+  if (payload.reached) return facts;
   for (auto& [opener, found] : scopes) facts.scopes.push_back(std::move(found.scope));
   for (auto& [bytes, mark] : marks) facts.marks.push_back(std::move(mark));
   return facts;

@@ -33,6 +33,7 @@ struct TreeFacts {
 };
 
 /// Runs the language's queries over the nodes that touch `range` (and, so, over all that are around it).
+/// Takes 500 ms at most: a hostile text, of a hundred thousand brackets say, has no facts.
 TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range);
 
 /// Gives the scopes of `map` the kind, header and name of the tree scope with the same opener, and turns
