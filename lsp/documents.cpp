@@ -124,8 +124,9 @@ std::shared_ptr<const Snapshot> DocumentStore::snapshot(const std::string& uri) 
   const auto found = documents_.find(uri);
   if (found == documents_.end() || found->second.state != State::usable) return nullptr;
   Document& document = found->second;
-  const auto scopes = document.tree->scopes();
-  if (!document.snapshot || document.snapshot->scopes != scopes) {
+  const syntax::SyntaxSnapshot syntax = document.tree->snapshot();
+  if (!document.snapshot || document.snapshot->scopes != syntax.scopes ||
+      document.snapshot->tree != syntax.tree) {
     auto fresh = std::make_shared<Snapshot>();
     fresh->uri = uri;
     fresh->path = document.path;
@@ -133,7 +134,8 @@ std::shared_ptr<const Snapshot> DocumentStore::snapshot(const std::string& uri) 
     fresh->version = document.version;
     fresh->text = document.tree->text();
     fresh->lines = document.lines;
-    fresh->scopes = scopes;
+    fresh->scopes = syntax.scopes;
+    fresh->tree = syntax.tree;
     document.snapshot = std::move(fresh);
   }
   return document.snapshot;

@@ -25,6 +25,7 @@ struct Snapshot {
   std::shared_ptr<const std::string> text;  ///< UTF-8, line ends as they are
   LineIndex lines;
   std::shared_ptr<const syntax::ScopeMap> scopes;  ///< never null; the best there was
+  std::shared_ptr<const syntax::Tree> tree;        ///< of this very text; null: not parsed yet
 };
 
 class DocumentStore {

@@ -78,6 +78,7 @@ void Suggester::suggest(const Ask& ask, Reply reply, Render render) {
   run->input.path = snapshot->path.empty() ? path_part_of_uri(ask.at.uri) : snapshot->path;
   run->input.language_id = snapshot->language_id;
   run->input.scopes = snapshot->scopes;
+  run->input.tree = snapshot->tree;
   run->input.cancel = run->cancel;
   if (ask.selected) {
     const auto begin =
