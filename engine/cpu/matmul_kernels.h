@@ -275,6 +275,21 @@ inline void store_outputs(const MatmulJob& job, int64_t panel, int64_t column, F
   }
 }
 
+/// A kernel that only streams leaves prefetching to the hardware: asking for lines on top of it
+/// costs 10 to 20 %. One that computes long enough on each line falls behind, since the hardware
+/// follows its own loads; asking for lines early then gains 15 to 35 % on weights that come from
+/// memory.
+template <class Format, int C>
+inline constexpr bool kPrefetch = kManyRegisters&& C >= (Format::kSigned ? 6 : 3);
+inline constexpr int kPrefetchBytes = 4096;
+template <class Format>
+[[gnu::always_inline]] inline void prefetch_group(const std::byte* unit, int g) {
+  constexpr int kBytes = Format::kLaneBytes * kLanes / Format::kGroups;
+  const std::byte* ahead = unit + g * kBytes + kPrefetchBytes;
+#pragma GCC unroll 9
+  for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(ahead + i);
+}
+
 template <class Format, int C>
 void multiply_bytes(const MatmulJob& job, int64_t panel, const Tile& tile) {
   const std::byte* unit = job.panels + static_cast<size_t>(panel - job.first) * job.panel_bytes;
@@ -285,6 +300,7 @@ void multiply_bytes(const MatmulJob& job, int64_t panel, const Tile& tile) {
   for (int64_t u = 0; u < job.units; ++u, unit = at(unit, Format::kLaneBytes)) {
     Format f(unit);
     for (int g = 0; g < Format::kGroups; ++g, x.p += tile_group_bytes(C)) {
+      if constexpr (kPrefetch<Format, C>) prefetch_group<Format>(unit, g);
       f.open(g);
       multiply_group<Format, C>(f, x, acc);
     }
