@@ -1,7 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <fstream>
+#include <sstream>
 #include <string>
 
+#include "lsp/handlers/commands.h"
 #include "tests/support/lsp/lsp_client.h"
 
 using namespace cambium;
@@ -91,4 +94,20 @@ TEST_CASE("the model is described, unloaded, and loaded again at need") {
   CHECK(editor.command("cambium.models")["result"][0]["state"] == "unloaded");
   CHECK(editor.item().is_object());
   CHECK(editor.command("cambium.models")["result"][0]["state"] == "ready");
+}
+
+TEST_CASE("the page for client authors names every command and every setting a client has") {
+  std::ifstream file(CAMBIUM_SOURCE_DIR "/lsp/protocol/README.md");
+  std::ostringstream page;
+  page << file.rdbuf();
+  for (const std::string& name : lsp::command_names()) {
+    CAPTURE(name);
+    CHECK(page.str().find("`" + name + "`") != std::string::npos);
+  }
+  for (const SettingKey& key : setting_keys()) {
+    const std::string name(key.key);
+    CAPTURE(name);
+    const std::string row = "| `" + name + "` | `" + std::string(key.default_json) + "` |";
+    CHECK((page.str().find(row) != std::string::npos) == key.harmless);
+  }
 }
