@@ -1,6 +1,7 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -12,25 +13,64 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 float usable(float logit) { return std::isnan(logit) ? kNever : logit; }
 
-/// log(sum(exp(logits))), in double: a sum over 150 k terms in float loses the third digit.
+/// Where e^x ends being a normal number. e^-87 adds nothing to a sum with a 1 in it; a NaN is that
+/// too.
+float limited(float x) { return x > -87.0f ? x : -87.0f; }
+
+/// e^x for -87 <= x <= 0, to a relative error of 2e-7. No branches and no calls, so that the
+/// compiler makes vectors of it: the sum over a vocabulary is on the path of every token.
+float exp_of_negative(float x) {
+  constexpr float kRound =
+      12582912.0f;  // 1.5·2^23: adding it leaves the nearest integer in the low bits
+  const float shifted = x * 1.44269504f + kRound;
+  const float n = shifted - kRound;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
+  float p = 1.9875691e-4f;  // minimax polynomial on |r| <= ln(2)/2 (Cephes, expf)
+  p = p * r + 1.3981999e-3f;
+  p = p * r + 8.3334519e-3f;
+  p = p * r + 4.1665796e-2f;
+  p = p * r + 1.6666665e-1f;
+  p = p * r + 5.0000001e-1f;
+  p = p * r * r + r + 1.0f;
+  return p * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) << 23) + (127 << 23));
+}
+
+/// log(sum(exp(logits))) for the largest logit `max`.
 double log_sum_exp(std::span<const float> logits, float max) {
+  constexpr size_t kLanes = 64, kStretch = 16384;
   double sum = 0;
-  for (const float l : logits) sum += static_cast<double>(std::exp(usable(l) - max));
+  size_t i = 0;
+  while (i + kLanes <= logits.size()) {
+    // A sum of many terms loses digits in float; so no lane adds more than 256.
+    const size_t end = std::min(logits.size(), i + kStretch);
+    float lane[kLanes] = {};
+    for (; i + kLanes <= end; i += kLanes) {
+      float x[kLanes];  // a loop of its own for the limit, or the compiler makes branches of it
+      for (size_t j = 0; j < kLanes; ++j) x[j] = limited(logits[i + j] - max);
+      for (size_t j = 0; j < kLanes; ++j) lane[j] += exp_of_negative(x[j]);
+    }
+    for (const float x : lane) sum += static_cast<double>(x);
+  }
+  for (; i < logits.size(); ++i)
+    sum += static_cast<double>(exp_of_negative(limited(logits[i] - max)));
   return static_cast<double>(max) + std::log(sum);
 }
 
 }  // namespace
 
 TokenId argmax(std::span<const float> logits) {
-  float best = kNever;
-  TokenId id = 0;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > best) {  // false for a NaN
-      best = logits[i];
-      id = static_cast<TokenId>(i);
-    }
+  // The largest value first, in lanes, which the compiler can make vectors of; then its place.
+  constexpr size_t kLanes = 64;
+  float lane[kLanes];
+  std::fill(lane, lane + kLanes, kNever);
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) lane[j] = logits[i + j] > lane[j] ? logits[i + j] : lane[j];
   }
-  return id;
+  float best = *std::max_element(lane, lane + kLanes);
+  for (; i < logits.size(); ++i) best = logits[i] > best ? logits[i] : best;  // false for a NaN
+  const auto it = best == kNever ? logits.end() : std::find(logits.begin(), logits.end(), best);
+  return it == logits.end() ? 0 : static_cast<TokenId>(it - logits.begin());
 }
 
 float log_probability(std::span<const float> logits, TokenId token) {
@@ -41,21 +81,26 @@ float log_probability(std::span<const float> logits, TokenId token) {
 }
 
 std::vector<Scored::Alternative> top_alternatives(std::span<const float> logits, int32_t n) {
-  std::vector<Scored::Alternative> all;
-  if (n <= 0 || logits.empty()) return all;
-  all.reserve(logits.size());
+  std::vector<Scored::Alternative> best;  // a heap with the worst of them on top
+  const auto better = [](const Scored::Alternative& a, const Scored::Alternative& b) {
+    return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
+  };
+  const size_t count = std::min(static_cast<size_t>(std::max(n, 0)), logits.size());
+  if (count == 0) return best;
   for (size_t i = 0; i < logits.size(); ++i) {
-    all.push_back({static_cast<TokenId>(i), usable(logits[i])});
+    const Scored::Alternative next{static_cast<TokenId>(i), usable(logits[i])};
+    if (best.size() == count) {
+      if (!better(next, best.front())) continue;
+      std::pop_heap(best.begin(), best.end(), better);
+      best.pop_back();
+    }
+    best.push_back(next);
+    std::push_heap(best.begin(), best.end(), better);
   }
-  const auto count = std::min(static_cast<size_t>(n), all.size());
-  std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count), all.end(),
-                    [](const auto& a, const auto& b) {
-                      return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;
-                    });
-  const double total = all[0].logprob == kNever ? 0 : log_sum_exp(logits, all[0].logprob);
-  all.resize(count);
-  for (auto& a : all) a.logprob = static_cast<float>(static_cast<double>(a.logprob) - total);
-  return all;
+  std::sort_heap(best.begin(), best.end(), better);
+  const double total = best[0].logprob == kNever ? 0 : log_sum_exp(logits, best[0].logprob);
+  for (auto& a : best) a.logprob = static_cast<float>(static_cast<double>(a.logprob) - total);
+  return best;
 }
 
 Sampler::Sampler(const SamplingParams& params) : params_(params), random_(params.seed) {}
@@ -105,7 +150,8 @@ void Sampler::sort_first(size_t n) {
   if (n <= sorted_) return;
   const auto begin = candidates_.begin() + static_cast<std::ptrdiff_t>(sorted_);
   const auto middle = candidates_.begin() + static_cast<std::ptrdiff_t>(n);
-  std::partial_sort(begin, middle, candidates_.end(), better);
+  if (middle != candidates_.end()) std::nth_element(begin, middle, candidates_.end(), better);
+  std::sort(begin, middle, better);
   sorted_ = n;
 }
 
@@ -119,7 +165,7 @@ size_t Sampler::cut() {
   if (candidates_[0].logit == kNever) return 1;
   const float max = candidates_[0].logit;
   const auto weight = [max](const Candidate& c) {
-    return std::exp(static_cast<double>(c.logit) - static_cast<double>(max));
+    return static_cast<double>(exp_of_negative(limited(c.logit - max)));
   };
   if (top_p) {
     double total = 0;
@@ -128,7 +174,7 @@ size_t Sampler::cut() {
     double sum = 0;
     size_t kept = 0;
     while (kept < n && (kept == 0 || sum < wanted)) {
-      if (kept == sorted_) sort_first(std::max<size_t>(64, sorted_ * 2));
+      if (kept == sorted_) sort_first(std::max<size_t>(64, sorted_ * 4));
       sum += weight(candidates_[kept++]);
     }
     n = kept;
@@ -137,7 +183,7 @@ size_t Sampler::cut() {
     const double least = static_cast<double>(params_.min_p);
     size_t kept = 1;
     while (kept < n) {
-      if (kept == sorted_) sort_first(std::max<size_t>(64, sorted_ * 2));
+      if (kept == sorted_) sort_first(std::max<size_t>(64, sorted_ * 4));
       if (weight(candidates_[kept]) < least) break;
       ++kept;
     }
@@ -158,8 +204,18 @@ std::optional<TokenId> Sampler::sample(std::span<const float> logits,
                                        std::span<const TokenId> history,
                                        const SampleConstraint& constraint) {
   const auto accepted = [&](TokenId id) { return !constraint.accept || constraint.accept(id); };
+  // Nearly always the likeliest token is taken; only when it is refused are the others looked at.
+  std::optional<TokenId> refused;
+  if (greedy() && params_.repetition == 1.0f && constraint.allowed.empty() && !logits.empty()) {
+    const TokenId first = argmax(logits);
+    const float logit = usable(logits[static_cast<size_t>(first)]);
+    if (logit == kNever) return std::nullopt;
+    if (accepted(first)) return first;
+    refused = first;
+  }
   gather(logits, history, constraint.allowed);
   if (candidates_.empty()) return std::nullopt;
+  if (refused) candidates_[static_cast<size_t>(*refused)].logit = kNever;
   if (!greedy()) {
     // Draw without replacement: a refused candidate's weight is set to zero.
     size_t n = cut();
@@ -191,7 +247,7 @@ std::optional<TokenId> Sampler::sample(std::span<const float> logits,
     sorted_ = 0;
   }
   for (size_t i = 0; i < candidates_.size(); ++i) {
-    if (i == sorted_) sort_first(i == 0 ? 1 : std::max<size_t>(64, sorted_ * 2));
+    if (i == sorted_) sort_first(i == 0 ? 1 : std::max<size_t>(64, sorted_ * 4));
     if (candidates_[i].logit == kNever) break;
     if (accepted(candidates_[i].id)) return candidates_[i].id;
   }

@@ -199,6 +199,23 @@ TEST_CASE("sampler: log-probabilities and alternatives") {
   CHECK(top[1].logprob == doctest::Approx(std::log(0.3)));
   CHECK(top_alternatives(logits, 99).size() == 4);
   CHECK(top_alternatives(logits, 0).empty());
+  // Against the library's own exponential, over a vocabulary's width and any length of it.
+  std::mt19937 random(8);
+  for (const size_t n : {1, 15, 16, 17, 4095, 4097, 50000}) {
+    std::vector<float> wide(n);
+    for (float& l : wide) l = static_cast<float>(random() % 400000) / 10000.0f - 30.0f;
+    if (n > 20) wide[3] = kNever, wide[5] = kNaN;
+    double sum = 0;
+    for (const float l : wide) sum += std::isnan(l) ? 0 : std::exp(static_cast<double>(l));
+    CHECK(log_probability(wide, 0) ==
+          doctest::Approx(static_cast<double>(wide[0]) - std::log(sum)).epsilon(1e-6));
+    CHECK(argmax(wide) == std::max_element(wide.begin(), wide.end(), [](float a, float b) {
+                            return (std::isnan(a) ? kNever : a) < (std::isnan(b) ? kNever : b);
+                          }) - wide.begin());
+    const auto best = top_alternatives(wide, 7);
+    for (size_t i = 1; i < best.size(); ++i) CHECK(best[i - 1].logprob >= best[i].logprob);
+    CHECK(best[0].token == argmax(wide));
+  }
   // Shifted far from 0 nothing overflows.
   CHECK(log_probability(std::vector<float>{1e4f, 1e4f}, 0) == doctest::Approx(std::log(0.5)));
 }
