@@ -225,6 +225,7 @@ void Completer::Impl::start(const std::shared_ptr<Job>& job) {
   syntax.path = input.path;
   syntax.language_id = input.language_id;
   syntax.scopes = std::move(scopes);
+  if (!input.has_selected) syntax.tree = input.tree;
   syntax.labels = generator->capabilities().structure;
   job->syntax = SyntaxView::make(syntax);
   job->plan = plan_completion(*job->text, job->cursor, job->syntax.language,

@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "engine/generator.h"
-#include "syntax/document_tree.h"
+#include "syntax/scopes.h"
+#include "syntax/tree.h"
 
 namespace cambium::assist {
 
@@ -30,6 +31,8 @@ struct CompletionInput {
   std::string language_id;                  ///< LSP's language id; empty: from the path
   /// Scopes of `text`; null: parsed here.
   std::shared_ptr<const syntax::ScopeMap> scopes;
+  /// Tree of `text`; null: what is needed of it is parsed here.
+  std::shared_ptr<const syntax::Tree> tree;
   /// Text the editor's popup would insert, replacing bytes [selected_begin, cursor): the completion
   /// must extend it.
   std::string selected_text;

@@ -17,7 +17,7 @@
 #include "engine/result.h"
 #include "engine/tokenizer.h"
 #include "lsp/assist/token_structure.h"
-#include "syntax/document_tree.h"
+#include "syntax/scopes.h"
 
 namespace cambium::assist {
 

@@ -1,11 +1,16 @@
 #include "lsp/assist/syntax_view.h"
 
+#include <chrono>
 #include <utility>
 
 #include "lsp/assist/token_structure.h"
+#include "syntax/closes.h"
 
 namespace cambium::assist {
 namespace {
+
+/// A text that takes longer is completed with the scopes that need no tree.
+constexpr std::chrono::milliseconds kParseTime{500};
 
 const syntax::ScopeMap& one_scope() {
   static const syntax::ScopeMap map = syntax::ScopeMap::whole_file(0);
@@ -26,10 +31,30 @@ SyntaxView SyntaxView::make(const SyntaxRequest& request) {
     view.labeler_.emplace(view.language, text.substr(0, request.cursor), text.substr(request.cursor));
   }
   view.scopes = request.scopes;
+  view.tree = request.tree;
+  if (!view.scopes && small && view.language != nullptr) {
+    syntax::ParseLimits limits;
+    limits.time = kParseTime;
+    if (auto tree = syntax::Parser(*view.language).parse(text, nullptr, limits)) {
+      view.scopes = std::make_shared<const syntax::ScopeMap>(syntax::scopes_of(*tree, text));
+      view.tree = std::make_shared<const syntax::Tree>(std::move(*tree));
+    }
+  }
   if (!view.scopes) {
     view.scopes = std::make_shared<const syntax::ScopeMap>(
         small ? syntax::read_scopes(view.language, text)
               : syntax::ScopeMap::whole_file(static_cast<uint32_t>(text.size())));
+  }
+  if (small && view.language != nullptr) {
+    // Made when it is first asked: there may be nothing to check.
+    view.fits = [text_held = request.text, cursor = request.cursor, language = view.language,
+                 tree = view.tree,
+                 check = std::shared_ptr<syntax::InsertionCheck>()](std::string_view inserted) mutable {
+      if (!check) {
+        check = std::make_shared<syntax::InsertionCheck>(language, *text_held, cursor, tree.get());
+      }
+      return !check->adds_errors(inserted);
+    };
   }
   view.scope_name = view.scopes->describe(view.scopes->index_at(static_cast<uint32_t>(request.cursor)));
   return view;

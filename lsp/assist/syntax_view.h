@@ -11,6 +11,7 @@
 #include "syntax/languages.h"
 #include "syntax/middle_labeler.h"
 #include "syntax/scopes.h"
+#include "syntax/tree.h"
 
 namespace cambium::assist {
 
@@ -21,6 +22,7 @@ struct SyntaxRequest {
   std::string_view language_id;  ///< empty: by the path and the first line
   /// Of `text`, with kinds and names; null: parsed here.
   std::shared_ptr<const syntax::ScopeMap> scopes;
+  std::shared_ptr<const syntax::Tree> tree;  ///< of `text`; may be null
   bool labels = true;  ///< the model uses structure
 };
 
@@ -28,6 +30,7 @@ struct SyntaxView {
   const syntax::Language* language = nullptr;  ///< null: unknown
   /// What a person is told and where a window is best cut: the document's scopes, never null.
   std::shared_ptr<const syntax::ScopeMap> scopes;
+  std::shared_ptr<const syntax::Tree> tree;  ///< may be null
   std::string scope_name;  ///< of the cursor's scope: "function parse", "file"
   FitsSyntax fits;         ///< empty: no grammar, or too large to parse
 

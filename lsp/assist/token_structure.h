@@ -18,7 +18,7 @@
 #include "engine/request.h"
 #include "engine/result.h"
 #include "engine/tokenizer.h"
-#include "syntax/document_tree.h"
+#include "syntax/scopes.h"
 
 namespace cambium::assist {
 

@@ -3,18 +3,29 @@
 #include <CLI/CLI.hpp>
 #include <ostream>
 
+#include "lsp/cli/verbs.h"
+
 namespace cambium::cli {
 
 int run_cli(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
-  CLI::App app{"Completes and reviews code with a model that runs on your own machine", "cambium"};
+  CLI::App app{"Cambium completes code with a model that runs on your own machine.", "cambium"};
   app.require_subcommand(1);
+  app.set_version_flag("--version", "cambium " CAMBIUM_VERSION);
+  Run run{out, err, {}, kOk};
+  add_complete(app, run);
+  add_check(app, run);
+  add_lsp(app, run);
+  add_models(app, run);
+  add_bench(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    const int code = app.exit(e, out, err);
-    return code == 0 ? kOk : kBadInput;
+    if (e.get_exit_code() == 0) return app.exit(e, out, err);  // --help, --version
+    err << "cambium: " << e.what() << " (see 'cambium --help')\n";
+    return kBadInput;
   }
-  return kOk;
+  out.flush();
+  return run.exit;
 }
 
 }  // namespace cambium::cli

@@ -1,0 +1,137 @@
+#include "lsp/cli/completion_view.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <future>
+#include <ostream>
+
+#include "lsp/text.h"
+
+namespace cambium::cli {
+namespace {
+
+constexpr uint32_t kLinesBefore = 8, kLinesAfter = 3;
+constexpr std::string_view kDim = "\x1b[2;3m", kGrey = "\x1b[90m", kReset = "\x1b[0m";
+
+std::string without_cr(std::string_view text) {
+  std::string out(text);
+  out.erase(std::remove(out.begin(), out.end(), '\r'), out.end());
+  return out;
+}
+
+}  // namespace
+
+Result<assist::CompletionOutput> complete_now(assist::Completer& completer,
+                                              assist::CompletionInput input) {
+  auto promise = std::make_shared<std::promise<Result<assist::CompletionOutput>>>();
+  completer.complete(std::move(input), [promise](Result<assist::CompletionOutput> output) {
+    promise->set_value(std::move(output));
+  });
+  return promise->get_future().get();
+}
+
+assist::CompletionInput completion_input(const Config& config,
+                                         std::shared_ptr<const std::string> text, size_t cursor,
+                                         const std::string& path) {
+  assist::CompletionInput input;
+  input.text = std::move(text);
+  input.cursor = cursor;
+  input.path = path;
+  input.settings.max_tokens = config.completion_max_tokens;
+  input.settings.prompt_tokens = config.completion_prompt_tokens;
+  input.settings.multiline = config.completion_multiline;
+  return input;
+}
+
+nlohmann::json to_json(const Target& target, const assist::CompletionOutput& output) {
+  nlohmann::json items = nlohmann::json::array();
+  for (const assist::CompletionItem& item : output.items) items.push_back({{"text", item.text}});
+  const engine::Timings& t = output.timings;
+  return {
+      {"file", target.path},
+      {"line", target.line},
+      {"column", target.column},
+      {"items", std::move(items)},
+      {"stop", output.stop},
+      {"scope", output.scope},
+      {"dropped", output.dropped},
+      {"timings",
+       {{"prompt_tokens", t.prompt_tokens},
+        {"reused_tokens", t.reused_tokens},
+        {"generated_tokens", t.generated_tokens},
+        {"drafted_tokens", t.drafted_tokens},
+        {"accepted_tokens", t.accepted_tokens},
+        {"skipped_blocks", t.skipped_blocks},
+        {"queue_ms", t.queue_ms},
+        {"prefill_ms", t.prefill_ms},
+        {"decode_ms", t.decode_ms},
+        {"ttft_ms", t.ttft_ms},
+        {"parse_ms", output.parse_ms},
+        {"prompt_ms", output.prompt_ms},
+        {"post_ms", output.post_ms}}},
+  };
+}
+
+void print_code(std::ostream& out, std::string_view text, size_t cursor,
+                const assist::CompletionOutput& output, bool color) {
+  std::string ghost;
+  if (!output.items.empty()) ghost = without_cr(output.items.front().text);
+  const lsp::LineIndex lines(text);
+  const uint32_t at = lines.line_of(cursor);
+  const uint32_t first = at > kLinesBefore ? at - kLinesBefore : 0;
+  const uint32_t last = std::min(at + kLinesAfter, lines.line_count() - 1);
+  uint32_t number = first + 1;
+  const auto gutter = [&] {
+    return color ? fmt::format("{}{:>5} │{} ", kGrey, number, kReset) : fmt::format("{:>5} | ", number);
+  };
+  const std::string_view on = color ? kDim : "«", off = color ? kReset : "»";
+  for (uint32_t line = first; line <= last; ++line, ++number) {
+    const std::string content = without_cr(lines.line(text, line));
+    if (line != at) {
+      out << gutter() << content << '\n';
+      continue;
+    }
+    const size_t column = std::min(cursor - lines.line_start(line), content.size());
+    out << gutter() << std::string_view(content).substr(0, column);
+    if (!ghost.empty()) {
+      out << on;
+      for (const char c : ghost) {
+        if (c != '\n') {
+          out << c;
+          continue;
+        }
+        // Colours do not run through the gutter.
+        if (color) out << off;
+        ++number;
+        out << '\n' << gutter();
+        if (color) out << on;
+      }
+      out << off;
+    }
+    out << std::string_view(content).substr(column) << '\n';
+  }
+}
+
+void print_timings(std::ostream& out, const assist::CompletionOutput& output, bool color) {
+  const engine::Timings& t = output.timings;
+  std::string line;
+  if (output.items.empty()) {
+    line = "no suggestion: " + output.dropped;
+  } else {
+    line = fmt::format("{} tokens", t.generated_tokens);
+  }
+  line += fmt::format(" · {} after first token {} · prompt {} tokens, {} of them reused, {}",
+                      milliseconds(t.decode_ms), milliseconds(t.ttft_ms), t.prompt_tokens,
+                      t.reused_tokens, milliseconds(t.prefill_ms));
+  line += fmt::format(" · around the model {} · {} · stop: {}",
+                      milliseconds(output.parse_ms + output.prompt_ms + output.post_ms),
+                      output.scope, output.stop);
+  if (color) {
+    out << kGrey << "      " << line << kReset << '\n';
+  } else {
+    out << "      " << line << '\n';
+  }
+}
+
+}  // namespace cambium::cli

@@ -1,0 +1,257 @@
+// `cambium models`: what model files are here and what is in one.
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <future>
+#include <map>
+#include <memory>
+#include <ostream>
+#include <set>
+
+#include "engine/config.h"
+#include "engine/gguf.h"
+#include "engine/prompt_format.h"
+#include "engine/tokenizer.h"
+#include "lsp/cli/verbs.h"
+
+namespace cambium::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct TypeCount {
+  int tensors = 0;
+  int64_t elements = 0;
+  uint64_t bytes = 0;
+};
+
+std::map<std::string, TypeCount> tensors_by_type(const engine::GgufFile& file) {
+  std::map<std::string, TypeCount> types;
+  for (const engine::GgufTensor& tensor : file.tensors()) {
+    TypeCount& count = types[std::string(engine::type_traits(tensor.type)->name)];
+    ++count.tensors;
+    count.elements += tensor.elements();
+    count.bytes += tensor.bytes;
+  }
+  return types;
+}
+
+std::string structure_text(const engine::StructureConfig& structure) {
+  if (!structure.any()) return "off (plain attention)";
+  size_t emphasis = 0, prune = 0;
+  for (const engine::StructureMode mode : structure.mode) {
+    emphasis += mode == engine::StructureMode::emphasis ? 1 : 0;
+    prune += mode == engine::StructureMode::prune ? 1 : 0;
+  }
+  return fmt::format("{} layers emphasise, {} prune (window {}, sinks {}), {} are plain", emphasis, prune,
+                     structure.rule.window, structure.rule.sinks,
+                     structure.mode.size() - emphasis - prune);
+}
+
+std::string fim_text(const engine::PromptFormat& format) {
+  if (!format.fim) return "none: not a completion model";
+  std::string orders = format.fim->psm ? "prefix-suffix-middle" : "";
+  if (format.fim->spm) orders += std::string(orders.empty() ? "" : " and ") + "suffix-prefix-middle";
+  return fmt::format("{}; tokens {}, {}, {}", orders, format.fim->prefix, format.fim->suffix,
+                     format.fim->middle);
+}
+
+/// What a completion model needs of a file, or why this build cannot use it.
+struct Inside {
+  std::shared_ptr<const engine::GgufFile> file;
+  Result<engine::ModelConfig> config = cambium::fail(ErrorCode::bad_format, "");
+  std::shared_ptr<const engine::PromptFormat> format;  ///< null: `problem` says why
+  int32_t vocabulary = 0;
+  std::string problem;
+};
+
+Result<Inside> look_inside(const std::string& path) {
+  Inside inside;
+  auto file = engine::GgufFile::open(path);
+  if (!file) return tl::unexpected(file.error());
+  inside.file = *file;
+  inside.config = engine::ModelConfig::from_gguf(**file);
+  if (!inside.config) inside.problem = inside.config.error().message;
+  auto tokenizer = engine::Tokenizer::from_gguf(**file);
+  if (!tokenizer) {
+    if (inside.problem.empty()) inside.problem = tokenizer.error().message;
+    return inside;
+  }
+  inside.vocabulary = (*tokenizer)->size();
+  auto format = engine::PromptFormat::from_gguf(**file, **tokenizer);
+  if (format) {
+    inside.format = *format;
+  } else if (inside.problem.empty()) {
+    inside.problem = format.error().message;
+  }
+  return inside;
+}
+
+int info(Run& run, const std::string& path, bool as_json, bool metadata) {
+  auto inside = look_inside(path);
+  if (!inside) return run.fail(inside.error());
+  const engine::GgufFile& file = *inside->file;
+  const auto architecture = file.architecture();
+  int64_t parameters = 0;
+  for (const engine::GgufTensor& tensor : file.tensors()) parameters += tensor.elements();
+  const auto types = tensors_by_type(file);
+
+  if (as_json) {
+    json out{{"path", path},
+             {"architecture", architecture ? std::string(*architecture) : ""},
+             {"bytes", file.file_bytes()},
+             {"parameters", parameters},
+             {"vocabulary", inside->vocabulary},
+             {"problem", inside->problem}};
+    for (const auto& [name, count] : types) {
+      out["tensors"][name] = {{"count", count.tensors}, {"elements", count.elements}, {"bytes", count.bytes}};
+    }
+    if (inside->config) {
+      const engine::ModelConfig& c = *inside->config;
+      out["name"] = c.name;
+      out["layers"] = c.n_layer;
+      out["embedding"] = c.n_embd;
+      out["feed_forward"] = c.n_ff;
+      out["heads"] = c.n_head;
+      out["kv_heads"] = c.n_kv_head;
+      out["head_dim"] = c.head_dim_k;
+      out["context"] = c.context;
+      out["structure"] = structure_text(c.structure);
+    }
+    if (inside->format && inside->format->fim) {
+      const engine::FimTokens& fim = *inside->format->fim;
+      out["fim"] = {{"psm", fim.psm}, {"spm", fim.spm}, {"prefix", fim.prefix}, {"suffix", fim.suffix},
+                    {"middle", fim.middle}};
+    }
+    run.out << out.dump(2, ' ', false, json::error_handler_t::replace) << '\n';
+    return run.exit;
+  }
+
+  const auto row = [&](std::string_view what, const std::string& value) {
+    run.out << fmt::format("  {:<14} {}\n", what, value);
+  };
+  run.out << path << '\n';
+  if (inside->config) row("name", inside->config->name);
+  row("architecture", architecture ? std::string(*architecture) : "not said");
+  row("size", fmt::format("{}, {:.1f} M parameters, GGUF v{}{}", bytes_text(file.file_bytes()),
+                          static_cast<double>(parameters) / 1e6, file.version(),
+                          file.parts() > 1 ? fmt::format(", {} parts", file.parts()) : ""));
+  if (inside->config) {
+    const engine::ModelConfig& c = *inside->config;
+    row("shape", fmt::format("{} layers, embedding {}, feed-forward {}, {} heads ({} for keys and values) of {}",
+                             c.n_layer, c.n_embd, c.n_ff, c.n_head, c.n_kv_head, c.head_dim_k));
+    row("context", fmt::format("{} tokens, {} of keys and values a token", c.context,
+                               bytes_text(c.kv_bytes_per_cell())));
+    row("structure", structure_text(c.structure));
+  }
+  if (inside->vocabulary > 0) row("vocabulary", std::to_string(inside->vocabulary) + " tokens");
+  if (inside->format) row("fill-in-middle", fim_text(*inside->format));
+  bool first = true;
+  for (const auto& [name, count] : types) {
+    row(first ? "tensors" : "", fmt::format("{:<8} {:>4}  {:>10}", name, count.tensors, bytes_text(count.bytes)));
+    first = false;
+  }
+  if (metadata) {
+    run.out << "metadata\n";
+    for (const auto& [key, value] : file.metadata()) {
+      run.out << fmt::format("  {} = {}\n", key, value.to_text());
+    }
+  }
+  if (!inside->problem.empty()) run.out << "  cannot be used: " << inside->problem << '\n';
+  return run.exit;
+}
+
+/// Folders in which model files are looked for: of the bundled model and of the one that is set.
+int list(Run& run) {
+  auto settings = settings_for(run, {});
+  if (!settings) return run.fail(settings.error());
+  std::vector<fs::path> files;
+  std::set<fs::path> seen;
+  const auto add = [&](const fs::path& file) {
+    std::error_code ignored;
+    if (!fs::is_regular_file(file, ignored)) return;
+    if (seen.insert(fs::weakly_canonical(file, ignored)).second) files.push_back(file);
+  };
+  if (!settings->config().model.empty()) add(settings->config().model);
+  for (const std::string& bundled : bundled_model_paths()) {
+    std::error_code ignored;
+    std::vector<fs::path> folder;
+    for (const auto& entry : fs::directory_iterator(fs::path(bundled).parent_path(), ignored)) {
+      if (entry.path().extension() == ".gguf") folder.push_back(entry.path());
+    }
+    std::sort(folder.begin(), folder.end());
+    for (const fs::path& file : folder) add(file);
+  }
+  const auto chosen = choose_model(settings->config());
+  for (const fs::path& path : files) {
+    const bool used = chosen && path == chosen->path;
+    auto inside = look_inside(path.string());
+    std::string what = inside ? inside->problem : inside.error().message;
+    if (what.empty()) {
+      what = fmt::format("{}, {}, {}", inside->config->name, inside->config->architecture,
+                         bytes_text(inside->file->file_bytes()));
+    }
+    run.out << (used ? "* " : "  ") << path.string() << "  " << what << '\n';
+  }
+  if (files.empty()) return run.fail(chosen ? Error{ErrorCode::not_found, chosen->path + ": no such file"}
+                                            : chosen.error());
+  return run.exit;
+}
+
+/// Loads the file as a completion would and makes it write, which reads every weight.
+int verify(Run& run, const std::string& path) {
+  run.flags.model = path;
+  auto settings = settings_for(run, {});
+  if (!settings) return run.fail(settings.error());
+  auto generator = load_generator(run, settings->config());
+  if (!generator) return run.fail(generator.error());
+  const engine::Capabilities can = (*generator)->capabilities();
+  engine::Request request;
+  if ((*generator)->tokenizer() == nullptr) {
+    return run.fail({ErrorCode::unsupported, path + ": has no tokenizer"});
+  }
+  request.prompt = (*generator)->tokenizer()->encode("int main() {");
+  request.max_tokens = 4;
+  std::promise<Result<engine::Generated>> promise;
+  (*generator)->generate(std::move(request), nullptr,
+                         [&](Result<engine::Generated> result) { promise.set_value(std::move(result)); });
+  const auto generated = promise.get_future().get();
+  if (!generated) return run.fail(generated.error());
+  for (const float logprob : generated->logprobs) {
+    if (logprob <= 0.001f) continue;
+    return run.fail({ErrorCode::bad_format, path + ": its output is no probability; the file is damaged"});
+  }
+  run.out << path << ": sound (" << can.description << ")\n";
+  return run.exit;
+}
+
+}  // namespace
+
+void add_models(CLI::App& app, Run& run) {
+  struct Flags {
+    std::string path;
+    bool json = false, metadata = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* verb = app.add_subcommand("models", "Model files: list, info, verify");
+  verb->require_subcommand(1);
+
+  CLI::App* one = verb->add_subcommand("info", "What is in a GGUF file");
+  one->add_option("FILE", flags->path)->required();
+  one->add_flag("--json", flags->json, "As JSON");
+  one->add_flag("--metadata", flags->metadata, "Also every key of the file");
+  one->callback([&run, flags] { run.exit = info(run, flags->path, flags->json, flags->metadata); });
+
+  CLI::App* all = verb->add_subcommand("list", "The model files that are here; * marks the one in use");
+  add_common_flags(*all, run.flags);
+  all->callback([&run] { run.exit = list(run); });
+
+  CLI::App* sound = verb->add_subcommand("verify", "Load a model file and let it write a few tokens");
+  sound->add_option("FILE", flags->path)->required();
+  add_common_flags(*sound, run.flags);
+  sound->callback([&run, flags] { run.exit = verify(run, flags->path); });
+}
+
+}  // namespace cambium::cli
