@@ -25,27 +25,6 @@ BodyReader::BodyReader(const LexicalRules& rules) : rules_(&rules) {
   if (rules.php_tags) mode_ = Mode::markup;
 }
 
-uint32_t BodyReader::step(char c) {
-  if (rules_->layout == Layout::none) {
-    ++pos_;
-    return 0;
-  }
-  // What the byte before left open and this byte decides, before it is labelled itself.
-  if (in_word_ && !is_word(c)) end_word(c);
-  if (rules_->layout == Layout::indentation && mode_ == Mode::code && line_start_ && !is_space(c))
-    begin_logical_line(c);
-
-  const uint32_t label = comment_line_ ? comment_body_ : current();
-  read(c);
-  if (c == '\n') line_end();
-
-  if (!is_space(c)) line_start_ = false;
-  column_ = c == '\n' ? 0 : c == '\t' ? (column_ / 8 + 1) * 8 : column_ + 1;
-  previous_ = c;
-  ++pos_;
-  return label;
-}
-
 bool BodyReader::in_literal() const {
   return mode_ != Mode::code && mode_ != Mode::slash && mode_ != Mode::markup &&
          mode_ != Mode::string_maybe_triple && mode_ != Mode::verbatim_maybe_end;
@@ -271,12 +250,6 @@ void BodyReader::directive_word() {
 }
 
 // --- words --------------------------------------------------------------------------------------
-
-bool BodyReader::is_word(char c) const {
-  if (rules_->hash_needs_space)  // a shell's word ends at its own metacharacters only
-    return !is_space(c) && !one_of(c, ";&|()<>\"'`{}\\#$");
-  return is_letter(c) || (c >= '0' && c <= '9') || static_cast<unsigned char>(c) >= 0x80;
-}
 
 void BodyReader::end_word(char next) {
   in_word_ = false;

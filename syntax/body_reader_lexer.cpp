@@ -14,6 +14,27 @@ constexpr size_t kMaxWord = 32;
 
 }  // namespace
 
+uint32_t BodyReader::step(char c) {
+  if (rules_->layout == Layout::none) {
+    ++pos_;
+    return 0;
+  }
+  // What the byte before left open and this byte decides, before it is labelled itself.
+  if (in_word_ && !is_word(c)) end_word(c);
+  if (rules_->layout == Layout::indentation && mode_ == Mode::code && line_start_ && !is_space(c))
+    begin_logical_line(c);
+
+  const uint32_t label = comment_line_ ? comment_body_ : current();
+  read(c);
+  if (c == '\n') line_end();
+
+  if (!is_space(c)) line_start_ = false;
+  column_ = c == '\n' ? 0 : c == '\t' ? (column_ / 8 + 1) * 8 : column_ + 1;
+  previous_ = c;
+  ++pos_;
+  return label;
+}
+
 void BodyReader::significant(char c) {
   significant_ = c;
   significant_at_ = pos_;
@@ -204,6 +225,49 @@ void BodyReader::read(char c) {
       in_heredoc(c);
       break;
   }
+}
+
+size_t BodyReader::skip(std::string_view next) {
+  size_t n = 0;
+  switch (mode_) {
+    case Mode::code:
+      if (in_word_) {
+        if (rules_->hash_needs_space) return 0;
+        while (n < next.size() && is_word_byte(next[n])) ++n;
+        if (word_.size() < kMaxWord) word_.append(next.substr(0, std::min(n, kMaxWord - word_.size())));
+      } else if (previous_ == ' ' && !escaped_) {
+        while (n < next.size() && next[n] == ' ') ++n;
+      }
+      break;
+    case Mode::line_comment:
+      if (rules_->php_tags) return 0;
+      n = std::min(next.find('\n'), next.size());
+      break;
+    case Mode::block_comment:
+      if (escaped_) return 0;
+      while (n < next.size() && next[n] != '*' && next[n] != '/' && next[n] != '\n') ++n;
+      break;
+    case Mode::string:
+      if (string_.escaped) return 0;
+      while (n < next.size() && next[n] != string_.quote && next[n] != '\\' && next[n] != '\n' &&
+             next[n] != '{' && next[n] != '(')
+        ++n;
+      if (n > 0) {
+        string_.previous = next[n - 1];
+        string_.empty = false;
+        string_.run = 0;
+      }
+      break;
+    default:
+      return 0;
+  }
+  if (n == 0) return 0;
+  // Columns are asked for at the start of a line only, where all of these bytes were spaces.
+  column_ += static_cast<int32_t>(n);
+  previous_ = next[n - 1];
+  pos_ += static_cast<uint32_t>(n);
+  if (mode_ != Mode::code) line_start_ = false;
+  return n;
 }
 
 bool BodyReader::regex_may_start() const {

@@ -1,18 +1,33 @@
 // Bytes of program text, without locale.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <string_view>
 
 namespace cambium::syntax {
 
-inline bool is_space(char c) {
-  return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f';
+namespace bytes {
+enum : uint8_t { space = 1, digit = 2, letter = 4, beyond_ascii = 8 };
+constexpr std::array<uint8_t, 256> make_classes() {
+  std::array<uint8_t, 256> classes{};
+  for (int c : {' ', '\t', '\r', '\n', '\f'}) classes[static_cast<size_t>(c)] = space;
+  for (size_t c = '0'; c <= '9'; ++c) classes[c] = digit;
+  for (size_t c = 'a'; c <= 'z'; ++c) classes[c] = classes[c - 'a' + 'A'] = letter;
+  classes['_'] = letter;
+  for (size_t c = 0x80; c < 256; ++c) classes[c] = beyond_ascii;
+  return classes;
 }
-inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
-inline bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+inline constexpr std::array<uint8_t, 256> kClasses = make_classes();
+inline bool is(char c, int which) { return (kClasses[static_cast<unsigned char>(c)] & which) != 0; }
+}  // namespace bytes
+
+inline bool is_space(char c) { return bytes::is(c, bytes::space); }
+inline bool is_digit(char c) { return bytes::is(c, bytes::digit); }
+inline bool is_letter(char c) { return bytes::is(c, bytes::letter); }
 /// Letters, digits and every byte of a character beyond ASCII.
 inline bool is_word_byte(char c) {
-  return is_letter(c) || is_digit(c) || static_cast<unsigned char>(c) >= 0x80;
+  return bytes::is(c, bytes::letter | bytes::digit | bytes::beyond_ascii);
 }
 inline bool one_of(char c, std::string_view set) { return set.find(c) != std::string_view::npos; }
 

@@ -5,18 +5,6 @@
 #include "syntax/languages.h"
 
 namespace cambium::syntax {
-namespace {
-
-/// Steps through `text`, whose first byte is byte `reader.position()` of the document.
-void read_text(BodyReader& reader, std::string_view text, std::vector<ScopeMap::Change>& changes) {
-  for (char c : text) {
-    const uint32_t at = reader.position();
-    if (const uint32_t id = reader.step(c); id != changes.back().scope) changes.push_back({at, id});
-  }
-}
-
-}  // namespace
-
 MiddleLabeler::MiddleLabeler(const Language* language, std::string_view prefix,
                              std::string_view suffix) {
   const size_t size = prefix.size() + suffix.size();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "syntax/body_reader.h"
@@ -11,6 +12,10 @@ namespace cambium::syntax {
 
 /// Scope i + 1 is bodies[i]; numbers and label changes are left to the caller.
 ScopeMap map_of_bodies(const std::vector<ReadBody>& bodies, uint32_t size);
+
+/// Reads `text` on from where the reader stands and appends where the innermost body changes. `changes`
+/// is not empty.
+void read_text(BodyReader& reader, std::string_view text, std::vector<ScopeMap::Change>& changes);
 
 /// A place at which bodies will open later, and the numbers kept free for them.
 struct NumberGap {

@@ -155,13 +155,21 @@ void number_scopes(ScopeMap& map, NumberGap* gap) {
   while (open.size() > 1) close();
 }
 
+void read_text(BodyReader& reader, std::string_view text, std::vector<ScopeMap::Change>& changes) {
+  for (size_t i = 0; i < text.size();) {
+    const uint32_t at = reader.position();
+    if (const uint32_t id = reader.step(text[i]); id != changes.back().scope) changes.push_back({at, id});
+    ++i;
+    i += reader.skip(text.substr(i));
+  }
+}
+
 ScopeMap read_scopes(const Language* language, std::string_view text) {
   const uint32_t size = static_cast<uint32_t>(std::min<size_t>(text.size(), UINT32_MAX));
   if (!language || text.size() > kMaxText) return ScopeMap::whole_file(size);
   BodyReader reader(*language->rules);
   std::vector<ScopeMap::Change> changes = {{0, 0}};
-  for (uint32_t i = 0; i < size; ++i)
-    if (const uint32_t id = reader.step(text[i]); id != changes.back().scope) changes.push_back({i, id});
+  read_text(reader, text, changes);
   // At the end of the text: what comes next is read as white space.
   if (reader.current() != changes.back().scope) changes.push_back({size, reader.current()});
   ScopeMap map = map_of_bodies(reader.bodies(), size);
