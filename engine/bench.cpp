@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/config.h"
+#include "engine/device.h"
 #include "engine/gguf.h"
 #include "engine/models/model.h"
 
@@ -88,21 +89,25 @@ Result<BenchFigures> run(const std::string& path, const BenchOptions& options) {
                 path + ": the model's context is " + std::to_string(config->context) +
                     " tokens; this bench needs " + std::to_string(cells));
   }
-  auto backend = make_backend(options.load.engine);
-  if (!backend) return tl::unexpected(backend.error());
+  EngineOptions wanted = options.load.engine;
+  wanted.context = cells;
+  wanted.slots = 1;
+  auto placed = place_model(*file, *config, wanted, options.load.on_progress);
+  if (!placed) return tl::unexpected(placed.error());
+  if (placed->options.context < cells) {
+    return fail(ErrorCode::out_of_memory,
+                path + ": " + placed->device + "; this bench needs " + std::to_string(cells));
+  }
 
   BenchFigures figures;
   figures.model = config->name;
-  figures.backend = (*backend)->description();
+  figures.backend = placed->device;
   figures.file_bytes = (*file)->file_bytes();
-  auto model = load_model_weights(*file, std::move(*config), std::move(*backend),
-                                  options.load.on_progress);
-  if (!model) return tl::unexpected(model.error());
-  auto kv = (*model)->create_kv(cells);
+  auto kv = placed->model->create_kv(cells);
   if (!kv) return tl::unexpected(kv.error());
   figures.load_ms = ms_since(start);
 
-  Runner runner(**model, **kv, options.load.engine.prefill_chunk);
+  Runner runner(*placed->model, **kv, placed->options.prefill_chunk);
   runner.fill(options.prompt);  // pages of the file, threads
   const auto best = [&](auto measure) {
     double ms = INFINITY;

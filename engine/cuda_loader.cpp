@@ -30,23 +30,32 @@ std::vector<std::string> candidates(const std::string& module_path) {
 Result<std::unique_ptr<Backend>> load_cuda_backend(int device, const std::string& module_path) {
   void* module = nullptr;
   std::string reason;
+  bool there = false;
   for (const std::string& path : candidates(module_path)) {
     module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (module != nullptr) break;
+    std::error_code error;
+    if (!std::filesystem::exists(path, error)) continue;
+    there = true;
     if (const char* message = dlerror(); message != nullptr) reason = message;
   }
+  if (module == nullptr && there)
+    return fail(ErrorCode::bad_format, "the GPU module did not load: " + reason);
   if (module == nullptr)
-    return fail(ErrorCode::not_found,
-                "the GPU module did not load: " + reason +
-                    "; a build with CAMBIUM_CUDA=ON puts it beside the binary");
-  using Create = Backend*(int, char*, size_t);
+    return fail(ErrorCode::unsupported,
+                std::string("there is no ") + kModule +
+                    " beside the binary; install the GPU module or use device \"cpu\"");
+  using Interface = int();
+  using Create = Backend*(int, char*, size_t, int*);
+  auto* interface = reinterpret_cast<Interface*>(dlsym(module, "cambium_cuda_interface"));
   auto* create = reinterpret_cast<Create*>(dlsym(module, "cambium_cuda_create"));
-  if (create == nullptr)
+  if (interface == nullptr || create == nullptr || interface() != kBackendInterface)
     return fail(ErrorCode::bad_format,
-                std::string(kModule) + " is of another build: it lacks cambium_cuda_create");
+                std::string(kModule) + " is of another build than the binary; install both alike");
   std::array<char, 512> message{};
-  std::unique_ptr<Backend> backend(create(device, message.data(), message.size()));
-  if (backend == nullptr) return fail(ErrorCode::not_found, message.data());
+  int code = static_cast<int>(ErrorCode::not_found);
+  std::unique_ptr<Backend> backend(create(device, message.data(), message.size(), &code));
+  if (backend == nullptr) return fail(static_cast<ErrorCode>(code), message.data());
   return backend;
 }
 

@@ -11,8 +11,9 @@ namespace cambium::engine {
 
 /// A backend on GPU `device` (0-based). Looks for the module beside the running binary, in
 /// ../lib/cambium from there, then where the system looks for libraries; `module_path` names
-/// another. The module stays open for the life of the process. Errors: not_found without module,
-/// driver or device, unsupported for an old device; the message says which.
+/// another. The module stays open for the life of the process. Errors: unsupported without a
+/// module, not_found without driver or device, device for one that is too old, bad_format for a
+/// module of another build; the message says which.
 Result<std::unique_ptr<Backend>> load_cuda_backend(int device = 0,
                                                    const std::string& module_path = "");
 

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <fstream>
 #include <map>
 #include <new>
-#include <sstream>
 
 #include "engine/config.h"
+#include "engine/device.h"
 #include "engine/gguf.h"
 #include "engine/models/model.h"
 #include "engine/prompt_format.h"
@@ -77,37 +76,6 @@ std::string size_and_type(const GgufFile& file) {
   return text;
 }
 
-// Memory the machine has in all; 0 where it does not say.
-uint64_t machine_memory() {
-  std::ifstream meminfo("/proc/meminfo");
-  std::string line;
-  while (std::getline(meminfo, line)) {
-    std::istringstream words(line);
-    std::string key;
-    uint64_t kib = 0;
-    if (words >> key >> kib && key == "MemTotal:") return kib * 1024;
-  }
-  return 0;
-}
-
-// Weights are read once and may be kept repacked; keys and values fill up as slots are used.
-Result<void> check_memory(const GgufFile& file, const ModelConfig& config,
-                          const EngineOptions& options) {
-  const uint64_t machine = machine_memory();
-  if (machine == 0) return {};
-  const double kv = static_cast<double>(config.kv_bytes_per_cell()) * options.context *
-                    std::max(1, options.slots);
-  const double weights = static_cast<double>(file.file_bytes());
-  if (kv + weights <= static_cast<double>(machine)) return {};
-  const auto bytes = [](double n) { return with_unit(n, {" B", " KiB", " MiB", " GiB"}, 1024); };
-  return fail(ErrorCode::out_of_memory,
-              file.path() + ": needs " + bytes(weights) + " for its weights and " + bytes(kv) +
-                  " for " + std::to_string(std::max(1, options.slots)) + " slots of " +
-                  std::to_string(options.context) + " tokens; this machine has " +
-                  bytes(static_cast<double>(machine)) +
-                  ". Use a smaller context, fewer slots or a smaller model");
-}
-
 Result<void> check_options(const EngineOptions& options) {
   const auto at_least_one = [](const char* name, int32_t value) -> Result<void> {
     if (value >= 1) return {};
@@ -139,15 +107,14 @@ Result<std::shared_ptr<Generator>> load(const std::string& path, const LoadOptio
   auto format = PromptFormat::from_gguf(**file, **tokenizer);
   if (!format) return tl::unexpected(format.error());
   options.context = std::min(options.context, config->context);
-  if (auto ok = check_memory(**file, *config, options); !ok) return tl::unexpected(ok.error());
-  auto backend = make_backend(options);
-  if (!backend) return tl::unexpected(backend.error());
+  auto placed = place_model(*file, *config, options, load_options.on_progress);
+  if (!placed) return tl::unexpected(placed.error());
+  if (load_options.on_progress) load_options.on_progress(1.0);
 
   Capabilities can;
   can.model = config->name;
-  can.description =
-      config->name + " " + size_and_type(**file) + " · " + (*backend)->description();
-  can.context = options.context;
+  can.description = config->name + " " + size_and_type(**file) + " · " + placed->device;
+  can.context = placed->options.context;
   can.fill_in_middle = (*format)->fim.has_value();
   can.score = true;
   can.step_control = true;
@@ -155,28 +122,13 @@ Result<std::shared_ptr<Generator>> load(const std::string& path, const LoadOptio
   can.token_prompts = true;
   can.chat = (*file)->has("tokenizer.chat_template");
 
-  auto model = load_model_weights(*file, std::move(*config), std::move(*backend),
-                                  load_options.on_progress);
-  if (!model) return tl::unexpected(model.error());
-  if (load_options.on_progress) load_options.on_progress(1.0);
   return std::make_shared<LocalGenerator>(
-      std::move(can), std::move(*model), std::move(*tokenizer), std::move(*format),
-      Scheduler::Options{options.context, options.slots, options.prefill_chunk});
+      std::move(can), std::move(placed->model), std::move(*tokenizer), std::move(*format),
+      Scheduler::Options{placed->options.context, placed->options.slots,
+                         placed->options.prefill_chunk});
 }
 
 }  // namespace
-
-Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
-  if (options.device == "auto" || options.device == "cpu") {
-    return make_cpu_backend(options.threads);
-  }
-  if (options.device.rfind("cuda", 0) == 0) {
-    return fail(ErrorCode::unsupported,
-                "device \"" + options.device + "\": this build has no CUDA module; use \"cpu\"");
-  }
-  return fail(ErrorCode::invalid_argument,
-              "device \"" + options.device + "\" is not known; use auto, cpu or cuda");
-}
 
 Result<std::shared_ptr<Generator>> load_model(const std::string& path, const LoadOptions& options) {
   try {

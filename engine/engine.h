@@ -8,7 +8,6 @@
 #include <string>
 
 #include "engine/generator.h"
-#include "engine/ops.h"
 #include "engine/result.h"
 
 namespace cambium::engine {
@@ -18,11 +17,8 @@ struct EngineOptions {
   std::string device = "auto"; ///< "auto", "cpu", "cuda", "cuda:1"
   int32_t context = 4096;      ///< cells a slot
   int32_t slots = 2;           ///< sequences kept warm; memory is touched only as it is used
-  int32_t prefill_chunk = 256; ///< tokens between two looks at the cancel flag
+  int32_t prefill_chunk = 256; ///< tokens between two looks at the cancel flag; a GPU takes >= 512
 };
-
-/// The backend of `options.device`; unsupported if this build or machine has none.
-Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options);
 
 struct LoadOptions {
   EngineOptions engine;

@@ -138,6 +138,9 @@ class DecodeProgram {
                                  std::span<int32_t> out) = 0;
 };
 
+/// Counts changes of the classes here that a module built before one would not know.
+inline constexpr int kBackendInterface = 2;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -153,6 +156,12 @@ class Backend {
   virtual Result<void> synchronize() = 0;
   /// Bytes held now: weights (repacked copies; mapped files excluded), KV, workspaces.
   virtual size_t bytes_in_use() const = 0;
+  /// Of memory that is the device's own, for planning before a model is loaded; 0 where the backend
+  /// shares the machine's: what is free now, what a weight will take, what ops need beside the
+  /// caller's buffers.
+  virtual uint64_t free_bytes() const { return 0; }
+  virtual uint64_t weight_bytes(const TensorView&) const { return 0; }
+  virtual uint64_t work_bytes() const { return 0; }
 
   // --- forward ------------------------------------------------------------------------------
   /// x[i, :] = table[ids[i], :]; ids in host memory, each < table.rows.

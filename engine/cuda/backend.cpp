@@ -46,7 +46,7 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(int device) {
     return tl::unexpected(r.error());
   const int capability = properties.major * 10 + properties.minor;
   if (capability < 75)
-    return fail(ErrorCode::unsupported,
+    return fail(ErrorCode::device,
                 std::string("GPU: ") + properties.name + " has compute capability " +
                     std::to_string(properties.major) + "." + std::to_string(properties.minor) +
                     "; 7.5 (Turing) or newer is needed");
@@ -109,12 +109,14 @@ void* CudaBackend::workspace(DeviceMemory& memory, size_t bytes) {
 }
 
 Result<std::unique_ptr<Buffer>> CudaBackend::allocate(size_t bytes) {
+  use();
   auto memory = DeviceMemory::allocate(bytes, &in_use_);
   if (!memory) return tl::unexpected(memory.error());
   return std::make_unique<CudaBuffer>(std::move(*memory));
 }
 
 Result<std::unique_ptr<Weight>> CudaBackend::load_weight(const TensorView& view, WeightUse use) {
+  use();
   const TypeTraits* traits = type_traits(view.type);
   if (traits == nullptr || view.rows <= 0 || view.cols <= 0 ||
       view.cols % traits->block_elements != 0)
@@ -193,6 +195,7 @@ Result<std::unique_ptr<Weight>> CudaBackend::load_weight(const TensorView& view,
 }
 
 Result<std::unique_ptr<KvStore>> CudaBackend::create_kv(const KvShape& shape) {
+  use();
   const bool q8 = shape.type == DType::q8_0;
   if (!q8 && shape.type != DType::f16)
     return fail(ErrorCode::unsupported, "GPU: the KV cache can be F16 or Q8_0");
@@ -219,16 +222,41 @@ Result<std::unique_ptr<KvStore>> CudaBackend::create_kv(const KvShape& shape) {
   return kv;
 }
 
+uint64_t CudaBackend::free_bytes() const {
+  use();
+  size_t free = 0, total = 0;
+  return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
+}
+
+uint64_t CudaBackend::weight_bytes(const TensorView& view) const {
+  TileType tile;
+  if (view.rows == 1) return static_cast<uint64_t>(view.cols) * sizeof(float);
+  if (tile_type(view.type, &tile))
+    return static_cast<uint64_t>(ceil_div(view.rows, kTileRows) * ceil_div(view.cols, kTileCols) *
+                                 tile_bytes(tile));
+  const int64_t size = view.type == DType::f32 ? 4 : 2;  // rare types become F16
+  return static_cast<uint64_t>(view.rows * view.cols * size);
+}
+
+uint64_t CudaBackend::work_bytes() const {
+  // With room for the kernels themselves, which the driver loads at first use, and the decode
+  // step's buffers.
+  return kStagingBytes + kDequantizedBytes + kCublasBytes + (size_t{192} << 20);
+}
+
 void CudaBackend::upload(void* to, const void* from_host, size_t bytes) {
+  use();
   note(cudaMemcpyAsync(to, from_host, bytes, cudaMemcpyHostToDevice, launch_.stream), "upload");
 }
 
 Result<void> CudaBackend::download(void* to_host, const void* from, size_t bytes) {
+  use();
   note(cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, launch_.stream), "download");
   return synchronize();
 }
 
 Result<void> CudaBackend::synchronize() {
+  use();
   note(cudaStreamSynchronize(launch_.stream), "a kernel failed");
   return std::exchange(pending_, Result<void>{});
 }
@@ -237,6 +265,7 @@ Result<void> CudaBackend::synchronize() {
 // ----------------------------------------------------------------------------------------
 
 void CudaBackend::embed(const Weight& table, std::span<const int32_t> ids, float* x) {
+  use();
   void* device_ids = workspace(ids_, ids.size_bytes());
   if (device_ids == nullptr) return;
   upload(device_ids, ids.data(), ids.size_bytes());

@@ -79,6 +79,9 @@ class CudaBackend final : public Backend {
   Result<void> download(void* to_host, const void* from, size_t bytes) override;
   Result<void> synchronize() override;
   size_t bytes_in_use() const override { return in_use_; }
+  uint64_t free_bytes() const override;
+  uint64_t weight_bytes(const TensorView& view) const override;
+  uint64_t work_bytes() const override;
 
   void embed(const Weight& table, std::span<const int32_t> ids, float* x) override;
   void rms_norm(const float* x, const Weight& w, float eps, int32_t n_rows, float* y) override;
@@ -95,6 +98,8 @@ class CudaBackend final : public Backend {
   Result<std::unique_ptr<DecodeProgram>> compile_decode(const DecoderOps& model) override;
 
   // --- for the decode program ------------------------------------------------------------------
+  /// Makes the device the calling thread's: a model is loaded on one thread and run on another.
+  void use() const { cudaSetDevice(device_); }
   const Launch& launch() const { return launch_; }
   bool dependent_launch() const { return dependent_launch_; }
   size_t* counter() { return &in_use_; }

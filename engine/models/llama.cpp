@@ -1,5 +1,7 @@
 #include "engine/models/llama.h"
 
+#include <algorithm>
+#include <array>
 #include <cassert>
 #include <utility>
 
@@ -25,6 +27,8 @@ struct Workspace {
   std::vector<float> logits_host;  // the same, for the sampler
 };
 
+constexpr int32_t kProgramTokens = 8;  // what DecodeProgram::step takes at once
+
 // Key blocks a causal pass over these tiles would read.
 int64_t causal_blocks(const VisibleBlocks& visible, int32_t first_cell, int32_t n_tokens) {
   int64_t blocks = 0;
@@ -45,7 +49,7 @@ class Llama final : public Model {
     auto weights = load_decoder(*file_, config_, traits, *backend_, progress);
     if (!weights) return tl::unexpected(weights.error());
     weights_ = std::move(*weights);
-    return {};
+    return compile();
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -67,6 +71,7 @@ class Llama final : public Model {
           *up = work_.up->f32();
     PassResult result;
     const AttentionArgs attention = attention_args(pass, result);
+    if (program_ && n_tokens <= kProgramTokens) return run_program(pass, attention, result);
 
     b.embed(*weights_.token_embd, pass.tokens, x);  // x [n_tokens, n_embd]
 
@@ -124,6 +129,75 @@ class Llama final : public Model {
   }
 
  private:
+  // A backend with a fused step gets the whole decoder; the ops stay for longer passes.
+  Result<void> compile() {
+    DecoderOps ops;
+    ops.token_embd = weights_.token_embd.get();
+    ops.output_norm = weights_.output_norm.get();
+    ops.output = &weights_.output_matrix();
+    for (size_t i = 0; i < weights_.layers.size(); ++i) {
+      const DecoderLayer& w = weights_.layers[i];
+      if (w.b_gate || w.b_up || w.b_down) return {};  // the fused step has no place for these
+      DecoderOps::Layer l;
+      l.attn_norm = w.attn_norm.get();
+      l.wq = w.wq.get();
+      l.wk = w.wk.get();
+      l.wv = w.wv.get();
+      l.wo = w.wo.get();
+      l.bq = w.bq.get();
+      l.bk = w.bk.get();
+      l.bv = w.bv.get();
+      l.bo = w.bo.get();
+      l.q_norm = w.q_norm.get();
+      l.k_norm = w.k_norm.get();
+      l.ffn_norm = w.ffn_norm.get();
+      l.w_gate = w.w_gate.get();
+      l.w_up = w.w_up.get();
+      l.w_down = w.w_down.get();
+      if (config_.structure.any()) {
+        l.mode = config_.structure.mode[i];
+        l.prune_heads = config_.structure.prune_heads[i];
+        l.emphasis_scale = w.structure_scale.data();
+        l.emphasis_bias = w.structure_bias.data();
+      }
+      ops.layers.push_back(l);
+    }
+    ops.n_head = config_.n_head;
+    ops.norm_eps = config_.norm_eps;
+    ops.attention_scale = config_.attention_scale;
+    ops.rope = config_.rope();
+    ops.prune = config_.structure.rule;
+    ops.kv = config_.kv_shape(config_.context);
+    auto program = backend_->compile_decode(ops);
+    if (!program && program.error().code == ErrorCode::unsupported) return {};
+    if (!program) return tl::unexpected(program.error());
+    program_ = std::move(*program);
+    return {};
+  }
+
+  Result<PassResult> run_program(const Pass& pass, const AttentionArgs& attention,
+                                 PassResult result) {
+    if (pass.give_up && pass.give_up()) return fail(ErrorCode::cancelled, "the pass was given up");
+    std::array<int32_t, kProgramTokens> best;
+    auto done = program_->step(pass.tokens, *pass.kv, pass.first_cell, attention.cells,
+                               attention.visible, std::span(best).first(pass.tokens.size()));
+    if (!done) return tl::unexpected(done.error());
+    if (pass.logits_at.empty()) return result;
+    // Rows up to the last one wanted come over; those wanted move to the front.
+    const auto n_vocab = static_cast<size_t>(config_.n_vocab);
+    const auto rows = static_cast<size_t>(pass.logits_at.back()) + 1;
+    if (work_.logits_host.size() < rows * n_vocab) work_.logits_host.resize(rows * n_vocab);
+    float* host = work_.logits_host.data();
+    done = program_->logits({host, rows * n_vocab});
+    if (!done) return tl::unexpected(done.error());
+    for (size_t i = 0; i < pass.logits_at.size(); ++i) {
+      const auto from = static_cast<size_t>(pass.logits_at[i]);
+      if (from != i) std::copy_n(host + from * n_vocab, n_vocab, host + i * n_vocab);
+    }
+    result.logits = {host, pass.logits_at.size() * n_vocab};
+    return result;
+  }
+
   // What is the same in all layers; with a pruning layer, the visible blocks are found once here.
   AttentionArgs attention_args(const Pass& pass, PassResult& result) {
     const auto n_tokens = static_cast<int32_t>(pass.tokens.size());
@@ -192,7 +266,8 @@ class Llama final : public Model {
     if (n_rows > work_.n_rows) {
       work_.n_rows = 0;
       if (auto grown = grow(work_.logits, n_rows, c.n_vocab); !grown) return grown;
-      work_.logits_host.resize(static_cast<size_t>(n_rows) * static_cast<size_t>(c.n_vocab));
+      const size_t n_logits = static_cast<size_t>(n_rows) * static_cast<size_t>(c.n_vocab);
+      work_.logits_host.resize(std::max(work_.logits_host.size(), n_logits));
       work_.n_rows = n_rows;
     }
     return {};
@@ -206,6 +281,7 @@ class Llama final : public Model {
   DecoderWeights weights_;
   Workspace work_;
   VisibleBlocks visible_;
+  std::unique_ptr<DecodeProgram> program_;  // null: none
 };
 
 }  // namespace
