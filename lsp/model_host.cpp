@@ -50,8 +50,8 @@ void ModelHost::acquire(Use use) {
   loader_ = std::thread([weak = weak_from_this(), strand = strand_, load = load_] {
     double told = 0;
     auto loaded = load([&](double fraction) {
-      // A hundred steps are enough for any bar.
-      if (fraction < told + 0.01) return;
+      // Twenty steps are enough for any bar.
+      if (fraction < told + 0.05) return;
       told = fraction;
       boost::asio::post(strand, [weak, fraction] {
         if (const auto self = weak.lock()) self->set_progress(fraction);

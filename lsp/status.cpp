@@ -1,5 +1,6 @@
 #include "lsp/status.h"
 
+#include <cmath>
 #include <utility>
 
 namespace cambium::lsp {
@@ -106,7 +107,7 @@ void StatusReporter::update_progress() {
     progress_.reset();
     return;
   }
-  const int percent = static_cast<int>(model_->progress() * 100);
+  const int percent = static_cast<int>(std::lround(model_->progress() * 100));
   if (progress_) {
     if (progress_->granted && percent > progress_->percent) {
       progress_->percent = percent;
@@ -123,7 +124,7 @@ void StatusReporter::update_progress() {
                const auto progress = weak.lock();
                if (!progress || !result) return;
                progress->granted = true;
-               progress->percent = static_cast<int>(model_->progress() * 100);
+               progress->percent = static_cast<int>(std::lround(model_->progress() * 100));
                send(progress->token, {{"kind", "begin"},
                                       {"title", title},
                                       {"cancellable", false},

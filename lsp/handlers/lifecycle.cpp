@@ -104,9 +104,9 @@ void initialize(Session& session, const InitializeParams& params, Reply reply) {
   const PositionEncoding encoding = choose_encoding(params.capabilities.position_encodings);
   session.set_client(params.capabilities, encoding);
   session.set_phase(Session::Phase::initialized);
-  session.log()->info("client {} {}, {}",
-                      params.client_name.empty() ? "(unnamed)" : params.client_name,
-                      params.client_version, to_string(encoding));
+  session.log()->info(
+      "client {}{}{}, {}", params.client_name.empty() ? "(unnamed)" : params.client_name,
+      params.client_version.empty() ? "" : " ", params.client_version, to_string(encoding));
   session.set_roots(root_paths(params));
   session.set_client_settings(unwrapped(params.initialization_options));
   if (params.process_id) session.watch_parent(*params.process_id);

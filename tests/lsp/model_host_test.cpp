@@ -64,6 +64,12 @@ TEST_CASE("a model loads at first need, without holding anything up, with progre
   client.initialize(progress_client());
   client.open(kUri, "x");
   CHECK(load.loads == 0);
+  std::vector<double> steps;
+  server.context->model->subscribe([&] {
+    if (server.context->model->state() == lsp::ModelHost::State::loading) {
+      steps.push_back(server.context->model->progress());
+    }
+  });
   const auto waiting = client.send_request(kMethod, client.position_params(kUri, 0, 1));
   load.started.get_future().wait();
   REQUIRE(server.run_until([&] { return !token.is_null(); }));
@@ -83,6 +89,7 @@ TEST_CASE("a model loads at first need, without holding anything up, with progre
   CHECK(client.wait(newer)["result"]["items"].size() == 1);
   CHECK(server.completion->inputs.size() == 1);
   CHECK(load.loads == 1);
+  CHECK(steps == std::vector<double>{0, 0.25, 0.5});
 
   const auto progress = client.take("$/progress");
   const auto kinds = kinds_of(progress);
