@@ -157,6 +157,26 @@ class Summaries {
   std::vector<int32_t> sorted_;
 };
 
+// One query (a decode step): to test each key costs less than to sum the blocks up.
+void list_for_one(const TokenStructure& cells, size_t query, PruneRule rule, VisibleBlocks& out) {
+  const int32_t scope = cells.scope[query], place = cells.place[query];
+  const auto block = static_cast<size_t>(out.key_block);
+  for (size_t begin = 0; begin <= query; begin += block) {
+    const size_t end = std::min(query + 1, begin + block);
+    size_t seen = 0;
+    for (size_t k = begin; k < end; ++k) {  // without branches, so that it is vectorized
+      const int32_t distance = place - cells.place[k];
+      const bool near = (distance < 0 ? -distance : distance) <= rule.window;
+      const bool on_path = (cells.scope[k] <= scope) & (scope <= path_last(cells, k));
+      seen += static_cast<size_t>(near | on_path | (static_cast<int32_t>(k) < rule.sinks));
+    }
+    if (seen == 0) continue;
+    out.blocks.push_back(static_cast<int32_t>(begin / block));
+    out.full.push_back(seen == end - begin);
+  }
+  out.offsets.push_back(static_cast<int32_t>(out.blocks.size()));
+}
+
 }  // namespace
 
 VisibleBlocks visible_blocks(const TokenStructure& cells, int32_t first_query, int32_t n_query,
@@ -169,6 +189,10 @@ VisibleBlocks visible_blocks(const TokenStructure& cells, int32_t first_query, i
   out.key_block = key_block;
   out.offsets.push_back(0);
   if (n_query == 0) return out;
+  if (n_query == 1) {
+    list_for_one(cells, static_cast<size_t>(first_query), rule, out);
+    return out;
+  }
 
   // Sinks are left out of the summaries: a block with one is listed anyway, and only its other keys
   // decide whether it is full.
