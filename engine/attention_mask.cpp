@@ -22,14 +22,14 @@ void TokenStructure::resize(size_t n) {
 
 namespace {
 
-// A key is on the path of every query whose scope lies in [scope, path_last]. relation() calls equal
-// scopes `same` whatever `last` says, hence the maximum.
+// A key is on the path of every query whose scope lies in [scope, path_last]. relation() calls
+// equal scopes `same` whatever `last` says, hence the maximum.
 int32_t path_last(const TokenStructure& cells, size_t i) {
   return std::max(cells.scope[i], cells.last[i]);
 }
 
-// Cells of one block (or tile) with the same label. For a pair of groups the relation is one and the
-// same, and the largest place difference follows from the ends of the ranges.
+// Cells of one block (or tile) with the same label. For a pair of groups the relation is one and
+// the same, and the largest place difference follows from the ends of the ranges.
 struct Group {
   int32_t scope, path_last;
   int32_t min_place, max_place;
@@ -50,10 +50,11 @@ class Summaries {
     int32_t min_scope, max_scope, max_path_last, min_place, max_place;
   };
 
-  // Summary of cells [begin, end); with `group_by_last` cells are told apart by path_last too (keys).
+  // Summary of cells [begin, end); with `group_by_last` cells are told apart by path_last too
+  // (keys).
   Range add(const TokenStructure& cells, size_t begin, size_t end, bool group_by_last) {
-    Range range{groups_.size(), groups_.size(), runs_.size(), runs_.size(),
-                INT32_MAX, INT32_MIN, INT32_MIN, INT32_MAX, INT32_MIN};
+    Range range{groups_.size(), groups_.size(), runs_.size(), runs_.size(), INT32_MAX,
+                INT32_MIN,      INT32_MIN,      INT32_MAX,    INT32_MIN};
     size_t current = SIZE_MAX;  // neighbours mostly share a label
     for (size_t i = begin; i < end; ++i) {
       const int32_t scope = cells.scope[i], last = path_last(cells, i), place = cells.place[i];
@@ -90,8 +91,8 @@ class Summaries {
   // True if a query of `q` (in `queries`) has a key of `k` on its path or within the window.
   static bool any_visible(const Summaries& queries, const Range& q, const Summaries& keys,
                           const Range& k, int32_t window) {
-    const int64_t gap = std::max(int64_t{k.min_place} - q.max_place,
-                                 int64_t{q.min_place} - k.max_place);
+    const int64_t gap =
+        std::max(int64_t{k.min_place} - q.max_place, int64_t{q.min_place} - k.max_place);
     if (gap <= window) {
       for (size_t i = q.first_run; i < q.last_run; ++i) {
         for (size_t j = k.first_run; j < k.last_run; ++j) {
@@ -236,7 +237,8 @@ class StructureComparison {
   StructureComparison(const TokenStructure& a, const TokenStructure& b, PruneRule rule)
       : a_(a), b_(b), rule_(rule) {}
 
-  // True if cell i relates to the cells before it (and to itself) alike in both; cells come in order.
+  // True if cell i relates to the cells before it (and to itself) alike in both; cells come in
+  // order.
   bool next(size_t i) {
     const size_t pair = pair_of(i);
     // Relations depend on the pair of labels only, so each ordered pair of pairs is tested once.
@@ -294,7 +296,8 @@ class StructureComparison {
       const int64_t shift = by - moved.by;
       const int64_t low = int64_t{place} - rule_.window, high = int64_t{place} + rule_.window;
       if (!ends_alike(moved, i, std::min(low, low + shift), std::max(low, low + shift)) ||
-          !ends_alike(moved, i, std::min(high, high + shift) + 1, std::max(high, high + shift) + 1)) {
+          !ends_alike(moved, i, std::min(high, high + shift) + 1,
+                      std::max(high, high + shift) + 1)) {
         return false;
       }
     }

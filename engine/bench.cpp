@@ -150,7 +150,8 @@ std::string machine_description() {
   std::string processor = "unknown processor";
   std::ifstream cpuinfo("/proc/cpuinfo");
   for (std::string line; std::getline(cpuinfo, line);) {
-    if (const size_t colon = line.find(": "); line.starts_with("model name") && colon != line.npos) {
+    if (const size_t colon = line.find(": ");
+        line.starts_with("model name") && colon != line.npos) {
       processor = line.substr(colon + 2);
       break;
     }

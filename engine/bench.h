@@ -1,5 +1,6 @@
-// How fast a model file runs here: the model's forward pass alone, without scheduler, sampler or text.
-// The same three figures that tests/bench/llama_cpp.mjs takes of llama.cpp. Blocks; one thread.
+// How fast a model file runs here: the model's forward pass alone, without scheduler, sampler or
+// text. The same three figures that tests/bench/llama_cpp.mjs takes of llama.cpp. Blocks; one
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ struct BenchOptions {
   int32_t repeat = 3;
 };
 
-/// Rates in tokens a second, the best of the repetitions: what else the machine did only slows a run.
+/// Rates in tokens a second, the best of the repetitions: what else the machine did only slows a
+/// run.
 struct BenchFigures {
   std::string model;    ///< general.name
   std::string backend;  ///< "CPU, AVX-512 VNNI, 2 threads"

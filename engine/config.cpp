@@ -48,13 +48,14 @@ class Keys {
   }
 
   // A count that files may give once a layer; this family wants the same in each.
-  int32_t uniform_count(std::string_view key, uint32_t limit, std::optional<uint32_t> fallback = {}) {
+  int32_t uniform_count(std::string_view key, uint32_t limit,
+                        std::optional<uint32_t> fallback = {}) {
     const GgufValue* value = file_.find(full(key));
     if (value == nullptr || value->type != GgufType::array) return count(key, limit, fallback);
     const auto values = file_.get_u32s(full(key));
     if (!values) return note(values.error()), 1;
-    if (values->empty() ||
-        std::adjacent_find(values->begin(), values->end(), std::not_equal_to<>()) != values->end()) {
+    if (values->empty() || std::adjacent_find(values->begin(), values->end(),
+                                              std::not_equal_to<>()) != values->end()) {
       note({ErrorCode::unsupported, file_.path() + ": " + full(key) + " is " + value->to_text() +
                                         "; this build wants the same value in every layer"});
       return 1;
@@ -66,8 +67,8 @@ class Keys {
     const auto value = file_.get_f32(full(key), fallback);
     if (!value) return note(value.error()), fallback;
     if (!std::isfinite(*value) || *value <= 0) {
-      note({ErrorCode::bad_format, file_.path() + ": " + full(key) + " is " + std::to_string(*value) +
-                                       ", expected a number above 0"});
+      note({ErrorCode::bad_format, file_.path() + ": " + full(key) + " is " +
+                                       std::to_string(*value) + ", expected a number above 0"});
       return fallback;
     }
     return *value;
@@ -89,8 +90,9 @@ class Keys {
   int32_t checked(std::string_view key, const Result<uint32_t>& value, uint32_t limit) {
     if (!value) return note(value.error()), 1;
     if (*value == 0 || *value > limit) {
-      note({ErrorCode::bad_format, file_.path() + ": " + full(key) + " is " + std::to_string(*value) +
-                                       ", expected 1 to " + std::to_string(limit)});
+      note({ErrorCode::bad_format, file_.path() + ": " + full(key) + " is " +
+                                       std::to_string(*value) + ", expected 1 to " +
+                                       std::to_string(limit)});
       return 1;
     }
     return static_cast<int32_t>(*value);
@@ -102,8 +104,8 @@ class Keys {
 };
 
 // Frequencies of rotary position embedding: base^(-2i/n) (Su et al. 2021), divided by the linear
-// factor (Chen et al. 2023) and by the file's own factors (`rope_freqs.weight`; Llama 3's scaling is
-// stored that way).
+// factor (Chen et al. 2023) and by the file's own factors (`rope_freqs.weight`; Llama 3's scaling
+// is stored that way).
 std::vector<float> rope_frequencies(Keys& keys, int32_t n_rot) {
   const float base = keys.real("rope.freq_base", 10000.0f);
   const std::string scaling = keys.text("rope.scaling.type", "none");
@@ -127,9 +129,9 @@ std::vector<float> rope_frequencies(Keys& keys, int32_t n_rot) {
       keys.file().get_tensor("rope_freqs.weight", 1, static_cast<int64_t>(freq.size()));
   if (!factors) return keys.note(factors.error()), freq;
   if (factors->type != DType::f32) {
-    keys.note({ErrorCode::unsupported,
-               keys.file().path() + ": tensor rope_freqs.weight has type " +
-                   std::string(type_traits(factors->type)->name) + ", expected F32"});
+    keys.note({ErrorCode::unsupported, keys.file().path() + ": tensor rope_freqs.weight has type " +
+                                           std::string(type_traits(factors->type)->name) +
+                                           ", expected F32"});
     return freq;
   }
   for (size_t i = 0; i < freq.size(); ++i) {
@@ -181,10 +183,10 @@ StructureConfig read_structure(Keys& keys, const ModelConfig& config,
       keys.note(modes.error());
     } else if ((modes->size() != 1 && modes->size() != n_layer) ||
                std::any_of(modes->begin(), modes->end(), [](uint32_t m) { return m > 2; })) {
-      keys.note({ErrorCode::bad_format,
-                 file.path() + ": cambium.structure.mode is " +
-                     file.find("cambium.structure.mode")->to_text() + ", expected " +
-                     std::to_string(n_layer) + " values of 0 (off), 1 (emphasis) or 2 (prune)"});
+      keys.note({ErrorCode::bad_format, file.path() + ": cambium.structure.mode is " +
+                                            file.find("cambium.structure.mode")->to_text() +
+                                            ", expected " + std::to_string(n_layer) +
+                                            " values of 0 (off), 1 (emphasis) or 2 (prune)"});
     } else {
       for (size_t i = 0; i < n_layer; ++i) {
         structure.mode[i] = static_cast<StructureMode>((*modes)[modes->size() == 1 ? 0 : i]);
@@ -205,8 +207,9 @@ StructureConfig read_structure(Keys& keys, const ModelConfig& config,
     if (*wanted.mode == StructureMode::emphasis &&
         file.find_tensor("blk.0.attn_structure_scale") == nullptr) {
       keys.note({ErrorCode::unsupported,
-                 file.path() + ": the model has no tensors attn_structure_scale, so it cannot run with "
-                               "structure emphasis; use off or prune"});
+                 file.path() +
+                     ": the model has no tensors attn_structure_scale, so it cannot run with "
+                     "structure emphasis; use off or prune"});
     }
   }
   if (wanted.rule) structure.rule = *wanted.rule;
@@ -225,10 +228,9 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file,
   const auto architecture = file.architecture();
   if (!architecture) return tl::unexpected(architecture.error());
   if (*architecture != "llama" && *architecture != "cambium") {
-    return fail(ErrorCode::unsupported, file.path() + ": architecture \"" +
-                                            std::string(*architecture) +
-                                            "\" is not supported; supported: " +
-                                            supported_architectures());
+    return fail(ErrorCode::unsupported,
+                file.path() + ": architecture \"" + std::string(*architecture) +
+                    "\" is not supported; supported: " + supported_architectures());
   }
   ModelConfig config;
   config.architecture = *architecture;
@@ -281,8 +283,8 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file,
   }
   if (embedding->cols() != config.n_embd || embedding->rows() < 1 ||
       embedding->rows() > INT32_MAX / 2) {
-    return mismatch("tensor token_embd.weight has shape " + embedding->shape_text() + ", expected [" +
-                    std::to_string(config.n_embd) + ", vocabulary]");
+    return mismatch("tensor token_embd.weight has shape " + embedding->shape_text() +
+                    ", expected [" + std::to_string(config.n_embd) + ", vocabulary]");
   }
   config.n_vocab = static_cast<int32_t>(embedding->rows());
   return config;

@@ -48,15 +48,16 @@ struct ModelConfig {
   int32_t n_vocab = 0;
   int32_t context = 0;  ///< tokens the model was made for
   float norm_eps = 0;
-  float attention_scale = 0;      ///< 1/sqrt(head_dim_k)
+  float attention_scale = 0;  ///< 1/sqrt(head_dim_k)
   RopeLayout rope_layout = RopeLayout::interleaved;
-  std::vector<float> rope_freq;   ///< [n_rot / 2] radians a position, scaling included
+  std::vector<float> rope_freq;  ///< [n_rot / 2] radians a position, scaling included
   StructureConfig structure;
 
   /// Reads the keys of a `llama`-family file. Errors: unsupported (architecture, a kind of RoPE
   /// scaling or of layer this build lacks), bad_format (a missing or absurd value); the message
   /// names file, key, expected and found.
-  static Result<ModelConfig> from_gguf(const GgufFile& file, const StructureOverride& structure = {});
+  static Result<ModelConfig> from_gguf(const GgufFile& file,
+                                       const StructureOverride& structure = {});
 
   RopeTable rope() const { return {rope_layout, rope_freq, 1.0f}; }
   KvShape kv_shape(int32_t n_cells) const;

@@ -1,7 +1,7 @@
 // Speculation without a draft model: the tokens that followed the last time these tokens stood here
-// (prompt lookup; Saxena 2023, Yang et al. 2023) are verified in one pass. The output is what it would
-// be without: each row of the pass chooses its token as a single step would, and a drafted token
-// counts only if it is the one chosen.
+// (prompt lookup; Saxena 2023, Yang et al. 2023) are verified in one pass. The output is what it
+// would be without: each row of the pass chooses its token as a single step would, and a drafted
+// token counts only if it is the one chosen.
 #pragma once
 
 #include <array>
@@ -22,8 +22,8 @@ class PromptLookup {
   PromptLookup();
   void append(std::span<const TokenId> tokens);
   void append(TokenId token) { append({&token, 1}); }
-  /// Up to `limit` tokens that followed the latest earlier place with the same last `kLongest` tokens
-  /// (or, failing that, `kShortest`); empty if there is none.
+  /// Up to `limit` tokens that followed the latest earlier place with the same last `kLongest`
+  /// tokens (or, failing that, `kShortest`); empty if there is none.
   std::span<const TokenId> propose(int32_t limit) const;
 
  private:

@@ -65,9 +65,8 @@ std::string size_and_type(const GgufFile& file) {
     elements += tensor.elements();
     bytes[tensor.type] += tensor.bytes;
   }
-  const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) {
-    return a.second < b.second;
-  });
+  const auto most = std::max_element(
+      bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   std::string text = with_unit(static_cast<double>(elements), {"", "K", "M", "B"}, 1000);
   if (most != bytes.end()) {
     text += ' ';
@@ -79,8 +78,8 @@ std::string size_and_type(const GgufFile& file) {
 Result<void> check_options(const EngineOptions& options) {
   const auto at_least_one = [](const char* name, int32_t value) -> Result<void> {
     if (value >= 1) return {};
-    return fail(ErrorCode::invalid_argument, std::string(name) + " is " + std::to_string(value) +
-                                                 ", expected 1 or more");
+    return fail(ErrorCode::invalid_argument,
+                std::string(name) + " is " + std::to_string(value) + ", expected 1 or more");
   };
   if (auto ok = at_least_one("context", options.context); !ok) return ok;
   if (auto ok = at_least_one("slots", options.slots); !ok) return ok;
@@ -93,16 +92,15 @@ Result<std::shared_ptr<Generator>> load(const std::string& path, const LoadOptio
   if (auto ok = check_options(options); !ok) return tl::unexpected(ok.error());
   auto file = GgufFile::open(path);
   if (!file) return tl::unexpected(file.error());
-  auto config =
-      ModelConfig::from_gguf(**file, {load_options.structure, load_options.prune});
+  auto config = ModelConfig::from_gguf(**file, {load_options.structure, load_options.prune});
   if (!config) return tl::unexpected(config.error());
   auto tokenizer = Tokenizer::from_gguf(**file);
   if (!tokenizer) return tl::unexpected(tokenizer.error());
   if ((*tokenizer)->size() > config->n_vocab) {
-    return fail(ErrorCode::bad_format,
-                path + ": the tokenizer has " + std::to_string((*tokenizer)->size()) +
-                    " tokens, tensor token_embd.weight only " + std::to_string(config->n_vocab) +
-                    " rows");
+    return fail(ErrorCode::bad_format, path + ": the tokenizer has " +
+                                           std::to_string((*tokenizer)->size()) +
+                                           " tokens, tensor token_embd.weight only " +
+                                           std::to_string(config->n_vocab) + " rows");
   }
   auto format = PromptFormat::from_gguf(**file, **tokenizer);
   if (!format) return tl::unexpected(format.error());

@@ -13,11 +13,11 @@
 namespace cambium::engine {
 
 struct EngineOptions {
-  int threads = 0;             ///< compute threads; 0: physical cores
-  std::string device = "auto"; ///< "auto", "cpu", "cuda", "cuda:1"
-  int32_t context = 4096;      ///< cells a slot
-  int32_t slots = 2;           ///< sequences kept warm; memory is touched only as it is used
-  int32_t prefill_chunk = 256; ///< tokens between two looks at the cancel flag; a GPU takes >= 512
+  int threads = 0;              ///< compute threads; 0: physical cores
+  std::string device = "auto";  ///< "auto", "cpu", "cuda", "cuda:1"
+  int32_t context = 4096;       ///< cells a slot
+  int32_t slots = 2;            ///< sequences kept warm; memory is touched only as it is used
+  int32_t prefill_chunk = 256;  ///< tokens between two looks at the cancel flag; a GPU takes >= 512
 };
 
 struct LoadOptions {

@@ -16,12 +16,18 @@ double ms_since(Job::Clock::time_point start) {
 
 const char* to_string(StopReason reason) {
   switch (reason) {
-    case StopReason::end_of_text: return "end_of_text";
-    case StopReason::controller: return "controller";
-    case StopReason::stop_string: return "stop_string";
-    case StopReason::max_tokens: return "max_tokens";
-    case StopReason::context_full: return "context_full";
-    case StopReason::cancelled: return "cancelled";
+    case StopReason::end_of_text:
+      return "end_of_text";
+    case StopReason::controller:
+      return "controller";
+    case StopReason::stop_string:
+      return "stop_string";
+    case StopReason::max_tokens:
+      return "max_tokens";
+    case StopReason::context_full:
+      return "context_full";
+    case StopReason::cancelled:
+      return "cancelled";
   }
   return "unknown";
 }
@@ -45,8 +51,8 @@ std::optional<Error> Job::invalid() const {
   };
   if (tokens_.empty()) return error("the prompt is empty; at least one token is needed");
   if (static_cast<int64_t>(tokens_.size()) > shared_.context) {
-    return error("the prompt has " + std::to_string(tokens_.size()) + " tokens; the context holds " +
-                 std::to_string(shared_.context));
+    return error("the prompt has " + std::to_string(tokens_.size()) +
+                 " tokens; the context holds " + std::to_string(shared_.context));
   }
   for (size_t i = 0; i < tokens_.size(); ++i) {
     if (tokens_[i] < 0 || tokens_[i] >= shared_.n_vocab) {
@@ -143,7 +149,8 @@ int32_t GenerateJob::take(const Feed& feed, std::span<const float> logits) {
   }
   if (n_drafted > 0) {
     // What a stop cut off was not a wrong guess.
-    if (!finished_) chance_.observed(static_cast<int32_t>(n_drafted), static_cast<int32_t>(accepted));
+    if (!finished_)
+      chance_.observed(static_cast<int32_t>(n_drafted), static_cast<int32_t>(accepted));
     timings.drafted_tokens += static_cast<int32_t>(n_drafted);
     timings.accepted_tokens += static_cast<int32_t>(accepted);
   }
@@ -239,8 +246,8 @@ std::optional<Error> ScoreJob::invalid() const {
   if (first_ < 1 || first_ >= static_cast<int32_t>(tokens_.size()) || top_ < 0) {
     return Error{ErrorCode::invalid_argument,
                  "cannot score from token " + std::to_string(first_) + " (the " +
-                     std::to_string(top_) + " best) of a text of " + std::to_string(tokens_.size()) +
-                     " tokens; the first must be 1 to " +
+                     std::to_string(top_) + " best) of a text of " +
+                     std::to_string(tokens_.size()) + " tokens; the first must be 1 to " +
                      std::to_string(static_cast<int64_t>(tokens_.size()) - 1)};
   }
   return std::nullopt;

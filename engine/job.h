@@ -1,5 +1,6 @@
-// One request on its way through a model: what it feeds next, and what it makes of the logits. Which
-// request runs when, and in which slot, is the scheduler's business. Used from the engine thread only.
+// One request on its way through a model: what it feeds next, and what it makes of the logits.
+// Which request runs when, and in which slot, is the scheduler's business. Used from the engine
+// thread only.
 #pragma once
 
 #include <chrono>
@@ -24,8 +25,8 @@ struct JobContext {
   const Tokenizer* tokenizer = nullptr;
   const PromptFormat* format = nullptr;
   int32_t n_vocab = 0;
-  int32_t context = 0;        ///< tokens a sequence may have
-  bool structure = false;     ///< labels change what the model computes
+  int32_t context = 0;     ///< tokens a sequence may have
+  bool structure = false;  ///< labels change what the model computes
   DraftPolicy drafts;
 };
 

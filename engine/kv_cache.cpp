@@ -73,8 +73,8 @@ Result<Slot*> KvCache::acquire(std::span<const TokenId> tokens, const TokenStruc
   for (const auto& slot : slots_) {
     if (slot->in_use) continue;
     const int32_t kept = reusable(*slot, tokens, labels);
-    const bool continues = (key != 0 && slot->key == key) ||
-                           (slot->size() > 0 && int64_t{kept} * 2 >= slot->size());
+    const bool continues =
+        (key != 0 && slot->key == key) || (slot->size() > 0 && int64_t{kept} * 2 >= slot->size());
     const uint64_t age = clock_ - slot->last_used;
     const Rank rank = continues           ? Rank{2, kept, age}
                       : slot->size() == 0 ? Rank{1, slot->kv != nullptr, 0}

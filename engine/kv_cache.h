@@ -36,8 +36,8 @@ class Slot {
   std::span<const TokenId> tokens() const { return tokens_; }
   const TokenStructure& labels() const { return labels_; }
 
-  /// Records that cells [size(), size() + tokens.size()) were written. `labels` has a label for each
-  /// cell up to there, or is empty.
+  /// Records that cells [size(), size() + tokens.size()) were written. `labels` has a label for
+  /// each cell up to there, or is empty.
   void append(std::span<const TokenId> tokens, const TokenStructure& labels);
   /// Forgets cells [n, size()).
   void truncate(int32_t n);
@@ -66,10 +66,11 @@ class KvCache {
                    const TokenStructure& labels) const;
 
   /// Takes the best free slot for a sequence and truncates it to what is reusable. In order:
-  /// the slot whose cells the sequence continues (it keeps at least half of the slot's cells, or the
-  /// slot has the same key), most cells kept first; an empty slot; the least recently used one.
+  /// the slot whose cells the sequence continues (it keeps at least half of the slot's cells, or
+  /// the slot has the same key), most cells kept first; an empty slot; the least recently used one.
   /// nullptr if every slot is in use; an error if the backend has no memory for one.
-  Result<Slot*> acquire(std::span<const TokenId> tokens, const TokenStructure& labels, uint64_t key);
+  Result<Slot*> acquire(std::span<const TokenId> tokens, const TokenStructure& labels,
+                        uint64_t key);
   /// Parks the slot: its cells stay for whoever continues them.
   void park(Slot* slot);
   /// Gives back the memory of every parked slot.

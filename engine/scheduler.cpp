@@ -46,7 +46,8 @@ struct Scheduler::State {
     return {ErrorCode::cancelled, "the model was unloaded before the request was done"};
   }
 
-  // --- any thread ---------------------------------------------------------------------------------
+  // --- any thread
+  // ---------------------------------------------------------------------------------
 
   void submit(std::unique_ptr<Job> job) {
     const int wanted = static_cast<int>(job->priority);
@@ -69,7 +70,8 @@ struct Scheduler::State {
     wake.notify_one();
   }
 
-  // --- engine thread ------------------------------------------------------------------------------
+  // --- engine thread
+  // ------------------------------------------------------------------------------
 
   void run() {
     while (admit()) {
@@ -195,12 +197,12 @@ struct Scheduler::State {
     const TokenStructure none;
     const TokenStructure& labels = shared.structure ? job.labels() : none;
     const bool may_yield = feed.tokens.size() > kShortPass;
-    const auto result = model->forward(
-        {feed.tokens, cached, slot.kv.get(), &labels, feed.logits_at, [&] {
-           return job.cancelled() || stopping.load(std::memory_order_relaxed) ||
-                  (may_yield && waiting.load(std::memory_order_relaxed) >
-                                    static_cast<int>(job.priority));
-         }});
+    const auto result =
+        model->forward({feed.tokens, cached, slot.kv.get(), &labels, feed.logits_at, [&] {
+                          return job.cancelled() || stopping.load(std::memory_order_relaxed) ||
+                                 (may_yield && waiting.load(std::memory_order_relaxed) >
+                                                   static_cast<int>(job.priority));
+                        }});
     const double pass_ms = ms_between(start, Clock::now());
     if (result) {
       slot.append(feed.tokens, labels);

@@ -1,10 +1,11 @@
-// Owns a model and the one thread that runs it. Requests take turns, a prefill chunk or a decode step
-// at a time: the highest priority first, and among equals the one that has had the least compute
-// time. A waiting request of higher priority cuts into a running chunk between two layers, and takes
-// the slot of a lower one if no other is free; the lower one goes on later from its own tokens.
+// Owns a model and the one thread that runs it. Requests take turns, a prefill chunk or a decode
+// step at a time: the highest priority first, and among equals the one that has had the least
+// compute time. A waiting request of higher priority cuts into a running chunk between two layers,
+// and takes the slot of a lower one if no other is free; the lower one goes on later from its own
+// tokens.
 //
-// Threads: submit() and stop() may be called from any thread, all else runs on the engine thread. The
-// thread sleeps while there is nothing to do.
+// Threads: submit() and stop() may be called from any thread, all else runs on the engine thread.
+// The thread sleeps while there is nothing to do.
 #pragma once
 
 #include <memory>
@@ -18,7 +19,7 @@ namespace cambium::engine {
 class Scheduler {
  public:
   struct Options {
-    int32_t context = 4096;       ///< cells a slot
+    int32_t context = 4096;  ///< cells a slot
     int32_t slots = 2;
     int32_t prefill_chunk = 256;  ///< tokens between two turns
   };

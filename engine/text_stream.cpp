@@ -22,7 +22,8 @@ TextStream::TextStream(std::vector<std::string> stop, OnText on_text)
 bool TextStream::append(std::string_view bytes) {
   const size_t before = text_.size();
   text_ += bytes;
-  // The stop string that begins first wins; it can only have begun where it was not complete before.
+  // The stop string that begins first wins; it can only have begun where it was not complete
+  // before.
   size_t found = std::string::npos;
   for (const std::string& stop : stop_) {
     const size_t from = before >= stop.size() ? before - stop.size() + 1 : 0;

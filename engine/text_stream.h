@@ -1,5 +1,5 @@
-// Text as it grows, and how much of it may be shown: never half a character, never the beginning of a
-// stop string that may still complete. Belongs to one request.
+// Text as it grows, and how much of it may be shown: never half a character, never the beginning of
+// a stop string that may still complete. Belongs to one request.
 #pragma once
 
 #include <functional>

@@ -101,8 +101,8 @@ Result<DecoderWeights> load_decoder(const GgufFile& file, const ModelConfig& con
   Loader load(file, backend, progress);
   DecoderWeights w;
   const bool tied = file.find_tensor("output.weight") == nullptr;
-  load.required("token_embd.weight", n_vocab, n_embd,
-                tied ? WeightUse::both : WeightUse::embedding, w.token_embd);
+  load.required("token_embd.weight", n_vocab, n_embd, tied ? WeightUse::both : WeightUse::embedding,
+                w.token_embd);
   load.required("output_norm.weight", 1, n_embd, WeightUse::vector, w.output_norm);
   load.optional("output.weight", n_vocab, n_embd, WeightUse::matmul, w.output);
   load.known("rope_freqs.weight");  // read by the config
@@ -133,7 +133,8 @@ Result<DecoderWeights> load_decoder(const GgufFile& file, const ModelConfig& con
     matrix("ffn_down", n_embd, n_ff, layer.w_down, layer.b_down);
 
     const bool emphasis = config.structure.mode[i] == StructureMode::emphasis;
-    load.host_table(blk + "attn_structure_scale", 3, config.n_head, emphasis, layer.structure_scale);
+    load.host_table(blk + "attn_structure_scale", 3, config.n_head, emphasis,
+                    layer.structure_scale);
     load.host_table(blk + "attn_structure_bias", 3, config.n_head, emphasis, layer.structure_bias);
     load.known(blk + "attn_rot_embd.weight");  // old files; the same numbers follow from the keys
     load.known(blk + "attn.rot_embd");

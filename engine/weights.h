@@ -1,5 +1,6 @@
-// The tensors of a decoder of the llama shape (llama, qwen2, qwen3), a shape on every field, and how
-// they are read from a file. [rows, cols] as in ops.h: a matrix maps cols inputs to rows outputs.
+// The tensors of a decoder of the llama shape (llama, qwen2, qwen3), a shape on every field, and
+// how they are read from a file. [rows, cols] as in ops.h: a matrix maps cols inputs to rows
+// outputs.
 #pragma once
 
 #include <functional>
@@ -16,18 +17,18 @@ namespace cambium::engine {
 using WeightPtr = std::unique_ptr<Weight>;  ///< null: the file has none (only where stated)
 
 struct DecoderLayer {
-  WeightPtr attn_norm;  ///< [n_embd]
-  WeightPtr wq;         ///< [n_head · head_dim_k, n_embd]
-  WeightPtr wk;         ///< [n_kv_head · head_dim_k, n_embd]
-  WeightPtr wv;         ///< [n_kv_head · head_dim_v, n_embd]
-  WeightPtr wo;         ///< [n_embd, n_head · head_dim_v]
-  WeightPtr bq, bk, bv, bo;    ///< one a row of their matrix, or null
-  WeightPtr q_norm, k_norm;    ///< [head_dim_k], or null; applied per head before RoPE
+  WeightPtr attn_norm;       ///< [n_embd]
+  WeightPtr wq;              ///< [n_head · head_dim_k, n_embd]
+  WeightPtr wk;              ///< [n_kv_head · head_dim_k, n_embd]
+  WeightPtr wv;              ///< [n_kv_head · head_dim_v, n_embd]
+  WeightPtr wo;              ///< [n_embd, n_head · head_dim_v]
+  WeightPtr bq, bk, bv, bo;  ///< one a row of their matrix, or null
+  WeightPtr q_norm, k_norm;  ///< [head_dim_k], or null; applied per head before RoPE
 
-  WeightPtr ffn_norm;  ///< [n_embd]
-  WeightPtr w_gate;    ///< [n_ff, n_embd]
-  WeightPtr w_up;      ///< [n_ff, n_embd]
-  WeightPtr w_down;    ///< [n_embd, n_ff]
+  WeightPtr ffn_norm;              ///< [n_embd]
+  WeightPtr w_gate;                ///< [n_ff, n_embd]
+  WeightPtr w_up;                  ///< [n_ff, n_embd]
+  WeightPtr w_down;                ///< [n_embd, n_ff]
   WeightPtr b_gate, b_up, b_down;  ///< one a row of their matrix, or null
 
   // Structure emphasis, host memory; empty where the layer does not use it.
@@ -44,8 +45,8 @@ struct DecoderWeights {
   const Weight& output_matrix() const { return output ? *output : *token_embd; }
 };
 
-/// What a family's files may hold beyond the plain llama tensors; anything else in a file is refused,
-/// since running without it would give wrong text.
+/// What a family's files may hold beyond the plain llama tensors; anything else in a file is
+/// refused, since running without it would give wrong text.
 struct DecoderTraits {
   bool qk_norm = false;  ///< attn_q_norm and attn_k_norm
 };

@@ -14,14 +14,14 @@ namespace {
 // Activations of one pass, grown to the longest pass so far.
 struct Workspace {
   int32_t n_tokens = 0;
-  std::unique_ptr<Buffer> x;       // [n_tokens, n_embd] the residual stream
-  std::unique_ptr<Buffer> h;       // [n_tokens, n_embd] normalised
-  std::unique_ptr<Buffer> q;       // [n_tokens, n_head, head_dim_k]
-  std::unique_ptr<Buffer> k;       // [n_tokens, n_kv_head, head_dim_k]
-  std::unique_ptr<Buffer> v;       // [n_tokens, n_kv_head, head_dim_v]
-  std::unique_ptr<Buffer> mixed;   // [n_tokens, n_head, head_dim_v] what attention gathered
-  std::unique_ptr<Buffer> gate;    // [n_tokens, n_ff]
-  std::unique_ptr<Buffer> up;      // [n_tokens, n_ff]
+  std::unique_ptr<Buffer> x;      // [n_tokens, n_embd] the residual stream
+  std::unique_ptr<Buffer> h;      // [n_tokens, n_embd] normalised
+  std::unique_ptr<Buffer> q;      // [n_tokens, n_head, head_dim_k]
+  std::unique_ptr<Buffer> k;      // [n_tokens, n_kv_head, head_dim_k]
+  std::unique_ptr<Buffer> v;      // [n_tokens, n_kv_head, head_dim_v]
+  std::unique_ptr<Buffer> mixed;  // [n_tokens, n_head, head_dim_v] what attention gathered
+  std::unique_ptr<Buffer> gate;   // [n_tokens, n_ff]
+  std::unique_ptr<Buffer> up;     // [n_tokens, n_ff]
   int32_t n_rows = 0;
   std::unique_ptr<Buffer> logits;  // [n_rows, n_vocab]
   std::vector<float> logits_host;  // the same, for the sampler
@@ -76,7 +76,8 @@ class Llama final : public Model {
     b.embed(*weights_.token_embd, pass.tokens, x);  // x [n_tokens, n_embd]
 
     for (int32_t l = 0; l < c.n_layer; ++l) {
-      if (pass.give_up && pass.give_up()) return fail(ErrorCode::cancelled, "the pass was given up");
+      if (pass.give_up && pass.give_up())
+        return fail(ErrorCode::cancelled, "the pass was given up");
       const DecoderLayer& layer = weights_.layers[static_cast<size_t>(l)];
 
       // Attention: x += Wo · attention(rope(Wq·h), rope(Wk·h), Wv·h), h = norm(x)
@@ -120,9 +121,8 @@ class Llama final : public Model {
       row += count;
     }
     const size_t n_logits = static_cast<size_t>(n_rows) * static_cast<size_t>(c.n_vocab);
-    auto done = n_rows > 0
-                    ? b.download(work_.logits_host.data(), logits, n_logits * sizeof(float))
-                    : b.synchronize();
+    auto done = n_rows > 0 ? b.download(work_.logits_host.data(), logits, n_logits * sizeof(float))
+                           : b.synchronize();
     if (!done) return tl::unexpected(done.error());
     result.logits = {work_.logits_host.data(), n_logits};
     return result;
@@ -240,7 +240,8 @@ class Llama final : public Model {
 
   Result<void> prepare(int32_t n_tokens, int32_t n_rows) {
     const ModelConfig& c = config_;
-    const auto grow = [&](std::unique_ptr<Buffer>& buffer, int64_t rows, int64_t cols) -> Result<void> {
+    const auto grow = [&](std::unique_ptr<Buffer>& buffer, int64_t rows,
+                          int64_t cols) -> Result<void> {
       buffer.reset();  // first give back, then take
       auto fresh = backend_->allocate(static_cast<size_t>(rows * cols) * sizeof(float));
       if (!fresh) return tl::unexpected(fresh.error());
@@ -273,8 +274,8 @@ class Llama final : public Model {
     return {};
   }
 
-  // Destroyed from the last to the first: buffers and weights before the backend, the backend before
-  // the mapped file.
+  // Destroyed from the last to the first: buffers and weights before the backend, the backend
+  // before the mapped file.
   std::shared_ptr<const GgufFile> file_;
   ModelConfig config_;
   std::unique_ptr<Backend> backend_;

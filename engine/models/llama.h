@@ -1,6 +1,6 @@
 // The llama family: LLaMA (Touvron et al. 2023) and what has its shape: DeepSeek-Coder,
-// R1-Distill-Llama, and the project's own `cambium` models, which add structure to attention and may
-// normalise queries and keys.
+// R1-Distill-Llama, and the project's own `cambium` models, which add structure to attention and
+// may normalise queries and keys.
 #pragma once
 
 #include "engine/models/model.h"

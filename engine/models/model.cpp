@@ -20,9 +20,9 @@ Result<std::unique_ptr<Model>> load_model_weights(std::shared_ptr<const GgufFile
       return load(std::move(file), std::move(config), std::move(backend), progress);
     }
   }
-  return fail(ErrorCode::unsupported, file->path() + ": architecture \"" + config.architecture +
-                                          "\" is not supported; supported: " +
-                                          supported_architectures());
+  return fail(ErrorCode::unsupported,
+              file->path() + ": architecture \"" + config.architecture +
+                  "\" is not supported; supported: " + supported_architectures());
 }
 
 }  // namespace cambium::engine

@@ -235,13 +235,19 @@ TEST_CASE("common_structure_prefix: random edits against brute force") {
     const auto order = round % 2 == 0 ? Order::psm : Order::spm;
     auto a = sequence(document, cursor, 4, order);
     auto b = sequence(document, cursor + static_cast<int>(random() % 3), 4, order);
-    for (size_t i = 0; i < b.size(); ++i) b.scope[i] = 2 * b.scope[i] + 1, b.last[i] = 2 * b.last[i] + 1;
+    for (size_t i = 0; i < b.size(); ++i)
+      b.scope[i] = 2 * b.scope[i] + 1, b.last[i] = 2 * b.last[i] + 1;
     for (int edit = static_cast<int>(random() % 3); edit > 0; --edit) {
       const size_t at = random() % b.size();
       switch (random() % 3) {
-        case 0: b.scope[at] += 2; break;
-        case 1: b.last[at] = b.scope[at]; break;
-        default: b.place[at] += static_cast<int32_t>(random() % 5) - 2;
+        case 0:
+          b.scope[at] += 2;
+          break;
+        case 1:
+          b.last[at] = b.scope[at];
+          break;
+        default:
+          b.place[at] += static_cast<int32_t>(random() % 5) - 2;
       }
     }
     const PruneRule rule{.window = static_cast<int32_t>(random() % 12),
@@ -256,7 +262,8 @@ TEST_CASE("common_structure_prefix: labels of no tree") {
     CAPTURE(round);
     auto a = random_labels(random, 40), b = a;
     const size_t at = random() % 40;
-    if (round % 4 != 0) b.place[at] += 3, b.scope[(at * 7) % 40] += static_cast<int32_t>(random() % 2);
+    if (round % 4 != 0)
+      b.place[at] += 3, b.scope[(at * 7) % 40] += static_cast<int32_t>(random() % 2);
     const PruneRule rule{.window = static_cast<int32_t>(random() % 20), .sinks = 3};
     CHECK(common_structure_prefix(a, b, rule) == brute_force_prefix(a, b, rule));
   }

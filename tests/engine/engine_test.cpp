@@ -79,7 +79,8 @@ TEST_CASE("load: every failure is a value with a message") {
     REQUIRE_FALSE(generator.has_value());
     return generator.error();
   };
-  const auto holds = [](const Error& error, ErrorCode code, std::initializer_list<const char*> words) {
+  const auto holds = [](const Error& error, ErrorCode code,
+                        std::initializer_list<const char*> words) {
     CHECK(error.code == code);
     for (const char* word : words) {
       CHECK_MESSAGE(error.message.find(word) != std::string::npos,
@@ -122,7 +123,8 @@ TEST_CASE("generate: greedy text is what whole passes give, whatever is reused o
   options.engine.prefill_chunk = 16;
   const auto generator = test::load(file.path(), options);
   int32_t drafted = 0, reused = 0;
-  for (const char* prompt : {"def f(x):", "def f(x): return x\ndef f(x): return x\ndef f(x", "a", "def f(y)"}) {
+  for (const char* prompt :
+       {"def f(x):", "def f(x): return x\ndef f(x): return x\ndef f(x", "a", "def f(y)"}) {
     CAPTURE(std::string(prompt));
     const auto want = plain_greedy(*model, bytes(prompt), 60);
     for (const bool speculate : {true, false, true}) {
@@ -254,7 +256,9 @@ TEST_CASE("controller: sees each token once, and what it says is done") {
   const auto generator = test::load(file.path());
   const auto whole = generate(*generator, request("control", 20));
   REQUIRE(whole.tokens.size() == 20);
-  const auto piece = [&](size_t i) { return std::string(generator->tokenizer()->piece(whole.tokens[i])); };
+  const auto piece = [&](size_t i) {
+    return std::string(generator->tokenizer()->piece(whole.tokens[i]));
+  };
 
   SUBCASE("accept") {
     std::vector<TokenId> seen;
@@ -357,7 +361,8 @@ TEST_CASE("structure: labels change the text, and unchanged ones keep the cells"
   CHECK(structured.timings.skipped_blocks >= 0);
   CHECK(structured.timings.skipped_blocks < 1);
   auto again = r;
-  for (size_t i = 0; i < r.prompt.size(); ++i) again.structure.scope[i] += 6, again.structure.last[i] += 6;
+  for (size_t i = 0; i < r.prompt.size(); ++i)
+    again.structure.scope[i] += 6, again.structure.last[i] += 6;
   const auto renumbered = generate(*generator, again);
   CHECK(renumbered.timings.reused_tokens == renumbered.timings.prompt_tokens - 1);
   CHECK(renumbered.tokens == structured.tokens);

@@ -35,8 +35,8 @@ TEST_CASE("llama.cpp agrees: logits and greedy text of the golden models") {
                     "tests/golden/make_llama.mjs");
     for (const char* isa : {"scalar", ""}) {
       CAPTURE(std::string(isa));
-      // llama.cpp rounds activations to 8 bits before it multiplies quantized weights, as the vector
-      // kernels do and the plain loops do not.
+      // llama.cpp rounds activations to 8 bits before it multiplies quantized weights, as the
+      // vector kernels do and the plain loops do not.
       const double tolerance = golden.tolerance * (*isa == 's' ? 1.5 : 1.0);
       const auto file = GgufFile::parse(golden.bytes, golden.name);
       REQUIRE(file.has_value());

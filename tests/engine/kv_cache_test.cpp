@@ -33,7 +33,8 @@ std::vector<TokenId> counting(TokenId first, int n) {
 
 TEST_CASE("slots: a sequence goes where it continues, else to an empty slot, else to the oldest") {
   KvCache cache({.slots = 3, .structure = {}}, empty_stores());
-  const auto a = counting(0, 50), b = counting(100, 50), c = counting(200, 50), d = counting(300, 50);
+  const auto a = counting(0, 50), b = counting(100, 50), c = counting(200, 50),
+             d = counting(300, 50);
   Slot* slot_a = run(cache, a);
   Slot* slot_b = run(cache, b);
   CHECK(slot_a != slot_b);
@@ -149,9 +150,10 @@ TEST_CASE("reuse: logits on kept cells equal fresh ones after random edits") {
     const auto file = test::write_tiny_model(tiny);
     const auto model = test::open_model(file.path());
     const auto& structure = model->config().structure;
-    KvCache cache({.slots = 1, .structure = structure.any() ? std::optional(structure.reuse_rule())
-                                                            : std::nullopt},
-                  [&] { return model->create_kv(96); });
+    KvCache cache(
+        {.slots = 1,
+         .structure = structure.any() ? std::optional(structure.reuse_rule()) : std::nullopt},
+        [&] { return model->create_kv(96); });
     const auto fresh_kv = model->create_kv(96);
 
     std::mt19937 random(11);
@@ -177,7 +179,8 @@ TEST_CASE("reuse: logits on kept cells equal fresh ones after random edits") {
         document.labels = moved;
       } else if (kind == 2) {  // a scope closes elsewhere, the text stays
         for (size_t i = at; i < document.tokens.size(); ++i) {
-          if (document.labels.scope[i] > 1) document.labels.scope[i] += 4, document.labels.last[i] += 4;
+          if (document.labels.scope[i] > 1)
+            document.labels.scope[i] += 4, document.labels.last[i] += 4;
         }
       } else {  // renumbered as a whole: nothing has changed
         for (size_t i = 0; i < document.tokens.size(); ++i) {
@@ -193,8 +196,8 @@ TEST_CASE("reuse: logits on kept cells equal fresh ones after random edits") {
       labels_ended_it += kept < n - 1 && kind >= 2;
       const auto rest = std::span(document.tokens).subspan(static_cast<size_t>(kept));
       const int32_t last = static_cast<int32_t>(rest.size()) - 1, fresh_last = n - 1;
-      const auto reused = model->forward(
-          {rest, kept, (*slot)->kv.get(), &document.labels, {&last, 1}, nullptr});
+      const auto reused =
+          model->forward({rest, kept, (*slot)->kv.get(), &document.labels, {&last, 1}, nullptr});
       REQUIRE(reused.has_value());
       const std::vector<float> got(reused->logits.begin(), reused->logits.end());
       const auto fresh = model->forward(
@@ -208,7 +211,8 @@ TEST_CASE("reuse: logits on kept cells equal fresh ones after random edits") {
     }
     CHECK(worst < 2e-3);
     CHECK(kept_in_all > 12 * 10);
-    // With structure some edits of labels alone must have ended the reuse early, else nothing was tested.
+    // With structure some edits of labels alone must have ended the reuse early, else nothing was
+    // tested.
     CHECK((labels_ended_it > 0) == structure.any());
   }
 }

@@ -96,13 +96,14 @@ TEST_CASE("forward: logits of every variant in one pass and in chunks") {
         const auto fed = std::span(tokens).subspan(at, std::min(chunk, tokens.size() - at));
         std::vector<int32_t> rows(fed.size());
         std::iota(rows.begin(), rows.end(), 0);
-        const auto result = model->forward(
-            {fed, static_cast<int32_t>(at), kv->get(), &labels, rows, nullptr});
+        const auto result =
+            model->forward({fed, static_cast<int32_t>(at), kv->get(), &labels, rows, nullptr});
         REQUIRE_MESSAGE(result.has_value(), result.error().message);
         REQUIRE(result->logits.size() == rows.size() * want[0].size());
         for (size_t i = 0; i < fed.size(); ++i) {
-          worst = std::max(worst, difference(result->logits.subspan(i * want[0].size(), want[0].size()),
-                                             want[at + i]));
+          worst = std::max(
+              worst,
+              difference(result->logits.subspan(i * want[0].size(), want[0].size()), want[at + i]));
         }
         blocks += result->blocks;
         skipped += result->skipped_blocks;
@@ -167,15 +168,18 @@ TEST_CASE("forward: given up between layers") {
   CHECK(asked == 2);
 }
 
-// The bytes of a file with the value of an integer key, or the text of a string key, replaced in place.
-std::vector<std::byte> with_value(std::vector<std::byte> file, std::string_view key, uint32_t value) {
+// The bytes of a file with the value of an integer key, or the text of a string key, replaced in
+// place.
+std::vector<std::byte> with_value(std::vector<std::byte> file, std::string_view key,
+                                  uint32_t value) {
   const auto bytes = std::as_bytes(std::span(key));
   const auto at = std::search(file.begin(), file.end(), bytes.begin(), bytes.end());
   REQUIRE(at != file.end());
   std::memcpy(&*(at + static_cast<ptrdiff_t>(key.size() + sizeof(uint32_t))), &value, sizeof value);
   return file;
 }
-std::vector<std::byte> with_text(std::vector<std::byte> file, std::string_view from, std::string_view to) {
+std::vector<std::byte> with_text(std::vector<std::byte> file, std::string_view from,
+                                 std::string_view to) {
   REQUIRE(from.size() == to.size());
   const auto bytes = std::as_bytes(std::span(from));
   const auto at = std::search(file.begin(), file.end(), bytes.begin(), bytes.end());
@@ -193,7 +197,8 @@ TEST_CASE("load: a wrong file is refused with a message that says what and where
     const auto model = load_model_weights(*gguf, *config, make_cpu_backend(1, "scalar"), nullptr);
     return model ? "" : model.error().message;
   };
-  const auto check = [&](const std::vector<std::byte>& bytes, std::initializer_list<const char*> words) {
+  const auto check = [&](const std::vector<std::byte>& bytes,
+                         std::initializer_list<const char*> words) {
     const std::string text = load(bytes);
     for (const char* word : words) {
       CHECK_MESSAGE(text.find(word) != std::string::npos, "\"" << text << "\" lacks " << word);
@@ -207,9 +212,11 @@ TEST_CASE("load: a wrong file is refused with a message that says what and where
   check(with_value(good, "llama.block_count", 4), {"wrong.gguf", "blk.3."});
   check(with_value(good, "llama.block_count", 2), {"wrong.gguf", "blk.2."});
   check(with_value(good, "llama.block_count", 0), {"wrong.gguf", "block_count", "1 to"});
-  check(with_value(good, "llama.attention.head_count", 3), {"head_count", "3", "2 key-value heads"});
+  check(with_value(good, "llama.attention.head_count", 3),
+        {"head_count", "3", "2 key-value heads"});
   check(with_value(good, "llama.rope.dimension_count", 18), {"dimension_count", "18", "up to 16"});
-  check(with_text(good, "token_embd.weight", "token_embX.weight"), {"token_embd.weight", "missing"});
+  check(with_text(good, "token_embd.weight", "token_embX.weight"),
+        {"token_embd.weight", "missing"});
 
   auto writer = test::tiny_model_writer({});
   writer.add_tensor("blk.1.attn_sub_norm.weight", DType::f32, {2}, std::vector<std::byte>(8));

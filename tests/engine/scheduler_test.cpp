@@ -1,5 +1,5 @@
-// Who runs when: priorities, turns, slots taken away, cancelling, the end. Controllers are called on
-// the engine thread between two steps, which makes every moment below a certain one.
+// Who runs when: priorities, turns, slots taken away, cancelling, the end. Controllers are called
+// on the engine thread between two steps, which makes every moment below a certain one.
 #include "engine/scheduler.h"
 
 #include <doctest/doctest.h>
@@ -52,7 +52,8 @@ TEST_CASE("priority: an interactive request cuts in, also where every slot is ta
   for (const int32_t slots : {1, 2}) {
     CAPTURE(slots);
     Loaded loaded(slots);
-    const auto alone = generate(*loaded.generator, request("background work", 40, Priority::background));
+    const auto alone =
+        generate(*loaded.generator, request("background work", 40, Priority::background));
     REQUIRE(alone.tokens.size() == 40);
 
     Outcome background, interactive;
@@ -129,8 +130,8 @@ TEST_CASE("more requests than slots: all are answered, each as if alone") {
   for (int i = 0; i < 7; ++i) prompts.push_back("prompt number " + std::to_string(i));
   std::vector<Outcome> outcomes(prompts.size());
   for (size_t i = 0; i < prompts.size(); ++i) {
-    loaded.generator->generate(
-        request(prompts[i], 12, static_cast<Priority>(i % 3)), nullptr, outcomes[i].on_done());
+    loaded.generator->generate(request(prompts[i], 12, static_cast<Priority>(i % 3)), nullptr,
+                               outcomes[i].on_done());
   }
   std::vector<std::vector<TokenId>> got;
   for (auto& outcome : outcomes) got.push_back(outcome.wait().tokens);

@@ -10,10 +10,21 @@ TEST_CASE("partial_character: bytes that wait for more") {
     std::string_view text;
     size_t want;
   } const cases[] = {
-      {"", 0},          {"a", 0},         {"\xC3", 1},         {"\xC3\xA9", 0},
-      {"a\xE2\x82", 2}, {"\xE2", 1},      {"\xE2\x82\xAC", 0}, {"\xF0\x9F\x98", 3},
-      {"\xF0\x9F", 2},  {"\xF0", 1},      {"\xF0\x9F\x98\x80", 0},
-      {"\x80", 0},      {"\x80\x80\x80\x80", 0}, {"\xFF", 0},  {"\xC0", 0},
+      {"", 0},
+      {"a", 0},
+      {"\xC3", 1},
+      {"\xC3\xA9", 0},
+      {"a\xE2\x82", 2},
+      {"\xE2", 1},
+      {"\xE2\x82\xAC", 0},
+      {"\xF0\x9F\x98", 3},
+      {"\xF0\x9F", 2},
+      {"\xF0", 1},
+      {"\xF0\x9F\x98\x80", 0},
+      {"\x80", 0},
+      {"\x80\x80\x80\x80", 0},
+      {"\xFF", 0},
+      {"\xC0", 0},
   };
   for (const auto& c : cases) {
     CAPTURE(c.text.size());
@@ -27,7 +38,8 @@ struct Streamed {
   bool stopped = false;
 };
 
-// Streams the pieces; checks that what is shown never breaks a character nor runs ahead of the text.
+// Streams the pieces; checks that what is shown never breaks a character nor runs ahead of the
+// text.
 Streamed stream(const std::vector<std::string>& pieces, std::vector<std::string> stop) {
   Streamed out;
   TextStream text(std::move(stop), [&](std::string_view piece) {

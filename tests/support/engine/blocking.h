@@ -21,12 +21,12 @@ inline std::shared_ptr<engine::Generator> load(const std::string& path,
   return *generator;
 }
 
-inline Result<engine::Generated> try_generate(engine::Generator& generator,
-                                              engine::Request request,
+inline Result<engine::Generated> try_generate(engine::Generator& generator, engine::Request request,
                                               engine::OnText on_text = nullptr) {
   std::promise<Result<engine::Generated>> promise;
-  generator.generate(std::move(request), std::move(on_text),
-                     [&](Result<engine::Generated> result) { promise.set_value(std::move(result)); });
+  generator.generate(std::move(request), std::move(on_text), [&](Result<engine::Generated> result) {
+    promise.set_value(std::move(result));
+  });
   return promise.get_future().get();
 }
 
@@ -37,11 +37,11 @@ inline engine::Generated generate(engine::Generator& generator, engine::Request 
   return std::move(*result);
 }
 
-inline Result<engine::Scored> try_score(engine::Generator& generator, engine::ScoreRequest request) {
+inline Result<engine::Scored> try_score(engine::Generator& generator,
+                                        engine::ScoreRequest request) {
   std::promise<Result<engine::Scored>> promise;
-  generator.score(std::move(request), [&](Result<engine::Scored> result) {
-    promise.set_value(std::move(result));
-  });
+  generator.score(std::move(request),
+                  [&](Result<engine::Scored> result) { promise.set_value(std::move(result)); });
   return promise.get_future().get();
 }
 

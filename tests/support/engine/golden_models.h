@@ -1,5 +1,5 @@
-// Tiny models whose every bit follows from integer arithmetic, so that figures another program gave for
-// them (tests/golden/llama_*.json) hold on every machine and standard library.
+// Tiny models whose every bit follows from integer arithmetic, so that figures another program gave
+// for them (tests/golden/llama_*.json) hold on every machine and standard library.
 #pragma once
 
 #include <cstddef>

@@ -23,8 +23,9 @@ TempFile::~TempFile() {
 
 TempFile temp_file(const std::string& name) {
   static std::atomic<int> counter = 0;
-  const auto path = std::filesystem::temp_directory_path() /
-                    ("cambium-" + std::to_string(getpid()) + "-" + std::to_string(counter++) + "-" + name);
+  const auto path =
+      std::filesystem::temp_directory_path() /
+      ("cambium-" + std::to_string(getpid()) + "-" + std::to_string(counter++) + "-" + name);
   return TempFile(path.string());
 }
 
@@ -118,7 +119,8 @@ TempFile write_tiny_model(const TinyModel& model) {
   }
   TempFile file = temp_file("tiny.gguf");
   std::ofstream(file.path(), std::ios::binary)
-      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
   return file;
 }
 
@@ -194,7 +196,8 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
   const Naive m(file);
   const int n_layer = m.u32("block_count"), n_head = m.u32("attention.head_count");
   const int n_kv = m.u32("attention.head_count_kv"), dim = m.u32("attention.key_length");
-  const double eps = m.f32("attention.layer_norm_rms_epsilon", 0), base = m.f32("rope.freq_base", 0);
+  const double eps = m.f32("attention.layer_norm_rms_epsilon", 0),
+               base = m.f32("rope.freq_base", 0);
   const double linear = m.f32("rope.scaling.factor", 1);
   const Vector factors = m.tensor("rope_freqs.weight");
   std::vector<uint32_t> modes(static_cast<size_t>(n_layer), 0), heads(modes.size(), ~0u);
@@ -212,7 +215,8 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
   const auto n_tokens = tokens.size();
   std::vector<Vector> x(n_tokens);
   for (size_t t = 0; t < n_tokens; ++t) {
-    const auto row = embedding.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(tokens[t]) * n_embd);
+    const auto row =
+        embedding.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(tokens[t]) * n_embd);
     x[t].assign(row, row + static_cast<ptrdiff_t>(n_embd));
   }
 
@@ -220,8 +224,10 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
     const std::string blk = "blk." + std::to_string(l) + ".";
     const auto w = [&](const char* name) { return m.tensor(blk + name + ".weight"); };
     const auto b = [&](const char* name) { return m.tensor(blk + name + ".bias"); };
-    const Vector scale = m.tensor(blk + "attn_structure_scale"), shift = m.tensor(blk + "attn_structure_bias");
-    const auto mode = static_cast<StructureMode>(labels.empty() ? 0 : modes[static_cast<size_t>(l)]);
+    const Vector scale = m.tensor(blk + "attn_structure_scale"),
+                 shift = m.tensor(blk + "attn_structure_bias");
+    const auto mode =
+        static_cast<StructureMode>(labels.empty() ? 0 : modes[static_cast<size_t>(l)]);
     std::vector<Vector> q(n_tokens), k(n_tokens), v(n_tokens);
     const auto rotate = [&](Vector& y, size_t t, const Vector& head_norm) {
       for (size_t h = 0; h * static_cast<size_t>(dim) < y.size(); ++h) {
@@ -231,7 +237,8 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
         for (int i = 0; i < dim / 2; ++i) {
           double angle = static_cast<double>(t) / linear * std::pow(base, -2.0 * i / dim);
           if (!factors.empty()) angle /= factors[static_cast<size_t>(i)];
-          const double re = head[static_cast<size_t>(2 * i)], im = head[static_cast<size_t>(2 * i) + 1];
+          const double re = head[static_cast<size_t>(2 * i)],
+                       im = head[static_cast<size_t>(2 * i) + 1];
           begin[2 * i] = re * std::cos(angle) - im * std::sin(angle);
           begin[2 * i + 1] = re * std::sin(angle) + im * std::cos(angle);
         }
