@@ -24,12 +24,9 @@ constexpr int32_t kSplitTokens = 8;
 
 CpuKv::CpuKv(const KvShape& kv_shape, size_t* in_use) {
   shape = kv_shape;
-  KvHead one = head(0, 0);
-  const auto blocks = static_cast<size_t>(round_up(shape.n_cells, kKeyBlock) / kKeyBlock);
-  memory_ =
-      HostMemory(blocks * (one.k_block_bytes() + one.v_block_bytes()) *
-                     static_cast<size_t>(shape.n_layer) * static_cast<size_t>(shape.n_kv_head),
-                 in_use);
+  constexpr int32_t kChunkCells = kChunkBlocks * kKeyBlock;
+  const auto chunks = static_cast<size_t>(round_up(shape.n_cells, kChunkCells) / kChunkCells);
+  memory_ = HostMemory(chunks * head(0, 0).chunk_stride, in_use);
 }
 
 KvHead CpuKv::head(int32_t layer, int32_t kv_head) const {
@@ -37,13 +34,12 @@ KvHead CpuKv::head(int32_t layer, int32_t kv_head) const {
   h.q8 = shape.type == DType::q8_0;
   h.dk = round_up(shape.head_dim_k, 32);
   h.dv = round_up(shape.head_dim_v, 32);
-  const auto blocks = static_cast<size_t>(round_up(shape.n_cells, kKeyBlock) / kKeyBlock);
-  const size_t k_bytes = blocks * h.k_block_bytes(), v_bytes = blocks * h.v_block_bytes();
-  const size_t index = static_cast<size_t>(layer) * static_cast<size_t>(shape.n_kv_head) +
-                       static_cast<size_t>(kv_head);
+  h.chunk_stride =
+      h.chunk_bytes() * static_cast<size_t>(shape.n_layer) * static_cast<size_t>(shape.n_kv_head);
   if (memory_.data() == nullptr) return h;
-  h.k = memory_.data() + index * (k_bytes + v_bytes);
-  h.v = h.k + k_bytes;
+  h.chunk = memory_.data() + (static_cast<size_t>(layer) * static_cast<size_t>(shape.n_kv_head) +
+                              static_cast<size_t>(kv_head)) *
+                                 h.chunk_bytes();
   return h;
 }
 

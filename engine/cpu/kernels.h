@@ -40,10 +40,6 @@ struct MatmulJob {
 };
 
 inline constexpr int32_t kAttentionRows = 8;
-/// Key blocks whose scores are weighted together; results of chunks are merged. Chunks begin at
-/// multiples of it, so that the order of additions depends on the cells only.
-inline constexpr int32_t kChunkBlocks = 8;
-
 /// Running softmax of up to kAttentionRows rows: out = o / l at the end, weights relative to e^m.
 /// o is [rows, dv] with KvHead's padded dv.
 struct AttentionState {

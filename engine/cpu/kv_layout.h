@@ -18,18 +18,28 @@
 namespace cambium::engine::cpu {
 
 inline constexpr int32_t kKeyBlock = 32;
+/// Key blocks whose scores are weighted together; results of chunks are merged. Chunks begin at
+/// multiples of it, so that the order of additions depends on the cells only.
+inline constexpr int32_t kChunkBlocks = 8;
 
 /// One head of one layer.
 struct KvHead {
   bool q8 = false;
-  int32_t dk = 0, dv = 0;  ///< padded
-  std::byte* k = nullptr;
-  std::byte* v = nullptr;
+  int32_t dk = 0, dv = 0;      ///< padded
+  std::byte* chunk = nullptr;  ///< of this head and layer, the first
+  size_t chunk_stride = 0;     ///< to the next
 
   size_t k_block_bytes() const { return block_bytes(dk); }
   size_t v_block_bytes() const { return block_bytes(dv); }
-  std::byte* k_block(int32_t b) const { return k + static_cast<size_t>(b) * k_block_bytes(); }
-  std::byte* v_block(int32_t b) const { return v + static_cast<size_t>(b) * v_block_bytes(); }
+  size_t chunk_bytes() const { return kChunkBlocks * (k_block_bytes() + v_block_bytes()); }
+  std::byte* k_block(int32_t b) const {
+    return chunk + static_cast<size_t>(b / kChunkBlocks) * chunk_stride +
+           static_cast<size_t>(b % kChunkBlocks) * k_block_bytes();
+  }
+  std::byte* v_block(int32_t b) const {
+    return chunk + static_cast<size_t>(b / kChunkBlocks) * chunk_stride +
+           kChunkBlocks * k_block_bytes() + static_cast<size_t>(b % kChunkBlocks) * v_block_bytes();
+  }
 
  private:
   size_t block_bytes(int32_t dim) const {

@@ -254,8 +254,8 @@ TEST_CASE("bytes_in_use counts what is held and gives it back") {
     CHECK(backend->bytes_in_use() >= before + 100000);
     const auto kv = backend->create_kv({2, 2, 64, 64, 100, DType::f16});
     REQUIRE(kv.has_value());
-    // 128 cells (whole blocks) of 64 + 64 halves, 2 heads, 2 layers
-    CHECK(backend->bytes_in_use() >= before + 100000 + 128 * 256 * 4);
+    // 256 cells (a whole chunk) of 64 + 64 halves, 2 heads, 2 layers
+    CHECK(backend->bytes_in_use() == before + 100000 + 256 * 256 * 4);
   }
   CHECK(backend->bytes_in_use() == before);
 }
