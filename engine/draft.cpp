@@ -47,15 +47,17 @@ void DraftPolicy::measured(int32_t columns, double ms) {
 
 double DraftPolicy::cost(int32_t columns) const {
   const double one = ms_[1];
-  if (one == 0 || columns == 1) return columns == 1 ? 1.0 : 1.0 + 0.1 * (columns - 1);
+  if (one == 0 || columns == 1) return 1.0 + kGuess * (columns - 1);
   if (const double known = ms_[static_cast<size_t>(columns)]; known != 0) return known / one;
-  // Not tried yet: from the nearest measured count below, a little hopeful so that it gets tried.
-  for (int32_t c = columns - 1; c >= 2; --c) {
-    if (const double known = ms_[static_cast<size_t>(c)]; known != 0) {
-      return known / one + 0.1 * (columns - c);
-    }
-  }
-  return 1.0 + 0.1 * (columns - 1);
+  // Not measured yet: on the line between its measured neighbours, or a hopeful guess past the
+  // last.
+  int32_t below = columns - 1, above = columns + 1;
+  while (ms_[static_cast<size_t>(below)] == 0) --below;
+  while (above <= kMaxDraft + 1 && ms_[static_cast<size_t>(above)] == 0) ++above;
+  const double from = ms_[static_cast<size_t>(below)] / one;
+  if (above > kMaxDraft + 1) return from + kGuess * (columns - below);
+  const double to = ms_[static_cast<size_t>(above)] / one;
+  return from + (to - from) * (columns - below) / (above - below);
 }
 
 int32_t DraftPolicy::length(double chance) const {

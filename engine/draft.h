@@ -50,7 +50,8 @@ class DraftPolicy {
   int32_t length(double chance) const;
 
  private:
-  double cost(int32_t columns) const;  // in single steps
+  static constexpr double kGuess = 0.1;  // of a step, for each column not measured yet
+  double cost(int32_t columns) const;    // in single steps
   std::array<double, kMaxDraft + 2> ms_{};
 };
 

@@ -104,13 +104,4 @@ void KvCache::park(Slot* slot) {
   slot->last_used = ++clock_;
 }
 
-void KvCache::clear() {
-  for (const auto& slot : slots_) {
-    if (slot->in_use) continue;
-    slot->truncate(0);
-    slot->kv.reset();
-    slot->key = 0;
-  }
-}
-
 }  // namespace cambium::engine

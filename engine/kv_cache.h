@@ -73,8 +73,6 @@ class KvCache {
                         uint64_t key);
   /// Parks the slot: its cells stay for whoever continues them.
   void park(Slot* slot);
-  /// Gives back the memory of every parked slot.
-  void clear();
 
   std::span<const std::unique_ptr<Slot>> slots() const { return slots_; }
 
