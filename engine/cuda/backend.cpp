@@ -109,14 +109,14 @@ void* CudaBackend::workspace(DeviceMemory& memory, size_t bytes) {
 }
 
 Result<std::unique_ptr<Buffer>> CudaBackend::allocate(size_t bytes) {
-  use();
+  bind();
   auto memory = DeviceMemory::allocate(bytes, &in_use_);
   if (!memory) return tl::unexpected(memory.error());
   return std::make_unique<CudaBuffer>(std::move(*memory));
 }
 
 Result<std::unique_ptr<Weight>> CudaBackend::load_weight(const TensorView& view, WeightUse use) {
-  use();
+  bind();
   const TypeTraits* traits = type_traits(view.type);
   if (traits == nullptr || view.rows <= 0 || view.cols <= 0 ||
       view.cols % traits->block_elements != 0)
@@ -195,7 +195,7 @@ Result<std::unique_ptr<Weight>> CudaBackend::load_weight(const TensorView& view,
 }
 
 Result<std::unique_ptr<KvStore>> CudaBackend::create_kv(const KvShape& shape) {
-  use();
+  bind();
   const bool q8 = shape.type == DType::q8_0;
   if (!q8 && shape.type != DType::f16)
     return fail(ErrorCode::unsupported, "GPU: the KV cache can be F16 or Q8_0");
@@ -223,7 +223,7 @@ Result<std::unique_ptr<KvStore>> CudaBackend::create_kv(const KvShape& shape) {
 }
 
 uint64_t CudaBackend::free_bytes() const {
-  use();
+  bind();
   size_t free = 0, total = 0;
   return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
 }
@@ -245,18 +245,18 @@ uint64_t CudaBackend::work_bytes() const {
 }
 
 void CudaBackend::upload(void* to, const void* from_host, size_t bytes) {
-  use();
+  bind();
   note(cudaMemcpyAsync(to, from_host, bytes, cudaMemcpyHostToDevice, launch_.stream), "upload");
 }
 
 Result<void> CudaBackend::download(void* to_host, const void* from, size_t bytes) {
-  use();
+  bind();
   note(cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, launch_.stream), "download");
   return synchronize();
 }
 
 Result<void> CudaBackend::synchronize() {
-  use();
+  bind();
   note(cudaStreamSynchronize(launch_.stream), "a kernel failed");
   return std::exchange(pending_, Result<void>{});
 }
@@ -265,7 +265,7 @@ Result<void> CudaBackend::synchronize() {
 // ----------------------------------------------------------------------------------------
 
 void CudaBackend::embed(const Weight& table, std::span<const int32_t> ids, float* x) {
-  use();
+  bind();
   void* device_ids = workspace(ids_, ids.size_bytes());
   if (device_ids == nullptr) return;
   upload(device_ids, ids.data(), ids.size_bytes());

@@ -99,7 +99,7 @@ class CudaBackend final : public Backend {
 
   // --- for the decode program ------------------------------------------------------------------
   /// Makes the device the calling thread's: a model is loaded on one thread and run on another.
-  void use() const { cudaSetDevice(device_); }
+  void bind() const { cudaSetDevice(device_); }
   const Launch& launch() const { return launch_; }
   bool dependent_launch() const { return dependent_launch_; }
   size_t* counter() { return &in_use_; }

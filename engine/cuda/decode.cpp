@@ -367,7 +367,7 @@ Result<cudaGraphExec_t> Program::graph(const CudaKv& kv, int32_t n_tokens, bool 
 Result<void> Program::start(std::span<const int32_t> ids, const CudaKv& kv, int32_t first_cell,
                             const TokenStructure* cells, const VisibleBlocks* visible) {
   const auto n = static_cast<int32_t>(ids.size());
-  b_.use();
+  b_.bind();
   if (n < 1 || n > kMaxColumns || first_cell < 0 || first_cell + n > kv.shape.n_cells)
     return fail(ErrorCode::invalid_argument, "GPU: a step of " + std::to_string(n) +
                                                  " tokens at cell " + std::to_string(first_cell) +
