@@ -1,5 +1,6 @@
 #include "syntax/scopes.h"
 
+#include "syntax/body_reader.h"
 #include "tests/syntax/support.h"
 
 using namespace cambium::syntax;
@@ -119,6 +120,24 @@ TEST_CASE("a cut text has the same labels up to the cut") {
       const uint32_t cut = random() % static_cast<uint32_t>(sample.text.size() + 1);
       const ScopeMap part = read_scopes(sample.language, std::string_view(sample.text).substr(0, cut));
       for (uint32_t at = 0; at < cut; ++at) REQUIRE(part.index_at(at) == whole.index_at(at));
+    }
+  }
+}
+
+TEST_CASE("reading in leaps says the same as reading byte by byte") {
+  std::mt19937 random(7);
+  for (const Sample& sample : samples()) {
+    CAPTURE(sample.file);
+    for (int round = 0; round < 20; ++round) {
+      std::string text = sample.text;
+      for (int edit = 0; edit < 3; ++edit) {
+        const auto [range, piece] = random_edit(random, text);
+        text.replace(range.begin, range.end - range.begin, piece);
+      }
+      const ScopeMap leaps = read_scopes(sample.language, text);
+      BodyReader reader(*sample.language->rules);
+      for (uint32_t at = 0; at < text.size(); ++at) REQUIRE(reader.step(text[at]) == leaps.index_at(at));
+      REQUIRE(reader.bodies().size() + 1 == leaps.scopes().size());
     }
   }
 }
