@@ -26,9 +26,11 @@ _OTHER_NUMBERS = "".join(c for c in map(chr, range(0x110000))
                          if unicodedata.category(c) in ("Nl", "No") or
                          (unicodedata.category(c) == "Nd" and not c.isdecimal()))
 _N, _L = rf"[\d{_OTHER_NUMBERS}]", rf"[^\W\d_{_OTHER_NUMBERS}]"
-_PIECE = re.compile(rf"{_N}|'s|'t|'re|'ve|'m|'ll|'d| ?{_L}+| ?(?:[^\s\w]|_)+|\s+(?=\s|{_N}|\Z)|\s+")
-_ASCII = re.compile(r"[0-9]|'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[^\sA-Za-z0-9]+|\s+(?=\s|[0-9]|\Z)|\s+",
-                    re.ASCII)
+_S = r"[^\S\x1c-\x1f]"  # Python alone takes these four for white space
+_PIECE = re.compile(rf"{_N}|'s|'t|'re|'ve|'m|'ll|'d| ?{_L}+| ?(?:[^\s\w]|[_\x1c-\x1f])+|"
+                    rf"{_S}+(?={_S}|{_N}|\Z)|{_S}+")
+_ASCII = re.compile(r"[0-9]|'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[^\sA-Za-z0-9]+|"
+                    r"\s+(?=\s|[0-9]|\Z)|\s+", re.ASCII)
 
 
 def split(text):

@@ -20,12 +20,11 @@ import json
 import lzma
 import math
 import multiprocessing
-import os
 import pathlib
 import re
 import struct
 import subprocess
-import sys
+import sysconfig
 import tarfile
 import zlib
 
@@ -44,7 +43,7 @@ MIN_BYTES, MAX_BYTES = 200, 200_000
 
 _PERMISSIVE = re.compile(
     r"^(mit|expat|x11|x-11|bsd|freebsd|netbsd|apache|asl|isc|zlib|libpng|psf|python|boost|bsl|"
-    r"unlicense|unlicence|the unlicense|public[- ]domain|pd$|cc0|ncsa|postgresql|curl|0bsd|wtfpl|openssl|unicode|"
+    r"unlicense(?!d)|public[- ]domain|pd$|cc0|ncsa|postgresql|curl|0bsd|wtfpl|openssl|unicode|"
     r"icu|php|ruby$|hpnd|ntp|tcl|ijg|ssleay|uiuc|blueoak|permissive|sgi-b|khronos|libtiff|"
     r"0-clause|2-clause|3-clause|simplified bsd|new bsd|modified bsd|apple-mit|nodejs)")
 _COPYLEFT = re.compile(
@@ -205,16 +204,15 @@ def clean(path, data):
     except UnicodeDecodeError:
         return None, "encoding"
     text = text.removeprefix("\ufeff")
-    key = zlib.crc32(path.encode())
-    if "\r" in text and key % 10:  # a tenth keeps its line ends, so that the model knows them
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    # A prompt shows "\r\n" as "\n" too.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if _GENERATED.search(text[:2500]):
         return None, "generated"
     if copyleft(text[:6000]):
         return None, "licence"
     if has_secret(text):
         return None, "secret"
-    if key % 8:
+    if zlib.crc32(path.encode()) % 8:  # an eighth keeps its notice, so that the model knows them
         text = strip_notice(text)
     lines = text.split("\n")
     if len(text) < MIN_BYTES or len(lines) < 5:
@@ -316,7 +314,7 @@ def collect_job(job):
     target = pathlib.Path(out) / f"{kind}-{re.sub('[^a-z0-9.+-]', '-', package.lower())}.bin"
     if target.exists():
         return None
-    reasons, kept, langs = collections.Counter(), 0, collections.Counter()
+    reasons, langs = collections.Counter(), collections.Counter()
     licence, rights, pending = "", None, []
     buffer = io.BytesIO()
     only = _PROJECT_PATHS.get(project)
@@ -370,11 +368,7 @@ def collect_job(job):
         lang = language_of(inner)
         write_record(buffer, f"{lang}/{project}/{inner.removeprefix('usr/').removeprefix('share/')}", text)
         langs[lang] += len(text)
-        kept += 1
-    if kept:
-        target.write_bytes(buffer.getvalue())
-    else:
-        target.write_bytes(b"")
+    target.write_bytes(buffer.getvalue())  # also an empty one: the package was looked at
     return (kind, package, version, licence, dict(langs), dict(reasons))
 
 
@@ -555,7 +549,6 @@ patsy narwhals multipledispatch networkx fsspec filelock""".split()
 
 
 def site_packages(args):
-    import sysconfig
     base = pathlib.Path(sysconfig.get_paths()["purelib"])
     near = NearDuplicates()
     reasons, size, rows = collections.Counter(), 0, []
@@ -631,4 +624,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

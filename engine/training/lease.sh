@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
 # One training run on a machine that is lent for half an hour, in stages. Run from the project's root.
+# Calls must follow each other within 30 seconds, also while training runs behind them: an idle machine
+# is taken back, and everything on it is lost. Then start again on the next one, with SELFTEST=0 if the
+# self-test has passed before.
 #
 #   lease.sh start [MINUTES]   unpack chunk 1, prepare it, self-test, start training in the background
 #   lease.sh add N…            unpack and prepare more chunks; training picks them up
@@ -7,6 +10,13 @@
 #   lease.sh status [SECONDS]  wait that long (or until training ends), print the last lines
 #   lease.sh finish OUT        wait for the end, export, measure quantization, copy the results to OUT
 #   lease.sh weights OUT N     part 1 or 2 of the bfloat16 weights, in pieces
+#
+# Settings, from the environment:
+#   SELFTEST=0       start without the self-test
+#   PREPARE_FLAGS    more for cambium-prepare: --labels for a structured model
+#   TRAIN_FLAGS      more for train.py: --structure 002200220022
+#   PASSES, THREADS  of cambium-prepare: 2 passes with other holes, 16 threads
+#   WORK             folder for everything, /tmp/train
 #
 # Expects .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
 # .data/N/chunk.xz.
@@ -21,7 +31,8 @@ mkdir -p "$work"/{lib,raw,shards,heldout,run}
 unpack() { python3 -c 'import lzma, shutil, sys
 shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
 
-prepare() { "$work/cambium-prepare" --vocabulary .carry/vocab.gguf "$@"; }
+# shellcheck disable=SC2086 # several flags
+prepare() { "$work/cambium-prepare" --vocabulary .carry/vocab.gguf ${PREPARE_FLAGS:-} "$@"; }
 
 add_chunk() {
   unpack ".data/$1/chunk.xz" "$work/raw/$1.bin"
@@ -40,7 +51,9 @@ start)
   unpack .carry/heldout.xz "$work/raw/heldout.bin"
   prepare --out "$work/heldout" --by-language "$work/raw/heldout.bin"
   add_chunk 1
-  timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary .carry/vocabulary.json
+  if [ "${SELFTEST:-1}" != 0 ]; then
+    timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary .carry/vocabulary.json
+  fi
   setsid nohup python3 "$here/train.py" --data "$work/shards" --heldout "$work/heldout" --out "$work/run" \
     --minutes "${2:-17}" ${TRAIN_FLAGS:-} >"$work/log" 2>&1 </dev/null &
   echo $! >"$work/pid"
@@ -60,7 +73,8 @@ add)
 installed)
   python3 "$here/corpus.py" site-packages "$work/raw/installed.bin" --seen "$work"/raw/[0-9].bin \
     --held "$(cat .carry/held-out-projects.txt)" --manifest "$work/run/installed.tsv"
-  prepare --out "$work/shards" --name installed --passes "${PASSES:-2}" --threads 12 --seed 99 "$work/raw/installed.bin"
+  prepare --out "$work/shards" --name installed --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
+    --seed 99 "$work/raw/installed.bin"
   ;;
 status)
   for _ in $(seq "${2:-1}"); do
@@ -83,7 +97,7 @@ finish)
   python3 "$here/evaluate.py" "$work/run/model.pt" "$work/heldout" --gguf "$work/run/coder.gguf" \
     >"$out/quantization.json" 2>"$work/evaluate.log" || tail -n 5 "$work/evaluate.log"
   cat "$out/quantization.json"
-  python3 "$here/plot.py" "$work/run/log.jsonl" "$out/loss.png" || true
+  python3 "$here/plot.py" "$work/run/log.jsonl" "$out/loss.png" || true  # the machine may lack Matplotlib
   cat "$work"/shards/*/meta.json >"$out/shards.json"
   cp "$work/run/installed.tsv" "$out/" 2>/dev/null || true
   sha256sum "$work/run/coder.gguf"
@@ -105,7 +119,7 @@ PY
   ls -l "$out"
   ;;
 *)
-  sed -n '2,13p' "$0"
+  sed -n '2,/^[^#]/{/^#/p}' "$0"
   exit 2
   ;;
 esac

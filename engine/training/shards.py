@@ -71,8 +71,11 @@ class Packer:
         fresh = [p for p in find_shards(self.folder)
                  if p.name not in self.names and self.only in (None, p.name)]
         for path in fresh:
+            shard = Shard(path)
+            if self.with_labels and shard.labels is None:
+                raise ValueError(f"{path}: no labels.i32; prepare it with --labels")
             self.names.add(path.name)
-            self.shards.append(Shard(path))
+            self.shards.append(shard)
             self._enqueue([len(self.shards) - 1])
         return bool(fresh)
 

@@ -73,6 +73,11 @@ class PackerTest(unittest.TestCase):
         for key in a:
             np.testing.assert_array_equal(a[key], b[key])
 
+    def test_labels_that_are_needed_and_not_there(self):
+        write_shard(self.folder.name, "a", [10, 10])
+        with self.assertRaisesRegex(ValueError, "prepare it with --labels"):
+            Packer(self.folder.name, 32, with_labels=True)
+
     def test_a_damaged_shard_is_refused(self):
         write_shard(self.folder.name, "a", [10, 10])
         path = find_shards(self.folder.name)[0]
