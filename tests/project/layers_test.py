@@ -25,7 +25,7 @@ CUDA_ONLY_IN = "engine/cuda"
 CUDA_HEADERS = ("cuda_runtime", "cublas", "cuda_fp16", "cuda_bf16", "cooperative_groups", "cuda.h")
 
 # Calls that a library must not make (design, section 2).
-BANNED_CALLS = re.compile(r"(?<![\w:.>])(?:std::)?(getenv|secure_getenv|exit|_Exit|quick_exit|abort)\s*\(")
+BANNED_CALLS = re.compile(r"(?<![\w:.>])(?<!void )(?:std::)?(getenv|secure_getenv|exit|_Exit|quick_exit|abort)\s*\(")
 # The config parser reads the environment; the command line decides the exit code.
 MAY_CALL = {"getenv": {"lsp/settings.cpp"}}
 
