@@ -1,8 +1,8 @@
 #include "lsp/training/container.h"
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 
@@ -13,7 +13,8 @@ Result<std::vector<SourceFile>> read_container(std::string_view bytes) {
   size_t at = 0;
   const auto number = [&](size_t width) {
     uint32_t v = 0;
-    for (size_t i = 0; i < width; ++i) v |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[at + i])) << (8 * i);
+    for (size_t i = 0; i < width; ++i)
+      v |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[at + i])) << (8 * i);
     at += width;
     return v;
   };
@@ -23,8 +24,9 @@ Result<std::vector<SourceFile>> read_container(std::string_view bytes) {
       return fail(ErrorCode::bad_format, "container is cut off in the record after " + after);
     const size_t path = number(2), text = number(4);
     if (bytes.size() - at < path + text)
-      return fail(ErrorCode::bad_format, "container is cut off in the record after " + after + ": " +
-                                             std::to_string(path + text) + " bytes expected, " +
+      return fail(ErrorCode::bad_format, "container is cut off in the record after " + after +
+                                             ": " + std::to_string(path + text) +
+                                             " bytes expected, " +
                                              std::to_string(bytes.size() - at) + " there");
     files.push_back({bytes.substr(at, path), bytes.substr(at + path, text)});
     at += path + text;
@@ -38,7 +40,8 @@ Result<std::string> read_bytes(const std::string& path) {
       if (f != stdin) std::fclose(f);
     }
   };
-  const std::unique_ptr<std::FILE, Close> file(path == "-" ? stdin : std::fopen(path.c_str(), "rb"));
+  const std::unique_ptr<std::FILE, Close> file(path == "-" ? stdin
+                                                           : std::fopen(path.c_str(), "rb"));
   if (!file) return fail(ErrorCode::io, "cannot open " + path + ": " + std::strerror(errno));
   std::string bytes;
   constexpr size_t kStep = size_t{1} << 22;

@@ -1,6 +1,7 @@
 // Source files as the training data travels: a sequence of records, little endian,
 //   u16 length of path, u32 length of text, path, text
-// with the path "<language>/<project>/<path in the project>". engine/training/corpus.py writes them.
+// with the path "<language>/<project>/<path in the project>". engine/training/corpus.py writes
+// them.
 #pragma once
 
 #include <string>

@@ -1,31 +1,29 @@
 #include "lsp/training/fill_in_middle.h"
 
-#include <tree_sitter/api.h>
-
 #include <algorithm>
 #include <array>
-#include <memory>
 #include <optional>
+
+#include "syntax/tree.h"
 
 namespace cambium::training {
 
 namespace {
 
-constexpr uint32_t kMaxNode = 2000;      // bytes; longer nodes are never a middle
+constexpr uint32_t kMaxNode = 2000;  // bytes; longer nodes are never a middle
 constexpr uint32_t kMaxExpression = 160;
-
-struct Delete {
-  void operator()(TSParser* p) const { ts_parser_delete(p); }
-  void operator()(TSTree* t) const { ts_tree_delete(t); }
-};
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 bool is_line_end(char c) { return c == '\n' || c == '\r'; }
 bool is_closer(char c) {
-  return c == ')' || c == ']' || c == '}' || c == ';' || c == ',' || c == ':' || c == '"' || c == '\'';
+  return c == ')' || c == ']' || c == '}' || c == ';' || c == ',' || c == ':' || c == '"' ||
+         c == '\'';
 }
+/// "\r\n" is one character: no cursor stands inside it.
 bool starts_character(std::string_view text, size_t at) {
-  return at >= text.size() || (static_cast<uint8_t>(text[at]) & 0xc0) != 0x80;
+  if (at >= text.size()) return true;
+  if (text[at] == '\n' && at > 0 && text[at - 1] == '\r') return false;
+  return (static_cast<uint8_t>(text[at]) & 0xc0) != 0x80;
 }
 
 /// First byte of the line that holds `at`.
@@ -39,7 +37,8 @@ uint32_t line_end(std::string_view text, uint32_t at) {
   return at;
 }
 
-/// Nothing but white space before it on its first line, and at most a separator after it on its last.
+/// Nothing but white space before it on its first line, and at most a separator after it on its
+/// last.
 bool fills_lines(std::string_view text, ByteRange r) {
   uint32_t at = r.begin;
   while (at > 0 && is_blank(text[at - 1])) --at;
@@ -104,8 +103,8 @@ uint32_t inside(std::string_view text, uint32_t begin, uint32_t end, Random& ran
   return at;
 }
 
-/// From a cursor somewhere in a line to its end, or to the closing characters an editor would already
-/// have put after the cursor.
+/// From a cursor somewhere in a line to its end, or to the closing characters an editor would
+/// already have put after the cursor.
 Hole rest_of_line(std::string_view text, ByteRange window, uint32_t target, Random& random) {
   uint32_t begin = line_begin(text, target), end = line_end(text, begin);
   uint32_t first = begin;
@@ -150,7 +149,8 @@ std::optional<Hole> cut(std::string_view text, ByteRange window, const Cuts& cut
       if (!s) return std::nullopt;
       ByteRange r = s->range;
       uint32_t more = 1 + random.below(4);
-      for (auto it = s + 1; more > 0 && it != cuts.statements.data() + cuts.statements.size(); ++it) {
+      for (auto it = s + 1; more > 0 && it != cuts.statements.data() + cuts.statements.size();
+           ++it) {
         if (it->range.begin < r.end) continue;  // inside the one before
         if (it->parent != s->parent || it->range.end > window.end ||
             it->range.end - r.begin > max_bytes)
@@ -169,7 +169,8 @@ std::optional<Hole> cut(std::string_view text, ByteRange window, const Cuts& cut
     case HoleKind::expression: {
       const ByteRange* e = nearest(cuts.expressions, target, window, of_range);
       if (!e) return std::nullopt;
-      return Hole{{random.chance(0.5) ? e->begin : inside(text, e->begin, e->end, random), e->end}, kind};
+      return Hole{{random.chance(0.5) ? e->begin : inside(text, e->begin, e->end, random), e->end},
+                  kind};
     }
     default:
       return std::nullopt;
@@ -180,34 +181,19 @@ std::optional<Hole> cut(std::string_view text, ByteRange window, const Cuts& cut
 
 Cuts find_cuts(std::string_view text, const syntax::Language* language) {
   Cuts cuts;
-  if (!language || text.size() > UINT32_MAX) return cuts;
-  const std::unique_ptr<TSParser, Delete> parser(ts_parser_new());
-  if (!ts_parser_set_language(parser.get(), language->grammar())) return cuts;
-  const std::unique_ptr<TSTree, Delete> tree(ts_parser_parse_string(
-      parser.get(), nullptr, text.data(), static_cast<uint32_t>(text.size())));
+  if (!language) return cuts;
+  const auto tree = syntax::Parser(*language).parse(text);
   if (!tree) return cuts;
-  TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(tree.get()));
-  std::vector<uint32_t> parents{0};
+  std::vector<uint32_t> open;  // numbers of the nodes from the root down
   uint32_t number = 0;
-  // Pre-order, without recursion: generated sources nest deeper than a stack is large.
-  for (bool done = !ts_tree_cursor_goto_first_child(&cursor); !done;) {
-    visit(text, ts_tree_cursor_current_node(&cursor), parents.back(), cuts);
-    ++number;
-    if (ts_tree_cursor_goto_first_child(&cursor)) {
-      parents.push_back(number);
-      continue;
-    }
-    while (!done && !ts_tree_cursor_goto_next_sibling(&cursor)) {
-      ts_tree_cursor_goto_parent(&cursor);
-      if (parents.size() == 1)
-        done = true;
-      else
-        parents.pop_back();
-    }
-  }
-  ts_tree_cursor_delete(&cursor);
+  syntax::walk(tree->root(), [&](TSNode node, uint32_t depth) {
+    open.resize(depth);
+    if (depth > 0) visit(text, node, open.back(), cuts);
+    open.push_back(number++);
+    return true;
+  });
   std::sort(cuts.bodies.begin(), cuts.bodies.end(),
-            [](ByteRange a, ByteRange b) { return a.begin < b.begin; });
+            [](ByteRange x, ByteRange y) { return x.begin < y.begin; });
   return cuts;
 }
 
@@ -222,8 +208,12 @@ Hole choose_hole(std::string_view text, ByteRange window, const Cuts& cuts, uint
     double share;
   };
   static constexpr std::array<Share, kHoleKinds> kShares{{
-      {HoleKind::rest_of_line, 0.34}, {HoleKind::statement, 0.16}, {HoleKind::body, 0.17},
-      {HoleKind::siblings, 0.09},     {HoleKind::expression, 0.12}, {HoleKind::random, 0.10},
+      {HoleKind::rest_of_line, 0.34},
+      {HoleKind::statement, 0.16},
+      {HoleKind::body, 0.17},
+      {HoleKind::siblings, 0.09},
+      {HoleKind::expression, 0.12},
+      {HoleKind::random, 0.10},
       {HoleKind::nothing, 0.02},
   }};
   double left = random.unit();
@@ -250,11 +240,10 @@ Hole choose_hole(std::string_view text, ByteRange window, const Cuts& cuts, uint
   } else {
     hole = rest_of_line(text, window, target, random);
   }
-  if (hole.range.end - hole.range.begin > max_bytes) {
-    hole.range.end = hole.range.begin + max_bytes;
-    while (hole.range.end > hole.range.begin && !starts_character(text, hole.range.end)) --hole.range.end;
-  }
-  while (hole.range.begin > window.begin && !starts_character(text, hole.range.begin)) --hole.range.begin;
+  ByteRange& r = hole.range;
+  while (r.begin > window.begin && !starts_character(text, r.begin)) --r.begin;
+  r.end = std::min(r.end, r.begin + max_bytes);
+  while (r.end > r.begin && !starts_character(text, r.end)) --r.end;
   return hole;
 }
 

@@ -1,9 +1,11 @@
 // cambium-prepare: turns containers of source files into token shards for engine/training/train.py.
 //
-//   cambium-prepare --vocabulary FILE.gguf --out DIR --name NAME [--passes 2] [--by-language] CONTAINER…
+//   cambium-prepare --vocabulary FILE.gguf --out DIR --name NAME [--passes 2] [--by-language]
+//   CONTAINER…
 //
 // A shard is a folder of raw little-endian arrays (engine/training/shards.py): tokens.u16, loss.u8,
-// docs.u64, and meta.json, which is written last. The same input and seed give the same bytes.
+// docs.u64, with --labels also labels.i32, and meta.json, which is written last. The same input and
+// seed give the same bytes.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
@@ -61,25 +63,37 @@ Examples make_all(const training::ExampleMaker& maker, const std::vector<SourceF
 template <class T>
 bool write_array(const fs::path& path, const std::vector<T>& data) {
   std::ofstream out(path, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size() * sizeof(T)));
+  out.write(reinterpret_cast<const char*>(data.data()),
+            static_cast<std::streamsize>(data.size() * sizeof(T)));
   return static_cast<bool>(out.flush());
 }
 
-Result<void> write_shard(const fs::path& folder, const Examples& examples, const std::map<std::string, uint64_t>& languages) {
+Result<void> write_shard(const fs::path& folder, const Examples& examples,
+                         const std::map<std::string, uint64_t>& languages) {
   std::error_code error;
   fs::create_directories(folder, error);
   std::vector<uint64_t> docs{0};
   for (const uint32_t size : examples.sizes) docs.push_back(docs.back() + size);
-  static constexpr const char* kKinds[] = {"rest_of_line", "statement", "body", "siblings",
+  static constexpr const char* kKinds[] = {"rest_of_line", "statement", "body",   "siblings",
                                            "expression",   "random",    "nothing"};
   nlohmann::json holes;
-  for (int i = 0; i < training::kHoleKinds; ++i) holes[kKinds[i]] = examples.kinds[static_cast<size_t>(i)];
-  const nlohmann::json meta{{"docs", examples.sizes.size()}, {"tokens", examples.tokens.size()},
-                            {"bytes", examples.bytes},       {"middles", examples.middles},
-                            {"middle_tokens", examples.middle_tokens}, {"holes", holes},
+  for (int i = 0; i < training::kHoleKinds; ++i)
+    holes[kKinds[i]] = examples.kinds[static_cast<size_t>(i)];
+  const nlohmann::json meta{{"docs", examples.sizes.size()},
+                            {"tokens", examples.tokens.size()},
+                            {"bytes", examples.bytes},
+                            {"middles", examples.middles},
+                            {"middle_tokens", examples.middle_tokens},
+                            {"holes", holes},
                             {"language_bytes", languages}};
   bool ok = !error && write_array(folder / "tokens.u16", examples.tokens) &&
-            write_array(folder / "loss.u8", examples.loss) && write_array(folder / "docs.u64", docs);
+            write_array(folder / "loss.u8", examples.loss) &&
+            write_array(folder / "docs.u64", docs);
+  // A shard is labelled if the file is there; none may be left of an earlier run.
+  if (examples.labels.empty())
+    fs::remove(folder / "labels.i32", error);
+  else
+    ok = ok && write_array(folder / "labels.i32", examples.labels);
   if (ok) {
     // The reader takes a folder with meta.json for finished: it appears whole or not at all.
     std::ofstream(folder / "meta.json.part") << meta.dump(1) << '\n';
@@ -110,7 +124,9 @@ Result<void> run(const Options& o) {
     for (auto& [language, files] : groups) {
       if (o.max_mb > 0) {
         double size = 0;
-        std::erase_if(files, [&](const SourceFile& f) { return (size += static_cast<double>(f.text.size())) > o.max_mb * 1e6; });
+        std::erase_if(files, [&](const SourceFile& f) {
+          return (size += static_cast<double>(f.text.size())) > o.max_mb * 1e6;
+        });
       }
       std::map<std::string, uint64_t> languages;
       for (const SourceFile& f : files) languages[std::string(f.language())] += f.text.size();
@@ -121,13 +137,18 @@ Result<void> run(const Options& o) {
         if (!maker) return tl::unexpected(maker.error());
         const Examples examples = make_all(*maker, files, o.threads);
         const std::string name = o.by_language ? language : o.name + "-" + std::to_string(pass);
-        if (auto done = write_shard(fs::path(o.out) / name, examples, languages); !done) return done;
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-        std::printf("%s: %zu files, %.1f MB, %zu examples, %.1f M tokens (%.2f bytes a token), %llu middles, %.1f s\n",
-                    name.c_str(), files.size(), static_cast<double>(examples.bytes) / 1e6, examples.sizes.size(),
-                    static_cast<double>(examples.tokens.size()) / 1e6,
-                    static_cast<double>(examples.bytes) / static_cast<double>(std::max<size_t>(1, examples.tokens.size())),
-                    static_cast<unsigned long long>(examples.middles), seconds);
+        if (auto done = write_shard(fs::path(o.out) / name, examples, languages); !done)
+          return done;
+        const double seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        std::printf(
+            "%s: %zu files, %.1f MB, %zu examples, %.1f M tokens (%.2f bytes a token), %llu "
+            "middles, %.1f s\n",
+            name.c_str(), files.size(), static_cast<double>(examples.bytes) / 1e6,
+            examples.sizes.size(), static_cast<double>(examples.tokens.size()) / 1e6,
+            static_cast<double>(examples.bytes) /
+                static_cast<double>(std::max<size_t>(1, examples.tokens.size())),
+            static_cast<unsigned long long>(examples.middles), seconds);
         std::fflush(stdout);
       }
     }
@@ -148,6 +169,8 @@ int main(int argc, char** argv) {
   app.add_option("--seed", o.examples.seed);
   app.add_option("--fim", o.examples.fill_in_middle, "share of fill-in-the-middle examples");
   app.add_option("--max-mb", o.max_mb, "of text a group; 0: all");
+  app.add_flag("--labels", o.examples.labels,
+               "also the scopes of every token, for a structured model");
   app.add_flag("--by-language", o.by_language, "one shard a language, named after it");
   app.add_option("containers", o.containers, "files, or - for standard input")->required();
   CLI11_PARSE(app, argc, argv);
