@@ -118,10 +118,11 @@ int check(Run& run, const std::string& argument) {
   auto generator = load_generator(run, config);
   if (!generator) return run.fail(generator.error());
   const engine::Capabilities can = (*generator)->capabilities();
-  run.out << fmt::format("  {}\n  loaded in {}; {} tokens of context; {}; {}\n", can.description,
-                         milliseconds(ms_since(loading)), can.context,
-                         can.fill_in_middle ? "fills in the middle" : "has no fill-in-the-middle tokens",
-                         can.structure ? "uses the syntax tree" : "plain attention");
+  run.out << fmt::format(
+      "  {}\n  loaded in {}; {} tokens of context; {}; {}\n", can.description,
+      milliseconds(ms_since(loading)), can.context,
+      can.fill_in_middle ? "fills in the middle" : "has no fill-in-the-middle tokens",
+      can.structure ? "uses the syntax tree" : "plain attention");
 
   assist::Completer completer(*generator);
   auto input = completion_input(config, *text, cursor, target.path);
@@ -134,15 +135,18 @@ int check(Run& run, const std::string& argument) {
   run.out << fmt::format("  at {}:{}:{}\n", target.path, target.line, target.column);
   run.out << fmt::format("  prompt        {} tokens, made in {}\n", t.prompt_tokens,
                          milliseconds(output->prompt_ms));
-  run.out << fmt::format("  prefill       {} ({} tokens reused)\n", milliseconds(t.prefill_ms), t.reused_tokens);
+  run.out << fmt::format("  prefill       {} ({} tokens reused)\n", milliseconds(t.prefill_ms),
+                         t.reused_tokens);
   run.out << fmt::format("  decode        {} for {} tokens, {} drafted, {} of them accepted\n",
-                         milliseconds(t.decode_ms), t.generated_tokens, t.drafted_tokens, t.accepted_tokens);
+                         milliseconds(t.decode_ms), t.generated_tokens, t.drafted_tokens,
+                         t.accepted_tokens);
   run.out << fmt::format("  first token   {}\n", milliseconds(t.ttft_ms));
   run.out << fmt::format("  stopped by    {}\n", output->stop);
   run.out << fmt::format("  fitted in     {}{}\n", milliseconds(output->post_ms),
                          output->dropped.empty() ? "" : "; nothing to show: " + output->dropped);
   if (can.structure) {
-    run.out << fmt::format("  attention     {:.0f} % of key blocks skipped\n", 100 * t.skipped_blocks);
+    run.out << fmt::format("  attention     {:.0f} % of key blocks skipped\n",
+                           100 * t.skipped_blocks);
   }
   run.out << fmt::format("  memory        {} resident\n\n", bytes_text(resident_bytes()));
   print_code(run.out, **text, cursor, *output, run.color());
@@ -153,8 +157,10 @@ int check(Run& run, const std::string& argument) {
 
 void add_check(CLI::App& app, Run& run) {
   auto argument = std::make_shared<std::string>();
-  CLI::App* verb = app.add_subcommand("check", "Run the whole pipeline on a file and say what each stage did");
-  verb->add_option("FILE[:LINE:COL]", *argument, "File, and the cursor; default: its end")->required();
+  CLI::App* verb =
+      app.add_subcommand("check", "Run the whole pipeline on a file and say what each stage did");
+  verb->add_option("FILE[:LINE:COL]", *argument, "File, and the cursor; default: its end")
+      ->required();
   add_common_flags(*verb, run.flags);
   verb->callback([&run, argument] { run.exit = check(run, *argument); });
 }

@@ -56,8 +56,11 @@ int Run::fail(const Error& error) {
     case ErrorCode::invalid_argument:
     case ErrorCode::not_found:
     case ErrorCode::bad_format:
-    case ErrorCode::unsupported: exit = kBadInput; break;
-    default: exit = kFailed;
+    case ErrorCode::unsupported:
+      exit = kBadInput;
+      break;
+    default:
+      exit = kFailed;
   }
   return exit;
 }
@@ -68,7 +71,8 @@ bool Run::color() const {
 }
 
 void add_common_flags(CLI::App& verb, CommonFlags& flags) {
-  verb.add_option("--model", flags.model, "Model file (GGUF); default: the one that ships with Cambium");
+  verb.add_option("--model", flags.model,
+                  "Model file (GGUF); default: the one that ships with Cambium");
   verb.add_option("--device", flags.device, "auto, cpu, cuda or cuda:N");
   verb.add_option("--threads", flags.threads, "Compute threads; 0: one a physical core");
   verb.add_option("--context", flags.context, "Tokens a sequence can hold");
@@ -177,8 +181,9 @@ Result<std::shared_ptr<const std::string>> read_source(const std::string& path) 
   }
   const uint64_t size = fs::file_size(path, failed);
   if (!failed && size >= kMostSource) {
-    return cambium::fail(ErrorCode::unsupported, path + ": is " + bytes_text(size) +
-                                                     "; source files of 2 GiB or more are not read");
+    return cambium::fail(
+        ErrorCode::unsupported,
+        path + ": is " + bytes_text(size) + "; source files of 2 GiB or more are not read");
   }
   std::ifstream in(path, std::ios::binary);
   auto text = std::make_shared<std::string>();
@@ -187,18 +192,20 @@ Result<std::shared_ptr<const std::string>> read_source(const std::string& path) 
   if (!in && !text->empty()) {
     return cambium::fail(ErrorCode::io, path + ": cannot be read (permissions?)");
   }
-  if (!in.is_open()) return cambium::fail(ErrorCode::io, path + ": cannot be opened (permissions?)");
+  if (!in.is_open())
+    return cambium::fail(ErrorCode::io, path + ": cannot be opened (permissions?)");
   const size_t nul = text->find('\0');
   if (nul != text->npos) {
     return cambium::fail(ErrorCode::bad_format,
                          fmt::format("{}: is binary (a zero byte at offset {})", path, nul));
   }
   if (const auto bad = lsp::first_invalid_utf8(*text)) {
-    const auto line = std::count(text->begin(), text->begin() + static_cast<std::ptrdiff_t>(*bad), '\n') + 1;
+    const auto line =
+        std::count(text->begin(), text->begin() + static_cast<std::ptrdiff_t>(*bad), '\n') + 1;
     return cambium::fail(
         ErrorCode::bad_format,
-        fmt::format("{}:{}: is not UTF-8 (byte 0x{:02x} at offset {}); convert it first", path, line,
-                    static_cast<unsigned char>((*text)[*bad]), *bad));
+        fmt::format("{}:{}: is not UTF-8 (byte 0x{:02x} at offset {}); convert it first", path,
+                    line, static_cast<unsigned char>((*text)[*bad]), *bad));
   }
   return std::shared_ptr<const std::string>(std::move(text));
 }
@@ -206,15 +213,17 @@ Result<std::shared_ptr<const std::string>> read_source(const std::string& path) 
 Result<Target> parse_target(const std::string& argument) {
   Target target;
   const size_t second = argument.rfind(':');
-  const size_t first = second == argument.npos || second == 0 ? argument.npos
-                                                              : argument.rfind(':', second - 1);
+  const size_t first =
+      second == argument.npos || second == 0 ? argument.npos : argument.rfind(':', second - 1);
   if (first == argument.npos || first == 0 ||
-      !parse_number(std::string_view(argument).substr(first + 1, second - first - 1), target.line) ||
+      !parse_number(std::string_view(argument).substr(first + 1, second - first - 1),
+                    target.line) ||
       !parse_number(std::string_view(argument).substr(second + 1), target.column) ||
       target.line == 0 || target.column == 0) {
     return cambium::fail(ErrorCode::invalid_argument,
                          "expected FILE:LINE:COL with line and column from 1, such as "
-                         "src/main.py:12:5; got '" + argument + "'");
+                         "src/main.py:12:5; got '" +
+                             argument + "'");
   }
   target.path = argument.substr(0, first);
   return target;
@@ -233,7 +242,8 @@ Result<size_t> locate(const std::string& text, const Target& target) {
     return cambium::fail(
         ErrorCode::invalid_argument,
         fmt::format("{}:{}:{}: the line has only {} character{}, so the last column is {}",
-                    target.path, target.line, target.column, width, width == 1 ? "" : "s", width + 1));
+                    target.path, target.line, target.column, width, width == 1 ? "" : "s",
+                    width + 1));
   }
   return *lines.offset(text, {target.line - 1, target.column - 1}, lsp::PositionEncoding::utf32);
 }

@@ -57,7 +57,8 @@ int complete(Run& run, const Flags& flags) {
   nlohmann::json all = nlohmann::json::array();
   const bool color = run.color();
   for (const Place& place : places) {
-    auto output = complete_now(completer, completion_input(config, place.text, place.cursor, place.target.path));
+    auto output = complete_now(
+        completer, completion_input(config, place.text, place.cursor, place.target.path));
     if (!output) return run.fail(output.error());
     if (flags.json) {
       nlohmann::json one = to_json(place.target, *output);

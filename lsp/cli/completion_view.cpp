@@ -83,7 +83,8 @@ void print_code(std::ostream& out, std::string_view text, size_t cursor,
   const uint32_t last = std::min(at + kLinesAfter, lines.line_count() - 1);
   uint32_t number = first + 1;
   const auto gutter = [&] {
-    return color ? fmt::format("{}{:>5} │{} ", kGrey, number, kReset) : fmt::format("{:>5} | ", number);
+    return color ? fmt::format("{}{:>5} │{} ", kGrey, number, kReset)
+                 : fmt::format("{:>5} | ", number);
   };
   const std::string_view on = color ? kDim : "«", off = color ? kReset : "»";
   for (uint32_t line = first; line <= last; ++line, ++number) {

@@ -51,10 +51,13 @@ int serve(Run& run, const Flags& flags) {
 
 void add_lsp(CLI::App& app, Run& run) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* verb = app.add_subcommand("lsp", "The language server, on stdin and stdout or a socket");
-  verb->add_option("--listen", flags->listen,
-                   "Address to listen at: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; may be given twice");
-  verb->add_flag("--stdio", flags->stdio, "Speak over stdin and stdout (the default; editors like to say so)");
+  CLI::App* verb =
+      app.add_subcommand("lsp", "The language server, on stdin and stdout or a socket");
+  verb->add_option(
+      "--listen", flags->listen,
+      "Address to listen at: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; may be given twice");
+  verb->add_flag("--stdio", flags->stdio,
+                 "Speak over stdin and stdout (the default; editors like to say so)");
   verb->add_option("--log-level", flags->log_level, "trace, debug, info, warn, error or off");
   verb->add_option("--log-file", flags->log_file, "File to append the log to");
   add_common_flags(*verb, run.flags);

@@ -45,15 +45,16 @@ std::string structure_text(const engine::StructureConfig& structure) {
     emphasis += mode == engine::StructureMode::emphasis ? 1 : 0;
     prune += mode == engine::StructureMode::prune ? 1 : 0;
   }
-  return fmt::format("{} layers emphasise, {} prune (window {}, sinks {}), {} are plain", emphasis, prune,
-                     structure.rule.window, structure.rule.sinks,
+  return fmt::format("{} layers emphasise, {} prune (window {}, sinks {}), {} are plain", emphasis,
+                     prune, structure.rule.window, structure.rule.sinks,
                      structure.mode.size() - emphasis - prune);
 }
 
 std::string fim_text(const engine::PromptFormat& format) {
   if (!format.fim) return "none: not a completion model";
   std::string orders = format.fim->psm ? "prefix-suffix-middle" : "";
-  if (format.fim->spm) orders += std::string(orders.empty() ? "" : " and ") + "suffix-prefix-middle";
+  if (format.fim->spm)
+    orders += std::string(orders.empty() ? "" : " and ") + "suffix-prefix-middle";
   return fmt::format("{}; tokens {}, {}, {}", orders, format.fim->prefix, format.fim->suffix,
                      format.fim->middle);
 }
@@ -106,7 +107,8 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
              {"vocabulary", inside->vocabulary},
              {"problem", inside->problem}};
     for (const auto& [name, count] : types) {
-      out["tensors"][name] = {{"count", count.tensors}, {"elements", count.elements}, {"bytes", count.bytes}};
+      out["tensors"][name] = {
+          {"count", count.tensors}, {"elements", count.elements}, {"bytes", count.bytes}};
     }
     if (inside->config) {
       const engine::ModelConfig& c = *inside->config;
@@ -122,7 +124,10 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
     }
     if (inside->format && inside->format->fim) {
       const engine::FimTokens& fim = *inside->format->fim;
-      out["fim"] = {{"psm", fim.psm}, {"spm", fim.spm}, {"prefix", fim.prefix}, {"suffix", fim.suffix},
+      out["fim"] = {{"psm", fim.psm},
+                    {"spm", fim.spm},
+                    {"prefix", fim.prefix},
+                    {"suffix", fim.suffix},
                     {"middle", fim.middle}};
     }
     run.out << out.dump(2, ' ', false, json::error_handler_t::replace) << '\n';
@@ -140,8 +145,10 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
                           file.parts() > 1 ? fmt::format(", {} parts", file.parts()) : ""));
   if (inside->config) {
     const engine::ModelConfig& c = *inside->config;
-    row("shape", fmt::format("{} layers, embedding {}, feed-forward {}, {} heads ({} for keys and values) of {}",
-                             c.n_layer, c.n_embd, c.n_ff, c.n_head, c.n_kv_head, c.head_dim_k));
+    row("shape",
+        fmt::format(
+            "{} layers, embedding {}, feed-forward {}, {} heads ({} for keys and values) of {}",
+            c.n_layer, c.n_embd, c.n_ff, c.n_head, c.n_kv_head, c.head_dim_k));
     row("context", fmt::format("{} tokens, {} of keys and values a token", c.context,
                                bytes_text(c.kv_bytes_per_cell())));
     row("structure", structure_text(c.structure));
@@ -150,7 +157,8 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
   if (inside->format) row("fill-in-middle", fim_text(*inside->format));
   bool first = true;
   for (const auto& [name, count] : types) {
-    row(first ? "tensors" : "", fmt::format("{:<8} {:>4}  {:>10}", name, count.tensors, bytes_text(count.bytes)));
+    row(first ? "tensors" : "",
+        fmt::format("{:<8} {:>4}  {:>10}", name, count.tensors, bytes_text(count.bytes)));
     first = false;
   }
   if (metadata) {
@@ -195,8 +203,9 @@ int list(Run& run) {
     }
     run.out << (used ? "* " : "  ") << path.string() << "  " << what << '\n';
   }
-  if (files.empty()) return run.fail(chosen ? Error{ErrorCode::not_found, chosen->path + ": no such file"}
-                                            : chosen.error());
+  if (files.empty())
+    return run.fail(chosen ? Error{ErrorCode::not_found, chosen->path + ": no such file"}
+                           : chosen.error());
   return run.exit;
 }
 
@@ -215,13 +224,15 @@ int verify(Run& run, const std::string& path) {
   request.prompt = (*generator)->tokenizer()->encode("int main() {");
   request.max_tokens = 4;
   std::promise<Result<engine::Generated>> promise;
-  (*generator)->generate(std::move(request), nullptr,
-                         [&](Result<engine::Generated> result) { promise.set_value(std::move(result)); });
+  (*generator)->generate(std::move(request), nullptr, [&](Result<engine::Generated> result) {
+    promise.set_value(std::move(result));
+  });
   const auto generated = promise.get_future().get();
   if (!generated) return run.fail(generated.error());
   for (const float logprob : generated->logprobs) {
     if (logprob <= 0.001f) continue;
-    return run.fail({ErrorCode::bad_format, path + ": its output is no probability; the file is damaged"});
+    return run.fail(
+        {ErrorCode::bad_format, path + ": its output is no probability; the file is damaged"});
   }
   run.out << path << ": sound (" << can.description << ")\n";
   return run.exit;
@@ -244,11 +255,13 @@ void add_models(CLI::App& app, Run& run) {
   one->add_flag("--metadata", flags->metadata, "Also every key of the file");
   one->callback([&run, flags] { run.exit = info(run, flags->path, flags->json, flags->metadata); });
 
-  CLI::App* all = verb->add_subcommand("list", "The model files that are here; * marks the one in use");
+  CLI::App* all =
+      verb->add_subcommand("list", "The model files that are here; * marks the one in use");
   add_common_flags(*all, run.flags);
   all->callback([&run] { run.exit = list(run); });
 
-  CLI::App* sound = verb->add_subcommand("verify", "Load a model file and let it write a few tokens");
+  CLI::App* sound =
+      verb->add_subcommand("verify", "Load a model file and let it write a few tokens");
   sound->add_option("FILE", flags->path)->required();
   add_common_flags(*sound, run.flags);
   sound->callback([&run, flags] { run.exit = verify(run, flags->path); });

@@ -53,8 +53,8 @@ struct ModelChoice {
   std::string path;
   bool bundled = false;
 };
-/// The model the settings name, or the one that ships with Cambium: installed beside the binary, or in
-/// the source tree this binary was built from. The error says where it was looked for.
+/// The model the settings name, or the one that ships with Cambium: installed beside the binary, or
+/// in the source tree this binary was built from. The error says where it was looked for.
 Result<ModelChoice> choose_model(const Config& config);
 /// Where choose_model() looks for the bundled model.
 std::vector<std::string> bundled_model_paths();
@@ -79,7 +79,7 @@ Result<size_t> locate(const std::string& text, const Target& target);
 
 // --- numbers for people ------------------------------------------------------------------------
 
-std::string milliseconds(double ms);    ///< "0.42 ms", "18 ms", "1.2 s"
+std::string milliseconds(double ms);     ///< "0.42 ms", "18 ms", "1.2 s"
 std::string bytes_text(uint64_t bytes);  ///< "27.4 MB" (powers of ten)
 /// Peak and present resident memory of this process, bytes; 0 where the system does not say.
 uint64_t resident_bytes();
