@@ -137,6 +137,7 @@ class BodyReader {
   int32_t column_ = 0;
   int32_t header_indent_ = 0; ///< column of the logical line
   uint32_t comment_depth_ = 0;
+  uint32_t label_ = 0;         ///< of the last byte that was stepped over
   uint32_t comment_body_ = 0;  ///< of the comment line being read
   uint32_t overflow_ = 0;      ///< brackets beyond the depth that is kept
   size_t pending_ = 0;         ///< no frame below this index is a candidate that is not a body yet

@@ -24,7 +24,7 @@ uint32_t BodyReader::step(char c) {
   if (rules_->layout == Layout::indentation && mode_ == Mode::code && line_start_ && !is_space(c))
     begin_logical_line(c);
 
-  const uint32_t label = comment_line_ ? comment_body_ : current();
+  const uint32_t label = label_ = comment_line_ ? comment_body_ : current();
   read(c);
   if (c == '\n') line_end();
 
@@ -228,6 +228,8 @@ void BodyReader::read(char c) {
 }
 
 size_t BodyReader::skip(std::string_view next) {
+  // The last byte may have ended a body: the '}' of an interpolation, back in whose string we are.
+  if (label_ != (comment_line_ ? comment_body_ : current())) return 0;
   size_t n = 0;
   switch (mode_) {
     case Mode::code:

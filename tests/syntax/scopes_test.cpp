@@ -128,7 +128,7 @@ TEST_CASE("reading in leaps says the same as reading byte by byte") {
   std::mt19937 random(7);
   for (const Sample& sample : samples()) {
     CAPTURE(sample.file);
-    for (int round = 0; round < 20; ++round) {
+    for (int round = 0; round < 60; ++round) {
       std::string text = sample.text;
       for (int edit = 0; edit < 3; ++edit) {
         const auto [range, piece] = random_edit(random, text);
