@@ -38,6 +38,10 @@ CompletionController::CompletionController(CompletionPlan plan, std::string requ
 engine::StepDecision CompletionController::on_token(const engine::Step& step) {
   using Verdict = engine::StepDecision::Verdict;
   engine::StepDecision decision;
+  if (misplaces_first_word(step.piece)) {
+    decision.verdict = Verdict::reject;
+    return decision;
+  }
   size_t i = 0;
   if (!required_.empty()) {
     i = std::min(required_.size(), step.piece.size());
@@ -52,6 +56,13 @@ engine::StepDecision CompletionController::on_token(const engine::Step& step) {
   }
   if (decision.verdict == Verdict::accept && labels_) decision.label = labels_(step.piece);
   return decision;
+}
+
+/// A byte-pair vocabulary joins a word with the one space before it. After indentation that is already
+/// there, such a token would put the line one column too deep.
+bool CompletionController::misplaces_first_word(std::string_view piece) const {
+  return plan_.blank_before && !plan_.line_before.empty() && required_.empty() && text_.empty() &&
+         piece.size() >= 2 && piece[0] == ' ' && !is_space(piece[1]);
 }
 
 CompletionController::Stop CompletionController::feed(char c) {

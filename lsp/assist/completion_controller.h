@@ -30,6 +30,7 @@ class CompletionController final : public engine::StepController {
 
  private:
   enum class Stop : unsigned char { none, before, after };
+  bool misplaces_first_word(std::string_view piece) const;
   Stop feed(char c);
   Stop feed_line(char c);
   Stop end_of_line();

@@ -96,8 +96,14 @@ TEST_CASE("load: every failure is a value with a message") {
   options.engine.context = 1 << 30;
   holds(refused(file.path(), options), ErrorCode::out_of_memory, {"GiB", "smaller context"});
   options = {};
-  options.engine.device = "cuda:3";
-  holds(refused(file.path(), options), ErrorCode::unsupported, {"cuda:3", "cpu"});
+  options.engine.device = "cuda:999";  // without a module, a driver or so many GPUs
+  const Error no_gpu = refused(file.path(), options);
+  CHECK((no_gpu.code == ErrorCode::unsupported || no_gpu.code == ErrorCode::not_found));
+  CHECK(no_gpu.message.find("device \"cuda:999\": ") == 0);
+  for (const char* name : {"cuda:", "cuda:-1", "cuda:1x", "cuda1", "cudax"}) {
+    options.engine.device = name;
+    holds(refused(file.path(), options), ErrorCode::invalid_argument, {name, "cuda:N"});
+  }
   options.engine.device = "abacus";
   holds(refused(file.path(), options), ErrorCode::invalid_argument, {"abacus", "auto, cpu"});
   options = {};

@@ -155,6 +155,62 @@ TEST_CASE("forward: rows asked for, apart and together") {
   }
 }
 
+TEST_CASE("forward: a row does not depend on how many go with it, which speculation stands on") {
+  struct {
+    std::string name;
+    DType type;
+    std::vector<uint32_t> structure;
+  } const cases[] = {{"F32", DType::f32, {}},
+                     {"Q8_0", DType::q8_0, {}},
+                     {"Q4_K", DType::q4_k, {}},
+                     {"emphasis and prune", DType::q8_0, {1, 2}}};
+  for (const auto& c : cases) {
+    CAPTURE(c.name);
+    TinyModel tiny;
+    tiny.shape = *model_shape("tiny");
+    tiny.shape.architecture = "cambium";
+    tiny.type = c.type;
+    tiny.structure = c.structure;
+    const auto file = test::write_tiny_model(tiny);
+    const auto model = test::open_model(file.path(), "");
+    std::mt19937 random(12);
+    constexpr int32_t kPrompt = 150, kColumns = 8;
+    const auto tokens = random_tokens(random, kPrompt + kColumns);
+    const auto labels = c.structure.empty() ? TokenStructure{} : sibling_labels(tokens.size());
+    const auto prompt = std::span(tokens).first(kPrompt);
+    std::vector<std::vector<float>> alone;
+    const auto single = model->create_kv(192), several = model->create_kv(192);
+    REQUIRE(model->forward({prompt, 0, single->get(), &labels, {}, nullptr}).has_value());
+    REQUIRE(model->forward({prompt, 0, several->get(), &labels, {}, nullptr}).has_value());
+    for (int32_t i = 0; i < kColumns; ++i) {
+      const int32_t row = 0;
+      const auto result =
+          model->forward({std::span(tokens).subspan(static_cast<size_t>(kPrompt + i), 1),
+                          kPrompt + i,
+                          single->get(),
+                          &labels,
+                          {&row, 1},
+                          nullptr});
+      REQUIRE(result.has_value());
+      alone.emplace_back(result->logits.begin(), result->logits.end());
+    }
+    std::vector<int32_t> rows(kColumns);
+    std::iota(rows.begin(), rows.end(), 0);
+    for (int32_t columns = kColumns; columns >= 2; --columns) {
+      CAPTURE(columns);
+      const auto n = static_cast<size_t>(columns);
+      const auto result =
+          model->forward({std::span(tokens).subspan(kPrompt, n), kPrompt, several->get(), &labels,
+                          std::span(rows).first(n), nullptr});
+      REQUIRE(result.has_value());
+      for (size_t i = 0; i < n; ++i) {
+        const auto row = result->logits.subspan(i * alone[i].size(), alone[i].size());
+        CHECK(std::equal(row.begin(), row.end(), alone[i].begin()));
+      }
+    }
+  }
+}
+
 TEST_CASE("forward: given up between layers") {
   const auto file = test::write_tiny_model({});
   const auto model = test::open_model(file.path());

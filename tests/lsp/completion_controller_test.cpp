@@ -163,3 +163,24 @@ TEST_CASE("every accepted token gets a label, in order") {
   CHECK(!controller.on_token({0, "\n", "a + b", 0}).label);
   CHECK(seen == std::vector<std::string>{"a", " + b"});
 }
+
+TEST_CASE("after indentation the first token brings no space of its own") {
+  using Verdict = engine::StepDecision::Verdict;
+  struct {
+    const char* source;
+    const char* piece;
+    Verdict verdict;
+  } cases[] = {
+      {"def f():\n    <|>\n", " return", Verdict::reject},
+      {"def f():\n    <|>\n", "return", Verdict::accept},
+      {"def f():\n    <|>\n", "    if", Verdict::accept},  // a level deeper is the model's choice
+      {"def f():\n<|>\n", "    return", Verdict::accept},  // no indentation yet
+      {"x =<|>\n", " 1", Verdict::accept},                 // a space between words
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.source);
+    CAPTURE(c.piece);
+    CompletionController controller(plan_at("python", c.source), {}, {});
+    CHECK(controller.on_token({0, c.piece, "", 0}).verdict == c.verdict);
+  }
+}

@@ -1,0 +1,267 @@
+#include "lsp/cli/cli.h"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "engine/gguf_writer.h"
+#include "lsp/cli/bench.h"
+
+using namespace cambium;
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Ran {
+  int code = 0;
+  std::string out, err;
+};
+
+Ran run(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "cambium");
+  std::vector<const char*> argv;
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  std::ostringstream out, err;
+  Ran ran;
+  ran.code = cli::run_cli(static_cast<int>(argv.size()), argv.data(), out, err);
+  ran.out = out.str();
+  ran.err = err.str();
+  return ran;
+}
+
+/// A folder with files of its own, an empty config and a small random model; gone afterwards.
+class Folder {
+ public:
+  Folder() : path_(fs::temp_directory_path() / ("cambium-cli-test-" + std::to_string(getpid()))) {
+    fs::create_directories(path_);
+    write("config.json", "{}");
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  std::string at(const std::string& name) const { return (path_ / name).string(); }
+  std::string write(const std::string& name, std::string_view bytes) const {
+    std::ofstream(at(name), std::ios::binary) << bytes;
+    return at(name);
+  }
+  std::string model(engine::ModelShape shape = *engine::model_shape("tiny")) const {
+    engine::RandomModelOptions options;
+    options.shape = std::move(shape);
+    REQUIRE(engine::write_random_model(at("tiny.gguf"), options).has_value());
+    return at("tiny.gguf");
+  }
+  /// `complete`, with the folder's config and model.
+  Ran complete(const std::string& target, std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), {"complete", target, "--config", at("config.json"), "--threads", "1",
+                               "--context", "512", "--prompt-tokens", "128", "--max-tokens", "8"});
+    if (std::find(more.begin(), more.end(), "--model") == more.end()) {
+      more.insert(more.end(), {"--model", fs::exists(at("tiny.gguf")) ? at("tiny.gguf") : model()});
+    }
+    return run(std::move(more));
+  }
+
+ private:
+  fs::path path_;
+};
+
+bool one_line(const std::string& text) {
+  return !text.empty() && text.find('\n') == text.size() - 1;
+}
+
+}  // namespace
+
+TEST_CASE("bad input: one clear line and exit code 2") {
+  const Folder folder;
+  folder.model();
+  const std::string good = folder.write("good.py", "def f():\n    return h\xC3\xA9\n");
+  struct {
+    const char* what;
+    std::string target;
+    const char* said;
+  } cases[] = {
+      {"no such file", folder.at("none.py") + ":1:1", "no such file"},
+      {"a directory", folder.at("") + ":1:1", "directory"},
+      {"binary", folder.write("binary.py", std::string("a\0b", 3)) + ":1:1", "binary"},
+      {"invalid UTF-8", folder.write("latin.py", "x\ny = '\xE9'\n") + ":1:1",
+       "latin.py:2: is not UTF-8"},
+      {"a line too many", good + ":4:1", "only 3 lines"},
+      {"a column too many", good + ":2:15", "the last column is 14"},
+      {"no line", good, "FILE:LINE:COL"},
+      {"line zero", good + ":0:1", "FILE:LINE:COL"},
+      {"no number", good + ":1:x", "FILE:LINE:COL"},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.what);
+    const Ran ran = folder.complete(c.target);
+    CHECK(ran.code == cli::kBadInput);
+    CHECK(ran.out.empty());
+    CHECK(one_line(ran.err));
+    CHECK(ran.err.find(c.said) != std::string::npos);
+  }
+  // Columns count characters, not bytes: é is one.
+  CHECK(folder.complete(good + ":2:14").code == cli::kOk);
+}
+
+TEST_CASE("model files that cannot be used") {
+  const Folder folder;
+  const std::string file = folder.write("a.py", "x = 1\n") + ":1:6";
+  const std::string sound = folder.model();
+  std::ifstream in(sound, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(in)), {});
+
+  CHECK(folder.complete(file, {"--model", sound}).code == cli::kOk);
+  const auto refused = [&](const std::string& model, const std::string& said) {
+    for (const Ran& ran :
+         {folder.complete(file, {"--model", model}),
+          run({"models", "verify", model, "--config", folder.at("config.json")})}) {
+      CAPTURE(ran.err);
+      CHECK(ran.code == cli::kBadInput);
+      CHECK(one_line(ran.err));
+      CHECK(ran.err.find(said) != std::string::npos);
+    }
+  };
+  refused(folder.at("none.gguf"), "none.gguf");
+  refused(folder.write("short.gguf", bytes.substr(0, bytes.size() / 2)), "short.gguf");
+  refused(folder.write("text.gguf", "not a model"), "text.gguf");
+  std::string other = bytes;
+  const size_t at = other.find("cambium");
+  REQUIRE(at != other.npos);
+  for (size_t i = at; i != other.npos; i = other.find("cambium", i + 1))
+    other.replace(i, 7, "unknown");
+  refused(folder.write("other.gguf", other), "unknown");
+  // A tensor of another shape than the keys say.
+  std::string wrong = bytes;
+  const std::string key = "cambium.feed_forward_length";
+  const size_t value = wrong.find(key);
+  REQUIRE(value != wrong.npos);
+  wrong[value + key.size() + 4] = 1;
+  wrong[value + key.size() + 5] = 1;
+  refused(folder.write("wrong.gguf", wrong), "wrong.gguf");
+}
+
+TEST_CASE("a completion as JSON and as text") {
+  const Folder folder;
+  folder.model();
+  const std::string file = folder.write("a.py", "def area(w, h):\n    \n\nprint(area(1, 2))\n");
+  const Ran ran = folder.complete(file + ":2:5", {"--json"});
+  REQUIRE(ran.code == cli::kOk);
+  const json out = json::parse(ran.out);
+  CHECK(out["file"] == file);
+  CHECK(out["line"] == 2);
+  CHECK(out["items"].is_array());
+  CHECK(out["scope"] == "function area");
+  CHECK(!out["stop"].get<std::string>().empty());
+  for (const char* key : {"prompt_tokens", "reused_tokens", "prefill_ms", "decode_ms",
+                          "generated_tokens", "ttft_ms"}) {
+    CAPTURE(key);
+    CHECK(out["timings"][key].is_number());
+  }
+  CHECK(out["timings"]["prompt_tokens"] > 20);
+
+  const Ran text = folder.complete(file + ":2:5");
+  CHECK(text.out.find("def area(w, h):") != std::string::npos);
+  CHECK(text.out.find("prompt") != std::string::npos);
+  CHECK(text.out.find('\x1b') == std::string::npos);  // not a terminal: no colours
+  CHECK(folder.complete(file + ":2:5", {"--color", "always"}).out.find('\x1b') !=
+        std::string::npos);
+
+  const Ran two = run({"complete", file + ":2:5", file + ":4:1", "--json", "--model",
+                       folder.at("tiny.gguf"), "--config", folder.at("config.json"), "--context",
+                       "512", "--prompt-tokens", "128", "--max-tokens", "2", "--threads", "1"});
+  REQUIRE(two.code == cli::kOk);
+  CHECK(json::parse(two.out).size() == 2);
+}
+
+TEST_CASE("odd files work") {
+  const Folder folder;
+  folder.model();
+  CHECK(folder.complete(folder.write("empty.py", "") + ":1:1").code == cli::kOk);
+  CHECK(
+      folder.complete(folder.write("crlf.py", "def f():\r\n    x = 1\r\n    \r\n") + ":3:5").code ==
+      cli::kOk);
+  CHECK(
+      folder.complete(folder.write("mixed.py", "a = 1\r\nb = 2\nc = 3\rd = \r\n") + ":4:5").code ==
+      cli::kOk);
+  CHECK(folder.complete(folder.write("notes.unknown", "words and words \n") + ":1:17").code ==
+        cli::kOk);
+  // Too large for a tree, quickly.
+  std::string large;
+  while (large.size() < (9u << 20)) large += "value = other(value)\n";
+  const Ran ran =
+      folder.complete(folder.write("large.py", large + "x = \n") + ":449360:1", {"--json"});
+  CHECK(ran.code == cli::kOk);
+  if (ran.code == cli::kOk) CHECK(json::parse(ran.out)["scope"] == "file");
+}
+
+TEST_CASE("check says what each stage did") {
+  const Folder folder;
+  const std::string model = folder.model();
+  folder.write("config.json", R"({"completion": {"maxTokens": 7}})");
+  const std::string file = folder.write("a.py", "def area(w, h):\n    return (\n");
+  const Ran ran = run({"check", file + ":2:12", "--model", model, "--config",
+                       folder.at("config.json"), "--context", "512", "--threads", "1"});
+  CHECK(ran.code == cli::kOk);
+  for (const char* said : {"command line", "default", "language Python", "function area", "error",
+                           "prefill", "decode", "first token"}) {
+    CAPTURE(said);
+    CHECK(ran.out.find(said) != std::string::npos);
+  }
+  CHECK(ran.out.find("completion.maxTokens           7 ") != std::string::npos);
+  CHECK(run({"check", folder.at("none.py")}).code == cli::kBadInput);
+}
+
+TEST_CASE("what is in a model file") {
+  const Folder folder;
+  const std::string model = folder.model();
+  const Ran text = run({"models", "info", model});
+  CHECK(text.code == cli::kOk);
+  for (const char* said : {"cambium", "2 layers", "suffix-prefix-middle", "320 tokens", "F32"}) {
+    CAPTURE(said);
+    CHECK(text.out.find(said) != std::string::npos);
+  }
+  const json out = json::parse(run({"models", "info", model, "--json"}).out);
+  CHECK(out["layers"] == 2);
+  CHECK(out["fim"]["spm"] == true);
+  CHECK(out["problem"] == "");
+  CHECK(run({"models", "info", folder.at("none.gguf")}).code == cli::kBadInput);
+  CHECK(run({"models", "verify", model, "--config", folder.at("config.json")}).out.find("sound") !=
+        std::string::npos);
+  const Ran list = run({"models", "list", "--model", model, "--config", folder.at("config.json")});
+  CHECK(list.code == cli::kOk);
+  CHECK(list.out.find("* " + model) != std::string::npos);
+}
+
+TEST_CASE("the command line itself") {
+  CHECK(run({"--help"}).code == cli::kOk);
+  CHECK(run({"--help"}).out.find("complete") != std::string::npos);
+  CHECK(run({"--version"}).out.find("cambium ") == 0);
+  CHECK(run({}).code == cli::kBadInput);
+  CHECK(run({"complete"}).code == cli::kBadInput);
+  CHECK(run({"nonsense"}).code == cli::kBadInput);
+  CHECK(run({"complete", "a:1:1", "--threads", "-3x"}).code == cli::kBadInput);
+  CHECK(run({"complete", "a:1:1", "--config", "/nowhere/config.json"}).code == cli::kBadInput);
+  CHECK(one_line(run({"nonsense"}).err));
+}
+
+TEST_CASE("a figure knows whether its goal is met") {
+  using Better = cli::Figure::Better;
+  CHECK(cli::Figure{"s", "n", 4.9, "ms", 5, Better::less}.met());
+  CHECK(!cli::Figure{"s", "n", 5.1, "ms", 5, Better::less}.met());
+  CHECK(cli::Figure{"s", "n", 0.9, "x", 0.9, Better::more}.met());
+  CHECK(!cli::Figure{"s", "n", 0.8, "x", 0.9, Better::more}.met());
+  CHECK(cli::Figure{"s", "n", 100, "ms"}.met());
+  cli::Samples samples;
+  for (int i = 100; i >= 1; --i) samples.add(i);
+  CHECK(samples.median() == 50);
+  CHECK(samples.at(0.99) == 99);
+  CHECK(samples.at(1) == 100);
+}
