@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "syntax/languages.h"
 #include "tests/support/cursor.h"
 #include "tests/support/fake_generator.h"
 

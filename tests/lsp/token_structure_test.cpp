@@ -7,6 +7,7 @@
 
 #include "lsp/assist/prompt.h"
 #include "syntax/middle_labeler.h"
+#include "syntax/languages.h"
 #include "tests/support/cursor.h"
 #include "tests/support/fake_generator.h"
 
