@@ -179,7 +179,6 @@ template <int DK, int DV, bool kQ8, bool kSplit>
 __global__ void __launch_bounds__(kWarps * 32, 2)
     attention_kernel(const __grid_constant__ Params p) {
   launch_dependents();
-  grid_wait();
   const AttentionKernelArgs& a = p.a;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
   const int kv_head = blockIdx.y / p.map.parts;
@@ -187,10 +186,32 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   const int head0 = kv_head * group + blockIdx.y % p.map.parts * p.map.heads;
   // Late tiles see most keys and go first.
   const int tile = kSplit ? blockIdx.x : p.tiles - 1 - (blockIdx.x * kWarps + warp);
-  if (!kSplit && tile < 0) return;
   const int stream = kSplit ? blockIdx.z * kWarps + warp : 0;
-  const int first = first_cell(p);
+  const int first = first_cell(p);  // not of the kernel before this one: may be read at once
   const int query0 = tile * p.map.queries;
+  const int last_query = min(query0 + p.map.queries, a.n_tokens) - 1;
+  const int n_blocks = (first + last_query) / kKeyBlock + 1;
+  const auto prefetch_block = [&](int block, bool values) {
+    const int width = values ? DV : DK;
+    const char* from = reinterpret_cast<const char*>(
+        values
+            ? static_cast<const __half*>(a.kv.v) + v_offset(a.kv, kv_head, block * kKeyBlock, 0)
+            : static_cast<const __half*>(a.kv.k) + k_offset(a.kv, kv_head, block * kKeyBlock, 0));
+    for (int i = lane * 128; i < kKeyBlock * width * 2; i += 32 * 128) prefetch_l2(from + i);
+  };
+  if constexpr (kSplit && !kQ8) {
+    // All but the newest cells are long written.
+    if (stream < n_blocks) {
+      prefetch_block(stream, false);
+      prefetch_block(stream, true);
+    }
+  }
+  grid_wait();
+  if (!kSplit && tile < 0) return;
+  // Block b belongs to stream b % streams: while the context is short, later blocks of streams have
+  // nothing, and would add nothing.
+  const int active = kSplit ? min(p.splits, (n_blocks + kWarps - 1) / kWarps) : 1;
+  if (kSplit && blockIdx.z >= active) return;
 
   const auto query_of = [&](int r) { return query0 + r / p.map.heads; };
   const auto valid = [&](int r) {
@@ -218,8 +239,6 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     }
   }
 
-  const int last_query = min(query0 + p.map.queries, a.n_tokens) - 1;
-  const int n_blocks = (first + last_query) / kKeyBlock + 1;
   const int min_cell = first + query0;
   bool listed = a.structure.mode == StructureMode::prune && a.structure.offsets != nullptr;
   for (int h = 0; listed && h < p.map.heads; ++h) listed = head_prunes(a.structure, head0 + h);
@@ -238,15 +257,10 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   } else {
     for (int block = stream; block < n_blocks; block += p.streams) {
       if constexpr (kSplit && !kQ8) {
-        // This block's values and the next block's keys start on their way to the L2.
-        const char* v = reinterpret_cast<const char*>(
-            static_cast<const __half*>(a.kv.v) + v_offset(a.kv, kv_head, block * kKeyBlock, 0));
-        for (int i = lane * 128; i < kKeyBlock * DV * 2; i += 32 * 128) prefetch_l2(v + i);
+        // The next block starts on its way to the L2.
         if (block + p.streams < n_blocks) {
-          const char* k = reinterpret_cast<const char*>(
-              static_cast<const __half*>(a.kv.k) +
-              k_offset(a.kv, kv_head, (block + p.streams) * kKeyBlock, 0));
-          for (int i = lane * 128; i < kKeyBlock * DK * 2; i += 32 * 128) prefetch_l2(k + i);
+          prefetch_block(block + p.streams, false);
+          prefetch_block(block + p.streams, true);
         }
       }
       attend_block<DK, DV, kQ8, kSplit>(p, q, rows, min_cell, kv_head, block, false, state);
@@ -308,18 +322,25 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
         out = fmaf(f, parts.out[w][r][d], out);
       }
     }
+    if (active == 1) {
+      if (valid(r))
+        a.out[(static_cast<int64_t>(query_of(r)) * a.n_head + head0 + r % p.map.heads) * DV + d] =
+            sum > 0 ? out / sum : 0.0f;
+      continue;
+    }
     mine[r * kStride + d] = out;
     if (d == 0) {
       mine[r * kStride + DV] = largest;
       mine[r * kStride + DV + 1] = sum;
     }
   }
+  if (active == 1) return;
   __shared__ bool last;
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
     int32_t* arrivals = a.arrivals + static_cast<int64_t>(blockIdx.y) * p.tiles + tile;
-    last = atomicAdd(arrivals, 1) == p.splits - 1;
+    last = atomicAdd(arrivals, 1) == active - 1;
     if (last) *arrivals = 0;
   }
   __syncthreads();
@@ -329,16 +350,35 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   for (int i = threadIdx.x; i < n_rows * DV; i += kWarps * 32) {
     const int r = i / DV, d = i % DV;
     if (!valid(r)) continue;
+    // Eight parts' loads are under way at once.
+    constexpr int kAtOnce = 8;
     float largest = -INFINITY;
-    for (int z = 0; z < p.splits; ++z)
-      largest = fmaxf(largest, __ldcg(all + (z * 16 + r) * kStride + DV));
+    for (int z0 = 0; z0 < active; z0 += kAtOnce) {
+      float part[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i)
+        part[i] = z0 + i < active ? __ldcg(all + ((z0 + i) * 16 + r) * kStride + DV) : -INFINITY;
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) largest = fmaxf(largest, part[i]);
+    }
     float sum = 0, out = 0;
     if (largest != -INFINITY) {
-      for (int z = 0; z < p.splits; ++z) {
-        const float* part = all + (z * 16 + r) * kStride;
-        const float f = exp2f(__ldcg(part + DV) - largest);
-        sum = fmaf(f, __ldcg(part + DV + 1), sum);
-        out = fmaf(f, __ldcg(part + d), out);
+      for (int z0 = 0; z0 < active; z0 += kAtOnce) {
+        float base[kAtOnce], weight[kAtOnce], value[kAtOnce];
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i) {
+          const float* part = all + ((z0 + i) * 16 + r) * kStride;
+          const bool there = z0 + i < active;
+          base[i] = there ? __ldcg(part + DV) : -INFINITY;
+          weight[i] = there ? __ldcg(part + DV + 1) : 0.0f;
+          value[i] = there ? __ldcg(part + d) : 0.0f;
+        }
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i) {
+          const float f = exp2f(base[i] - largest);
+          sum = fmaf(f, weight[i], sum);
+          out = fmaf(f, value[i], out);
+        }
       }
     }
     a.out[(static_cast<int64_t>(query_of(r)) * a.n_head + head0 + r % p.map.heads) * DV + d] =

@@ -63,6 +63,11 @@ __device__ __forceinline__ float byte_at(uint32_t w, int i) {
   return __uint_as_float(__byte_perm(w, 0x4B000000u, 0x7440u + static_cast<uint32_t>(i)));
 }
 
+/// d · byte from 2^23 + byte; d · 2^23 is exact, and so is the result: 11 bits times 6.
+__device__ __forceinline__ float times_byte(float d, float byte_plus) {
+  return fmaf(d, byte_plus, d * -8388608.0f);
+}
+
 /// Scales of the two rows a lane works for, one column tile long.
 template <TileType T>
 struct RowScales {
@@ -90,9 +95,8 @@ struct RowScales {
   /// Scale and minimum of row r in block b (0..7; 0..15 for Q6_K); b is a constant.
   __device__ __forceinline__ float2 at(const LaneTile<T>& tile, int r, int b) const {
     if constexpr (T == TileType::q4_k || T == TileType::q5_k) {
-      return make_float2(
-          scale[r] * (byte_plus_2_23(scale_bytes[r][b / 4], b % 4) - 8388608.0f),
-          minimum[r] * (byte_plus_2_23(minimum_bytes[r][b / 4], b % 4) - 8388608.0f));
+      return make_float2(times_byte(scale[r], byte_plus_2_23(scale_bytes[r][b / 4], b % 4)),
+                         times_byte(minimum[r], byte_plus_2_23(minimum_bytes[r][b / 4], b % 4)));
     } else if constexpr (T == TileType::q6_k) {
       return make_float2(scale[r] * (byte_plus_2_23(scale_bytes[r][b / 4], b % 4) - 8388736.0f), 0);
     } else if constexpr (T == TileType::q4_1 || T == TileType::q5_1) {
@@ -108,8 +112,8 @@ struct RowScales {
   /// scale).
   __device__ __forceinline__ float3 at_lane(const LaneTile<T>& tile, int r, int h, int t) const {
     if constexpr (T == TileType::q4_k || T == TileType::q5_k) {
-      return make_float3(scale[r] * (byte_at(scale_bytes[r][h], t) - 8388608.0f),
-                         minimum[r] * (byte_at(minimum_bytes[r][h], t) - 8388608.0f), 0);
+      return make_float3(times_byte(scale[r], byte_at(scale_bytes[r][h], t)),
+                         times_byte(minimum[r], byte_at(minimum_bytes[r][h], t)), 0);
     } else if constexpr (T == TileType::q6_k) {
       const uint32_t w = t < 2 ? scale_bytes[r][2 * h] : scale_bytes[r][2 * h + 1];
       const int first = t % 2 * 2;
