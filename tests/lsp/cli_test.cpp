@@ -132,15 +132,17 @@ TEST_CASE("model files that cannot be used") {
   refused(folder.at("none.gguf"), "none.gguf");
   refused(folder.write("short.gguf", bytes.substr(0, bytes.size() / 2)), "short.gguf");
   refused(folder.write("text.gguf", "not a model"), "text.gguf");
+  const std::string architecture = engine::model_shape("tiny")->architecture;
+  const std::string unknown(architecture.size(), 'x');
   std::string other = bytes;
-  const size_t at = other.find("cambium");
+  const size_t at = other.find(architecture);
   REQUIRE(at != other.npos);
-  for (size_t i = at; i != other.npos; i = other.find("cambium", i + 1))
-    other.replace(i, 7, "unknown");
-  refused(folder.write("other.gguf", other), "unknown");
+  for (size_t i = at; i != other.npos; i = other.find(architecture, i + 1))
+    other.replace(i, unknown.size(), unknown);
+  refused(folder.write("other.gguf", other), unknown);
   // A tensor of another shape than the keys say.
   std::string wrong = bytes;
-  const std::string key = "cambium.feed_forward_length";
+  const std::string key = architecture + ".feed_forward_length";
   const size_t value = wrong.find(key);
   REQUIRE(value != wrong.npos);
   wrong[value + key.size() + 4] = 1;
@@ -212,7 +214,8 @@ TEST_CASE("check says what each stage did") {
   CHECK(ran.code == cli::kOk);
   for (const char* said : {"command line", "default", "language Python", "function area", "error",
                            "prefill", "decode", "first token"}) {
-    CAPTURE(said);
+    CAPTURE(std::string(said));
+    CAPTURE(ran.out);
     CHECK(ran.out.find(said) != std::string::npos);
   }
   CHECK(ran.out.find("completion.maxTokens           7 ") != std::string::npos);

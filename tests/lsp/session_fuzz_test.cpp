@@ -34,8 +34,11 @@ class RandomClient {
       ids_.push_back(client_.send_request("shutdown"));
       for (int i = 0; i < 5; ++i) request();
     }
-    while (!server_.completion->held.empty()) answer_one();
-    server_.run();
+    // The model loads on a thread of its own, so the last requests may reach it only now.
+    server_.run_until([this] {
+      while (!server_.completion->held.empty()) answer_one();
+      return std::all_of(ids_.begin(), ids_.end(), [this](auto id) { return client_.answered(id); });
+    });
     for (const auto id : ids_) {
       CAPTURE(id);
       CHECK(client_.answer_counts[Json(id).dump()] == 1);
