@@ -208,7 +208,7 @@ TEST_CASE("check says what each stage did") {
   const Folder folder;
   const std::string model = folder.model();
   folder.write("config.json", R"({"completion": {"maxTokens": 7}})");
-  const std::string file = folder.write("a.py", "def area(w, h):\n    return (\n");
+  const std::string file = folder.write("a.py", "def area(w, h):\n    return w\n\n\n)\n");
   const Ran ran = run({"check", file + ":2:12", "--model", model, "--config",
                        folder.at("config.json"), "--context", "512", "--threads", "1"});
   CHECK(ran.code == cli::kOk);
