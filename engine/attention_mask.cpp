@@ -336,6 +336,12 @@ class StructureComparison {
 
 }  // namespace
 
+TokenStructure closed_scopes(const TokenStructure& cells) {
+  TokenStructure closed = cells;
+  closed.last = cells.scope;
+  return closed;
+}
+
 size_t common_structure_prefix(const TokenStructure& a, const TokenStructure& b, PruneRule rule) {
   const size_t n = std::min(a.size(), b.size());
   StructureComparison comparison(a, b, rule);

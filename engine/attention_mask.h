@@ -18,7 +18,11 @@
 namespace cambium::engine {
 
 /// How a layer uses the structure. Values as in the file key `cambium.structure.mode`.
-enum class StructureMode : uint8_t { off = 0, emphasis = 1, prune = 2 };
+/// `own` is `prune` for which ancestors count as `other` too: a token sees its own scope, the window and
+/// the sinks. Kernels know no such mode: it is `prune` over closed_scopes(). `tree` has a bias for the
+/// way through the tree (engine/tree_paths.h); a file's layer has it where the mode is off and the
+/// tensor attn_tree_bias is there.
+enum class StructureMode : uint8_t { off = 0, emphasis = 1, prune = 2, own = 3, tree = 4 };
 
 /// Relation of a key to a query; also the row of the tensors `attn_structure_scale/bias`.
 enum class Relation : uint8_t { same = 0, ancestor = 1, other = 2 };
@@ -28,8 +32,8 @@ struct TokenLabel {
   int32_t scope = 0;  ///< pre-order number of the scope open where the token starts; 0 is the file
   int32_t last = INT32_MAX;  ///< largest number inside that scope
   /// Place in the document, in tokens, with the hole of a fill-in-the-middle empty: prefix tokens
-  /// count up to the cursor, every middle token has the cursor's place, the suffix goes on from
-  /// there. Windows are distances of places, so they do not depend on the order of the sequence.
+  /// count up to the cursor, every middle token has the cursor's place, the suffix goes on from the
+  /// next multiple of a step (the caller's). Windows are distances of places, whatever the order.
   int32_t place = 0;
 
   friend bool operator==(const TokenLabel&, const TokenLabel&) = default;
@@ -70,8 +74,8 @@ inline bool visible(TokenLabel query, TokenLabel key, int32_t key_index, PruneRu
 /// For every tile of queries, the key blocks in which at least one query sees at least one key, in
 /// ascending order (CSR). A block absent from the list is skipped, not masked.
 struct VisibleBlocks {
-  int32_t query_tile = 1;  ///< queries a tile
-  int32_t key_block = 32;  ///< keys a block
+  int32_t query_tile = 1;        ///< queries a tile
+  int32_t key_block = 32;        ///< keys a block
   std::vector<int32_t> offsets;  ///< [n_tiles + 1]
   std::vector<int32_t> blocks;   ///< [offsets.back()] block indices
   /// [offsets.back()] 1 where every query of the tile sees every key of the block, so that the kernel
@@ -85,6 +89,10 @@ struct VisibleBlocks {
 /// exact in both directions (a listed block has a visible pair, an unlisted one has none).
 VisibleBlocks visible_blocks(const TokenStructure& cells, int32_t first_query, int32_t n_query,
                              PruneRule rule, int32_t query_tile, int32_t key_block);
+
+/// The same cells with every scope closed to what is inside it, so that the only key on a query's path is
+/// one of its own scope.
+TokenStructure closed_scopes(const TokenStructure& cells);
 
 /// Number of leading cells whose token, label relations and place differences are the same in both
 /// sequences, so that what a masked layer computed for them still holds. Scope *numbers* may differ

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "engine/models/model.h"
 #include "engine/result.h"
 
 namespace cambium::engine {
@@ -16,11 +17,11 @@ struct BenchOptions {
   int32_t prompt = 512;    ///< tokens of the prefill
   int32_t decode = 64;     ///< single-token steps
   int32_t context = 1500;  ///< tokens before the second decode figure
-  int32_t repeat = 3;
+  int32_t repeat = 3;      ///< at most
 };
 
-/// Rates in tokens a second, the best of the repetitions: what else the machine did only slows a
-/// run.
+/// Rates in tokens a second, the best of the repetitions (of as many as fit in ten seconds a figure):
+/// what else the machine did only slows a run.
 struct BenchFigures {
   std::string model;    ///< general.name
   std::string backend;  ///< "CPU, AVX-512 VNNI, 2 threads"
@@ -29,6 +30,7 @@ struct BenchFigures {
   double decode_context_tps = 0;  ///< after `context` tokens
   double verify_8_ms = 0;         ///< one pass of 8 columns after `context` tokens (speculation)
   double load_ms = 0;
+  ExpertLoads expert_loads;  ///< over the whole bench; empty: a dense model
   uint64_t file_bytes = 0;
   uint64_t resident_bytes = 0;  ///< of the process at the end, its peak; 0 where unknown
 };

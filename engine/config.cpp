@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <numbers>
 
 #include "engine/gguf.h"
 
@@ -15,20 +16,41 @@ bool StructureConfig::uses(StructureMode which) const {
   return std::find(mode.begin(), mode.end(), which) != mode.end();
 }
 
+std::optional<StructureMode> structure_mode(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kNames = {"off", "emphasis", "prune", "own", "tree"};
+  const auto at = std::ranges::find(kNames, name);
+  if (at == kNames.end()) return std::nullopt;
+  return static_cast<StructureMode>(at - kNames.begin());
+}
+
 PruneRule StructureConfig::reuse_rule() const {
-  return uses(StructureMode::prune) ? rule : PruneRule{.window = INT32_MAX, .sinks = 0};
+  return prunes() ? rule : PruneRule{.window = INT32_MAX, .sinks = 0};
 }
 
 KvShape ModelConfig::kv_shape(int32_t n_cells) const {
-  return {n_layer, n_kv_head, head_dim_k, head_dim_v, n_cells, DType::f16};
+  if (!latent) return {n_layer, n_kv_head, head_dim_k, head_dim_v, n_cells, DType::f16};
+  return {n_layer, 1, latent->rope + latent->kv_rank, latent->kv_rank, n_cells, DType::f16, true};
 }
 
 size_t ModelConfig::kv_bytes_per_cell() const {
-  return sizeof(uint16_t) * static_cast<size_t>(n_layer) * static_cast<size_t>(n_kv_head) *
-         static_cast<size_t>(head_dim_k + head_dim_v);
+  const KvShape shape = kv_shape(1);
+  return sizeof(uint16_t) * static_cast<size_t>(n_layer) * static_cast<size_t>(shape.n_kv_head) *
+         static_cast<size_t>(shape.head_dim_k + shape.head_dim_v);
 }
 
-std::string supported_architectures() { return "llama, cambium"; }
+namespace {
+
+constexpr std::string_view kArchitectures[] = {"llama", "cambium", "qwen2", "qwen3", "deepseek2"};
+
+}  // namespace
+
+std::string supported_architectures() {
+  std::string all;
+  for (const std::string_view name : kArchitectures) {
+    all += (all.empty() ? "" : ", ") + std::string(name);
+  }
+  return all;
+}
 
 namespace {
 
@@ -45,6 +67,18 @@ class Keys {
   int32_t count(std::string_view key, uint32_t limit, std::optional<uint32_t> fallback = {}) {
     const auto value = fallback ? file_.get_u32(full(key), *fallback) : file_.get_u32(full(key));
     return checked(key, value, limit);
+  }
+
+  // A count that may be zero.
+  int32_t count_or_none(std::string_view key, uint32_t limit) {
+    if (const auto value = file_.get_u32(full(key), 0); value && *value == 0) return 0;
+    return count(key, limit);
+  }
+
+  bool flag(std::string_view key, bool fallback) {
+    const auto value = file_.get_bool(full(key), fallback);
+    if (!value) return note(value.error()), fallback;
+    return *value;
   }
 
   // A count that files may give once a layer; this family wants the same in each.
@@ -103,49 +137,148 @@ class Keys {
   std::optional<Error> error_;
 };
 
+// YaRN (Peng et al. 2023, section 3.2): pairs that turn more than `beta_fast` times within the
+// original context keep their frequency, those that turn less than `beta_slow` times are divided by
+// the factor, and between the two it is a ramp over the pair's index.
+void scale_by_yarn(Keys& keys, float base, float factor, const ModelConfig& config,
+                   std::vector<float>& freq) {
+  const auto original =
+      static_cast<double>(keys.count("rope.scaling.original_context_length", INT32_MAX,
+                                     static_cast<uint32_t>(std::max(1, config.context))));
+  const double fast = keys.real("rope.scaling.yarn_beta_fast", 32.0f);
+  const double slow = keys.real("rope.scaling.yarn_beta_slow", 1.0f);
+  const auto n_rot = static_cast<double>(2 * freq.size());
+  const auto pair_of = [&](double turns) {
+    return n_rot * std::log(original / (turns * 2 * std::numbers::pi)) /
+           (2 * std::log(static_cast<double>(base)));
+  };
+  const double low = std::max(std::floor(pair_of(fast)), 0.0);
+  const double high = std::min(std::ceil(pair_of(slow)), n_rot - 1);
+  for (size_t i = 0; i < freq.size(); ++i) {
+    const double along = (static_cast<double>(i) - low) / std::max(0.001, high - low);
+    const double stretched = std::clamp(along, 0.0, 1.0);
+    freq[i] = static_cast<float>(freq[i] * (stretched / factor + 1.0 - stretched));
+  }
+}
+
+// YaRN's factor against attention growing flat over a long context. DeepSeek's models scale the
+// scores by its square, and their files tell so by `yarn_log_multiplier`; others scale what is
+// rotated.
+void magnify_by_yarn(Keys& keys, float factor, ModelConfig& config) {
+  const float grown = std::log(std::max(1.0f, factor));
+  if (config.architecture == "deepseek2" && keys.has("rope.scaling.yarn_log_multiplier")) {
+    const float m = 1.0f + keys.real("rope.scaling.yarn_log_multiplier", 0.1f) * grown;
+    config.attention_scale *= m * m;
+    return;
+  }
+  config.rope_magnitude = (1.0f + 0.1f * grown) * keys.real("rope.scaling.attn_factor", 1.0f);
+}
+
 // Frequencies of rotary position embedding: base^(-2i/n) (Su et al. 2021), divided by the linear
-// factor (Chen et al. 2023) and by the file's own factors (`rope_freqs.weight`; Llama 3's scaling
-// is stored that way).
-std::vector<float> rope_frequencies(Keys& keys, int32_t n_rot) {
+// factor (Chen et al. 2023) or scaled by YaRN, and divided by the file's own factors
+// (`rope_freqs.weight`; Llama 3's scaling is stored that way).
+void read_rope(Keys& keys, int32_t n_rot, ModelConfig& config) {
   const float base = keys.real("rope.freq_base", 10000.0f);
   const std::string scaling = keys.text("rope.scaling.type", "none");
+  const bool yarn = scaling == "yarn";
   float factor = 1.0f;
-  if (scaling == "linear") {
+  if (scaling == "linear" || yarn) {
     factor = keys.real("rope.scaling.factor", 1.0f);
   } else if (scaling == "none" && keys.has("rope.scale_linear")) {
     factor = keys.real("rope.scale_linear", 1.0f);  // files from before the scaling keys
   } else if (scaling != "none") {
     keys.note({ErrorCode::unsupported, keys.file().path() + ": " + keys.full("rope.scaling.type") +
                                            " is \"" + scaling +
-                                           "\"; this build knows none and linear"});
+                                           "\"; this build knows none, linear and yarn"});
   }
-  std::vector<float> freq(static_cast<size_t>(n_rot) / 2);
+  std::vector<float>& freq = config.rope_freq;
+  freq.resize(static_cast<size_t>(n_rot) / 2);
+  const double divisor = yarn ? 1.0 : factor;
   for (size_t i = 0; i < freq.size(); ++i) {
     freq[i] = static_cast<float>(
-        std::pow(static_cast<double>(base), -2.0 * static_cast<double>(i) / n_rot) / factor);
+        std::pow(static_cast<double>(base), -2.0 * static_cast<double>(i) / n_rot) / divisor);
   }
-  if (keys.file().find_tensor("rope_freqs.weight") == nullptr) return freq;
+  if (yarn) {
+    scale_by_yarn(keys, base, factor, config, freq);
+    magnify_by_yarn(keys, factor, config);
+  }
+  if (keys.file().find_tensor("rope_freqs.weight") == nullptr) return;
   const auto factors =
       keys.file().get_tensor("rope_freqs.weight", 1, static_cast<int64_t>(freq.size()));
-  if (!factors) return keys.note(factors.error()), freq;
+  if (!factors) return keys.note(factors.error());
   if (factors->type != DType::f32) {
-    keys.note({ErrorCode::unsupported, keys.file().path() + ": tensor rope_freqs.weight has type " +
-                                           std::string(type_traits(factors->type)->name) +
-                                           ", expected F32"});
-    return freq;
+    return keys.note({ErrorCode::unsupported,
+                      keys.file().path() + ": tensor rope_freqs.weight has type " +
+                          std::string(type_traits(factors->type)->name) + ", expected F32"});
   }
   for (size_t i = 0; i < freq.size(); ++i) {
     float value;
     std::memcpy(&value, factors->data + i * sizeof(float), sizeof(float));
     if (!(value > 0)) {
-      keys.note({ErrorCode::bad_format, keys.file().path() +
-                                            ": tensor rope_freqs.weight holds a factor that is not "
-                                            "above 0"});
-      return freq;
+      return keys.note(
+          {ErrorCode::bad_format,
+           keys.file().path() + ": tensor rope_freqs.weight holds a factor that is not above 0"});
     }
     freq[i] /= value;
   }
-  return freq;
+}
+
+// The shape of attention in a deepseek2 file. Files in which the projections are split by head
+// describe the cache's vectors in key_length and value_length and the heads in `…_mla`.
+void read_latent(Keys& keys, ModelConfig& config) {
+  constexpr uint32_t kWidth = 1u << 20;
+  LatentConfig latent;
+  latent.kv_rank = keys.count("attention.kv_lora_rank", kWidth);
+  latent.q_rank = keys.count_or_none("attention.q_lora_rank", kWidth);
+  latent.rope = keys.count("rope.dimension_count", kWidth);
+  latent.by_head = keys.has("attention.key_length_mla");
+  const std::string suffix = latent.by_head ? "_mla" : "";
+  config.head_dim_k = keys.count("attention.key_length" + suffix, kWidth);
+  config.head_dim_v = keys.count("attention.value_length" + suffix, kWidth);
+  latent.nope = config.head_dim_k - latent.rope;
+  if (!keys.error() && latent.nope <= 0) {
+    keys.note({ErrorCode::bad_format,
+               keys.file().path() + ": " + keys.full("attention.key_length" + suffix) + " is " +
+                   std::to_string(config.head_dim_k) + ", expected more than the " +
+                   std::to_string(latent.rope) + " rotated elements"});
+  }
+  config.n_kv_head = 1;
+  config.latent = latent;
+}
+
+void read_experts(Keys& keys, ModelConfig& config) {
+  constexpr uint32_t kWidth = 1u << 20, kExperts = 4096;
+  const auto wrong = [&](std::string_view key, int32_t found, const std::string& expected) {
+    if (keys.error()) return;
+    keys.note({ErrorCode::bad_format, keys.file().path() + ": " + keys.full(key) + " is " +
+                                          std::to_string(found) + ", expected " + expected});
+  };
+  ExpertConfig experts;
+  ExpertRule& rule = experts.rule;
+  rule.n_expert = keys.count("expert_count", kExperts);
+  rule.n_used = keys.count("expert_used_count", kExperts);
+  experts.n_ff = keys.count("expert_feed_forward_length", kWidth);
+  experts.n_shared = keys.count_or_none("expert_shared_count", kExperts);
+  experts.n_dense = keys.count_or_none("leading_dense_block_count", 1024);
+  rule.scale = keys.real("expert_weights_scale", 1.0f);
+  rule.normalise = keys.flag("expert_weights_norm", false);
+  const int32_t gating = keys.count("expert_gating_func", UINT16_MAX, 1);
+  if (gating > 2) wrong("expert_gating_func", gating, "1 (softmax) or 2 (sigmoid)");
+  rule.gating = gating == 2 ? Gating::sigmoid : Gating::softmax;
+  // Files from before these keys: the two models that have groups are told by their experts.
+  const uint32_t groups = rule.n_expert == 160 || rule.n_expert == 256 ? 8 : 1;
+  const uint32_t groups_used = rule.n_expert == 160 ? 3 : rule.n_expert == 256 ? 4 : 1;
+  const bool told = keys.has("expert_group_count");
+  rule.n_group = keys.count("expert_group_count", kExperts, groups);
+  rule.n_group_used = keys.count("expert_group_used_count", kExperts, told ? 1 : groups_used);
+  if (rule.n_expert % rule.n_group != 0 || rule.n_group_used > rule.n_group) {
+    wrong("expert_group_count", rule.n_group,
+          "a divisor of the " + std::to_string(rule.n_expert) + " experts that is at least the " +
+              std::to_string(rule.n_group_used) + " groups used");
+  } else if (rule.n_used > rule.n_expert / rule.n_group * rule.n_group_used) {
+    wrong("expert_used_count", rule.n_used, "no more than the groups used have experts");
+  }
+  config.experts = experts;
 }
 
 // A per-layer array of bit masks; any integer width, a scalar stands for every layer.
@@ -182,16 +315,21 @@ StructureConfig read_structure(Keys& keys, const ModelConfig& config,
     if (!modes) {
       keys.note(modes.error());
     } else if ((modes->size() != 1 && modes->size() != n_layer) ||
-               std::any_of(modes->begin(), modes->end(), [](uint32_t m) { return m > 2; })) {
-      keys.note({ErrorCode::bad_format, file.path() + ": cambium.structure.mode is " +
-                                            file.find("cambium.structure.mode")->to_text() +
-                                            ", expected " + std::to_string(n_layer) +
-                                            " values of 0 (off), 1 (emphasis) or 2 (prune)"});
+               std::any_of(modes->begin(), modes->end(), [](uint32_t m) { return m > 3; })) {
+      keys.note(
+          {ErrorCode::bad_format, file.path() + ": cambium.structure.mode is " +
+                                      file.find("cambium.structure.mode")->to_text() +
+                                      ", expected " + std::to_string(n_layer) +
+                                      " values of 0 (off), 1 (emphasis), 2 (prune) or 3 (own)"});
     } else {
       for (size_t i = 0; i < n_layer; ++i) {
         structure.mode[i] = static_cast<StructureMode>((*modes)[modes->size() == 1 ? 0 : i]);
       }
     }
+  }
+  for (size_t i = 0; i < n_layer; ++i) {
+    const bool biased = file.find_tensor("blk." + std::to_string(i) + ".attn_tree_bias") != nullptr;
+    if (biased && structure.mode[i] == StructureMode::off) structure.mode[i] = StructureMode::tree;
   }
   const auto number = [&](const char* key, int32_t fallback) {
     const auto value = file.get_u32(key, static_cast<uint32_t>(fallback));
@@ -204,13 +342,14 @@ StructureConfig read_structure(Keys& keys, const ModelConfig& config,
 
   if (wanted.mode) {
     structure.mode.assign(n_layer, *wanted.mode);
-    if (*wanted.mode == StructureMode::emphasis &&
-        file.find_tensor("blk.0.attn_structure_scale") == nullptr) {
-      keys.note({ErrorCode::unsupported,
-                 file.path() +
-                     ": the model has no tensors attn_structure_scale, so it cannot run with "
-                     "structure emphasis; use off or prune"});
-    }
+    const auto lacks = [&](StructureMode mode, const std::string& tensor, const char* name) {
+      if (*wanted.mode != mode || file.find_tensor("blk.0." + tensor) != nullptr) return;
+      keys.note({ErrorCode::unsupported, file.path() + ": the model has no tensors " + tensor +
+                                             ", so it cannot run with structure " + name +
+                                             "; use off, prune or own"});
+    };
+    lacks(StructureMode::emphasis, "attn_structure_scale", "emphasis");
+    lacks(StructureMode::tree, "attn_tree_bias", "tree");
   }
   if (wanted.rule) structure.rule = *wanted.rule;
   if (structure.any() && config.n_head > 64) {
@@ -227,7 +366,7 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file,
                                            const StructureOverride& structure) {
   const auto architecture = file.architecture();
   if (!architecture) return tl::unexpected(architecture.error());
-  if (*architecture != "llama" && *architecture != "cambium") {
+  if (std::ranges::find(kArchitectures, *architecture) == std::end(kArchitectures)) {
     return fail(ErrorCode::unsupported,
                 file.path() + ": architecture \"" + std::string(*architecture) +
                     "\" is not supported; supported: " + supported_architectures());
@@ -235,10 +374,12 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file,
   ModelConfig config;
   config.architecture = *architecture;
   Keys keys(file, config.architecture);
-  if (const auto experts = file.get_u32(keys.full("expert_count"), 0); experts && *experts > 0) {
+  const bool latent = config.architecture == "deepseek2";
+  const auto experts = file.get_u32(keys.full("expert_count"), 0);
+  if (experts && *experts > 0 && !latent) {
     return fail(ErrorCode::unsupported, file.path() + ": a mixture of " + std::to_string(*experts) +
-                                            " experts; this build runs dense models of the " +
-                                            config.architecture + " architecture only");
+                                            " experts; of the " + config.architecture +
+                                            " architecture this build runs dense models only");
   }
 
   // Limits keep products of two of them far inside 64 bits, whatever a damaged file says.
@@ -255,6 +396,9 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file,
   const auto head_dim = static_cast<uint32_t>(std::max(1, config.n_embd / config.n_head));
   config.head_dim_k = keys.count("attention.key_length", kWidth, head_dim);
   config.head_dim_v = keys.count("attention.value_length", kWidth, head_dim);
+  if (latent) read_latent(keys, config);
+  if (experts && *experts > 0) read_experts(keys, config);
+  if (config.architecture.starts_with("qwen")) config.rope_layout = RopeLayout::split;
   config.norm_eps = keys.real("attention.layer_norm_rms_epsilon", 1e-5f);
   config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim_k));
   const int32_t n_rot =
@@ -273,8 +417,12 @@ Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file,
     return mismatch(keys.full("rope.dimension_count") + " is " + std::to_string(n_rot) +
                     ", expected an even number up to " + std::to_string(config.head_dim_k));
   }
-  config.rope_freq = rope_frequencies(keys, n_rot);
+  read_rope(keys, n_rot, config);
   config.structure = read_structure(keys, config, structure);
+  if (latent && config.structure.any() && !keys.error()) {
+    keys.note({ErrorCode::unsupported,
+               file.path() + ": structure in attention is not made for deepseek2; use off"});
+  }
   if (keys.error()) return tl::unexpected(*keys.error());
 
   const GgufTensor* embedding = file.find_tensor("token_embd.weight");

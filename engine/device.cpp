@@ -68,6 +68,11 @@ Result<Device> open_gpu(const GgufFile& file, const ModelConfig& config, EngineO
                         int index) {
   auto backend = load_cuda_backend(index);
   if (!backend) return tl::unexpected(backend.error());
+  if (config.structure.uses(StructureMode::tree)) {
+    return fail(ErrorCode::device, file.path() +
+                                       ": tree positions are computed on the CPU only; use device "
+                                       "\"cpu\", or structure off");
+  }
   options.prefill_chunk = std::max(options.prefill_chunk, kDeviceChunk);
   const MemoryPlan plan = plan_memory(file, config, **backend, options.prefill_chunk);
   const uint64_t free = (*backend)->free_bytes();
@@ -85,7 +90,27 @@ Result<Device> open_gpu(const GgufFile& file, const ModelConfig& config, EngineO
            " fits its memory";
     options.context = fits;
   }
+  if (options.on_notice) {
+    options.on_notice(file.path() + ": takes " + plan.text(options.context, options.slots) +
+                      "; of " + size_text(free) + " free on " + (*backend)->description());
+  }
   return Device{std::move(*backend), options, std::move(note)};
+}
+
+// A pass of a whole chunk and one of a single token: libraries are opened and kernels brought to the
+// device now, not under the first request.
+Result<void> warm_up(Model& model, int32_t context, int32_t chunk) {
+  const int32_t n = std::min(context - 1, chunk);
+  if (n < 1) return {};
+  auto kv = model.create_kv(n + 1);
+  if (!kv) return tl::unexpected(kv.error());
+  const std::vector<TokenId> tokens(static_cast<size_t>(n), 0);
+  const int32_t last[] = {0};
+  auto done = model.forward({tokens, 0, kv->get(), nullptr, {}, nullptr});
+  if (done)
+    done = model.forward({std::span(tokens).first(1), n, kv->get(), nullptr, last, nullptr});
+  if (!done) return tl::unexpected(done.error());
+  return {};
 }
 
 // "cuda" or "cuda:N"; -1 if it is neither.
@@ -122,9 +147,16 @@ MemoryPlan plan_memory(const GgufFile& file, const ModelConfig& config, const Ba
   for (const GgufTensor& tensor : file.tensors())
     plan.weights += backend.weight_bytes(tensor.view());
   plan.kv_cell = config.kv_bytes_per_cell();
-  const int64_t row = 2 * int64_t{config.n_embd} + 2 * int64_t{config.n_ff} +
-                      int64_t{config.n_head} * (config.head_dim_k + config.head_dim_v) +
-                      int64_t{config.n_kv_head} * (config.head_dim_k + config.head_dim_v);
+  int64_t row = 2 * int64_t{config.n_embd} + 2 * int64_t{config.n_ff} +
+                int64_t{config.n_head} * (config.head_dim_k + config.head_dim_v) +
+                int64_t{config.n_kv_head} * (config.head_dim_k + config.head_dim_v);
+  if (config.latent) {  // queries and what they gather, as wide as a cell
+    const int64_t cell = config.latent->kv_rank + config.latent->rope;
+    row += int64_t{config.n_head} * (cell + config.latent->kv_rank) + 3 * cell;
+  }
+  if (config.experts) {  // each token once for each of its experts
+    row += int64_t{config.experts->rule.n_used} * (2 * config.n_embd + 2 * config.experts->n_ff);
+  }
   const int64_t widest = std::max<int64_t>(config.n_embd, config.n_ff);
   plan.work = static_cast<uint64_t>(prefill_chunk * (row * 4 + widest * 2)) + backend.work_bytes();
   return plan;
@@ -133,7 +165,7 @@ MemoryPlan plan_memory(const GgufFile& file, const ModelConfig& config, const Ba
 Result<PlacedModel> place_model(std::shared_ptr<const GgufFile> file, const ModelConfig& config,
                                 const EngineOptions& options,
                                 const std::function<void(double)>& progress) {
-  const auto load = [&](Result<Device> device) -> Result<PlacedModel> {
+  const auto load = [&](Result<Device> device, bool gpu) -> Result<PlacedModel> {
     if (!device) return tl::unexpected(device.error());
     PlacedModel placed;
     placed.options = std::move(device->options);
@@ -142,14 +174,19 @@ Result<PlacedModel> place_model(std::shared_ptr<const GgufFile> file, const Mode
     auto model = load_model_weights(file, config, std::move(device->backend), progress);
     if (!model) return tl::unexpected(model.error());
     placed.model = std::move(*model);
+    placed.on_gpu = gpu;
+    if (gpu) {
+      auto warm = warm_up(*placed.model, placed.options.context, placed.options.prefill_chunk);
+      if (!warm) return tl::unexpected(warm.error());
+    }
     return placed;
   };
-  if (options.device == "cpu") return load(open_cpu(*file, config, options));
+  if (options.device == "cpu") return load(open_cpu(*file, config, options), false);
   if (options.device == "auto") {
-    auto placed = load(open_gpu(*file, config, options, 0));
+    auto placed = load(open_gpu(*file, config, options, 0), true);
     if (placed) return placed;
     const Error why = placed.error();
-    placed = load(open_cpu(*file, config, options));
+    placed = load(open_cpu(*file, config, options), false);
     // Without the module there is nothing to tell: most machines are like that.
     if (placed && why.code != ErrorCode::unsupported) {
       placed->device += " (GPU not used: " + why.message + ")";
@@ -161,7 +198,7 @@ Result<PlacedModel> place_model(std::shared_ptr<const GgufFile> file, const Mode
     return fail(ErrorCode::invalid_argument,
                 "device \"" + options.device + "\" is not known; use auto, cpu, cuda or cuda:N");
   }
-  auto placed = load(open_gpu(*file, config, options, index));
+  auto placed = load(open_gpu(*file, config, options, index), true);
   if (!placed) {
     return fail(placed.error().code,
                 "device \"" + options.device + "\": " + placed.error().message);

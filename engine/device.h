@@ -18,7 +18,8 @@ namespace cambium::engine {
 struct PlacedModel {
   std::unique_ptr<Model> model;
   EngineOptions options;  ///< the context is what fits, the chunk what suits the device
-  std::string device;     ///< "CPU, AVX2, 2 threads", with what the user should know in parentheses
+  bool on_gpu = false;
+  std::string device;  ///< "CPU, AVX2, 2 threads", with what the user should know in parentheses
 };
 
 /// Loads `file` onto `options.device`: "auto", "cpu", "cuda", "cuda:N". "auto" takes the first GPU

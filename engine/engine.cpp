@@ -6,12 +6,15 @@
 #include <map>
 #include <new>
 
+#include "engine/adapter.h"
+#include "engine/chat_defaults.h"
 #include "engine/config.h"
 #include "engine/device.h"
 #include "engine/gguf.h"
 #include "engine/models/model.h"
 #include "engine/prompt_format.h"
 #include "engine/scheduler.h"
+#include "engine/text_prompt.h"
 #include "engine/tokenizer.h"
 
 namespace cambium::engine {
@@ -23,17 +26,41 @@ class LocalGenerator final : public Generator {
  public:
   LocalGenerator(Capabilities capabilities, std::unique_ptr<Model> model,
                  std::shared_ptr<const Tokenizer> tokenizer,
-                 std::shared_ptr<const PromptFormat> format, const Scheduler::Options& options)
+                 std::shared_ptr<const PromptFormat> format, std::optional<ChatTemplate> chat,
+                 const Scheduler::Options& options)
       : capabilities_(std::move(capabilities)),
         tokenizer_(std::move(tokenizer)),
         format_(std::move(format)),
+        chat_(std::move(chat)),
         scheduler_(std::move(model), tokenizer_, format_, options) {}
 
   Capabilities capabilities() const override { return capabilities_; }
   const Tokenizer* tokenizer() const override { return tokenizer_.get(); }
   const PromptFormat* prompt_format() const override { return format_.get(); }
   void generate(Request request, OnText on_text, OnDone on_done) override {
-    scheduler_.generate(std::move(request), std::move(on_text), std::move(on_done));
+    if (std::holds_alternative<std::monostate>(request.text) || !request.prompt.empty()) {
+      return scheduler_.generate(std::move(request), std::move(on_text), std::move(on_done));
+    }
+    auto encoded = encode_prompt(request.text, *tokenizer_, *format_, chat_);
+    if (!encoded) return on_done(tl::unexpected(encoded.error()));
+    request.prompt = std::move(encoded->tokens);
+    request.text = {};
+    if (encoded->opening.empty()) {
+      return scheduler_.generate(std::move(request), std::move(on_text), std::move(on_done));
+    }
+    // What the template wrote of the answer is shown with the first text that is generated.
+    const auto opening = std::make_shared<std::string>(encoded->opening);
+    auto show = [opening, on_text = std::move(on_text)](std::string_view piece) {
+      if (!on_text) return;
+      if (!opening->empty()) on_text(std::exchange(*opening, {}));
+      on_text(piece);
+    };
+    scheduler_.generate(
+        std::move(request), std::move(show),
+        [whole = encoded->opening, on_done = std::move(on_done)](Result<Generated> generated) {
+          if (generated) generated->text.insert(0, whole);
+          on_done(std::move(generated));
+        });
   }
   void score(ScoreRequest request, OnScored on_done) override {
     scheduler_.score(std::move(request), std::move(on_done));
@@ -43,6 +70,7 @@ class LocalGenerator final : public Generator {
   const Capabilities capabilities_;
   const std::shared_ptr<const Tokenizer> tokenizer_;
   const std::shared_ptr<const PromptFormat> format_;
+  const std::optional<ChatTemplate> chat_;
   Scheduler scheduler_;
 };
 
@@ -92,6 +120,8 @@ Result<std::shared_ptr<Generator>> load(const std::string& path, const LoadOptio
   if (auto ok = check_options(options); !ok) return tl::unexpected(ok.error());
   auto file = GgufFile::open(path);
   if (!file) return tl::unexpected(file.error());
+  if (!load_options.adapter.empty()) file = lay_adapter(**file, load_options.adapter);
+  if (!file) return tl::unexpected(file.error());
   auto config = ModelConfig::from_gguf(**file, {load_options.structure, load_options.prune});
   if (!config) return tl::unexpected(config.error());
   auto tokenizer = Tokenizer::from_gguf(**file);
@@ -118,12 +148,33 @@ Result<std::shared_ptr<Generator>> load(const std::string& path, const LoadOptio
   can.step_control = true;
   can.structure = config->structure.any();
   can.token_prompts = true;
-  can.chat = (*file)->has("tokenizer.chat_template");
+  const auto chat_template = (*file)->get_string("tokenizer.chat_template", "");
+  auto chat = ChatTemplate::recognise(chat_template ? *chat_template : std::string_view());
+  can.chat = chat.has_value();
+  can.chat_defaults = chat_defaults_for(
+      config->name, chat_template && chat_template->find("<think>") != std::string::npos);
+  can.kv_bytes_per_token = config->kv_bytes_per_cell();
+  can.memory_bytes = (*file)->file_bytes() + can.kv_bytes_per_token *
+                                                 static_cast<uint64_t>(can.context) *
+                                                 static_cast<uint64_t>(placed->options.slots);
 
-  return std::make_shared<LocalGenerator>(
-      std::move(can), std::move(placed->model), std::move(*tokenizer), std::move(*format),
-      Scheduler::Options{placed->options.context, placed->options.slots,
-                         placed->options.prefill_chunk});
+  Scheduler::Options scheduler{placed->options.context, placed->options.slots,
+                               placed->options.prefill_chunk};
+  if (placed->on_gpu) {
+    EngineOptions cpu = options;
+    cpu.device = "cpu";
+    cpu.context = placed->options.context;  // as promised
+    scheduler.replacement = [file = *file, config = *config, cpu = std::move(cpu)](
+                                const Error& why) -> Result<std::unique_ptr<Model>> {
+      if (cpu.on_notice) cpu.on_notice(why.message + "; going on with the CPU");
+      auto model = place_model(file, config, cpu, nullptr);
+      if (!model) return tl::unexpected(model.error());
+      return std::move(model->model);
+    };
+  }
+  return std::make_shared<LocalGenerator>(std::move(can), std::move(placed->model),
+                                          std::move(*tokenizer), std::move(*format),
+                                          std::move(chat), scheduler);
 }
 
 }  // namespace

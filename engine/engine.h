@@ -18,6 +18,9 @@ struct EngineOptions {
   int32_t context = 4096;       ///< cells a slot
   int32_t slots = 2;            ///< sequences kept warm; memory is touched only as it is used
   int32_t prefill_chunk = 256;  ///< tokens between two looks at the cancel flag; a GPU takes >= 512
+  /// What the user should know, a sentence: before a GPU is loaded what it will hold, and that a GPU
+  /// failed and the CPU goes on. On the calling or the engine thread; may be null.
+  std::function<void(const std::string&)> on_notice = nullptr;
 };
 
 struct LoadOptions {
@@ -25,6 +28,8 @@ struct LoadOptions {
   /// Overrides of the file's structure metadata; unset: as the file says.
   std::optional<StructureMode> structure;
   std::optional<PruneRule> prune;
+  std::string
+      adapter;  ///< GGUF file of type adapter, laid over the model (engine/adapter.h); or empty
   std::function<void(double fraction)> on_progress;  ///< 0..1, on the calling thread
 };
 

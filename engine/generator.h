@@ -17,6 +17,14 @@ namespace cambium::engine {
 class Tokenizer;
 class PromptFormat;
 
+/// How a conversation with a model goes by default, as its makers say.
+struct ChatDefaults {
+  SamplingParams sampling;  ///< R1: temperature 0.6, top-p 0.95
+  bool system_prompt =
+      true;             ///< false: what a system message says goes into the first user message
+  bool thinks = false;  ///< its text may begin with <think>…</think>, to be folded away
+};
+
 /// What a generator can do. A feature that needs something absent says so to the user.
 struct Capabilities {
   std::string model;        ///< a name to show
@@ -24,10 +32,14 @@ struct Capabilities {
   int32_t context = 0;      ///< tokens, prompt and generated together
   bool fill_in_middle = false;
   bool chat = false;
-  bool score = false;           ///< log-probabilities of a given text
-  bool step_control = false;    ///< StepController is honoured per token
-  bool structure = false;       ///< labels change what attention sees
-  bool token_prompts = false;   ///< takes token ids (remote engines: text only)
+  bool score = false;          ///< log-probabilities of a given text
+  bool step_control = false;   ///< StepController is honoured per token
+  bool structure = false;      ///< labels change what attention sees
+  bool token_prompts = false;  ///< takes token ids (remote engines: text only)
+  bool remote = false;         ///< prompts leave this process
+  ChatDefaults chat_defaults;
+  uint64_t memory_bytes = 0;        ///< weights, and keys and values of full slots; 0: not ours
+  uint64_t kv_bytes_per_token = 0;  ///< 0: not known (remote engines)
 };
 
 using OnText = std::function<void(std::string_view piece)>;  ///< streaming; may be null

@@ -13,6 +13,8 @@
 #include <optional>
 #include <system_error>
 
+#include "engine/gguf_scalar.h"
+
 namespace cambium::engine {
 
 static_assert(std::endian::native == std::endian::little, "GGUF files are read in place");
@@ -21,31 +23,6 @@ namespace {
 
 constexpr uint32_t kMagic = 0x46554747;  // "GGUF", little-endian
 constexpr int kMaxArrayDepth = 4;
-
-/// Bytes of a scalar; 0 for strings, arrays and unknown ids.
-size_t scalar_bytes(GgufType type) {
-  switch (type) {
-    case GgufType::u8:
-    case GgufType::i8:
-    case GgufType::boolean:
-      return 1;
-    case GgufType::u16:
-    case GgufType::i16:
-      return 2;
-    case GgufType::u32:
-    case GgufType::i32:
-    case GgufType::f32:
-      return 4;
-    case GgufType::u64:
-    case GgufType::i64:
-    case GgufType::f64:
-      return 8;
-    case GgufType::string:
-    case GgufType::array:
-      return 0;
-  }
-  return 0;
-}
 
 /// A file may hold any bytes as a name; messages show printable ones, and not too many.
 std::string shown(std::string_view text) {

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "engine/gguf_scalar.h"
+
 namespace cambium::engine {
 
 namespace {
@@ -92,25 +94,10 @@ void GgufWriter::copy_metadata(const GgufFile& from, std::string_view prefix) {
   const auto raw = [this](const std::byte* data, size_t n) {
     metadata_.insert(metadata_.end(), data, data + n);
   };
-  const auto scalar_bytes = [](GgufType type) -> size_t {
-    switch (type) {
-      case GgufType::u16:
-      case GgufType::i16:
-        return 2;
-      case GgufType::u32:
-      case GgufType::i32:
-      case GgufType::f32:
-        return 4;
-      case GgufType::u64:
-      case GgufType::i64:
-      case GgufType::f64:
-        return 8;
-      default:
-        return 1;
-    }
-  };
   for (const auto& [name, value] : from.metadata()) {
     if (!name.starts_with(prefix)) continue;
+    // How that file lies on disk says nothing of this one.
+    if (name == "general.alignment" || name.starts_with("split.")) continue;
     if (value.type == GgufType::string) {
       set_string(name, value.string);
     } else if (value.type != GgufType::array) {

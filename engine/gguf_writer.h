@@ -31,7 +31,8 @@ class GgufWriter {
   void set_i32s(std::string_view key, std::span<const int32_t> values);
   void set_u32s(std::string_view key, std::span<const uint32_t> values);
   void set_f32s(std::string_view key, std::span<const float> values);
-  /// Copies every key of `from` that begins with `prefix` ("tokenizer.").
+  /// Copies every key of `from` that begins with `prefix` ("tokenizer."), but for general.alignment
+  /// and split.*, which are of that file.
   void copy_metadata(const GgufFile& from, std::string_view prefix);
 
   /// `ne` as in the file: ne[0] contiguous. `data` must have exactly the tensor's bytes.
@@ -66,9 +67,10 @@ class GgufWriter {
   std::vector<Tensor> tensors_;
 };
 
-/// A decoder of the `llama` shape (also qwen2: biases on q, k, v; qwen3: norms on q, k).
+/// A decoder of the `llama` shape (also qwen2: biases on q, k, v; qwen3: norms on q, k), or of
+/// deepseek2.
 struct ModelShape {
-  std::string architecture = "llama";  ///< llama, cambium, qwen2 or qwen3
+  std::string architecture = "llama";  ///< llama, cambium, qwen2, qwen3 or deepseek2
   std::string name = "random";
   int32_t n_vocab = 0, n_embd = 0, n_layer = 0, n_head = 0, n_kv_head = 0, head_dim = 0, n_ff = 0;
   int32_t context = 4096;
@@ -76,10 +78,14 @@ struct ModelShape {
   float rope_linear_scale = 1.0f;  ///< > 1 writes linear RoPE scaling
   float norm_eps = 1e-5f;
   bool tied = false;  ///< no output.weight: the embedding is the output matrix
+  // deepseek2 only; head_dim is then that of values and of keys without their rotated part.
+  int32_t kv_rank = 0, rope_dim = 0;
+  int32_t n_expert = 0, n_expert_used = 0, n_shared = 0, n_ff_expert = 0, n_dense = 0;
 };
 
-/// Shapes at real size: "cambium-40m", "deepseek-coder-1.3b", "deepseek-coder-6.7b", "tiny" (for
-/// tests). not_found names those there are.
+/// Shapes at real size: "cambium-40m", "deepseek-coder-1.3b", "deepseek-coder-6.7b",
+/// "r1-distill-llama-8b", "qwen-1.5b", "v2-lite", "tiny" (for tests); the end of a name will do ("6.7b") where it is one's
+/// alone. not_found names those there are.
 Result<ModelShape> model_shape(std::string_view name);
 
 struct RandomModelOptions {

@@ -32,6 +32,18 @@ const char* to_string(StopReason reason) {
   return "unknown";
 }
 
+std::span<const float> LogitRows::logits(size_t row) {
+  if (logits_.empty() && !error_) {
+    auto rows = model_.logits();
+    if (rows) {
+      logits_ = *rows;
+    } else {
+      error_ = rows.error();
+    }
+  }
+  return error_ ? std::span<const float>() : logits_.subspan(row * n_vocab_, n_vocab_);
+}
+
 // --- every job ----------------------------------------------------------------------------------
 
 Job::Job(JobContext& shared, std::vector<TokenId> tokens, TokenStructure labels, Priority priority_,
@@ -87,6 +99,16 @@ GenerateJob::GenerateJob(JobContext& shared, Request request, OnText on_text, On
       sampler_(request_.sampling),
       stream_(std::move(request_.stop), std::move(on_text)) {
   if (request_.speculate) lookup_.append(tokens_);
+  if (request_.copying > 0 && sampler_.plain()) {
+    std::vector<TokenId> breaks = shared_.format->end;
+    for (const auto& token : {shared_.format->bos, shared_.format->file}) {
+      if (token) breaks.push_back(*token);
+    }
+    if (const auto& fim = shared_.format->fim) {
+      breaks.insert(breaks.end(), {fim->prefix, fim->suffix, fim->middle});
+    }
+    copying_.emplace(tokens_, request_.text_end, std::move(breaks));
+  }
 }
 
 std::optional<Error> GenerateJob::invalid() const {
@@ -109,6 +131,8 @@ Feed GenerateJob::next(int32_t cached, int32_t chunk) {
   feed.tokens.assign(tokens_.begin() + cached, tokens_.begin() + cached + n);
   if (cached + n < size) return feed;
   feed.logits_at.push_back(n - 1);
+  feed.greedy =
+      sampler_.plain() && (!request_.controller || request_.controller->required_prefix().empty());
   if (!feed.decode || !request_.speculate) return feed;
 
   const auto generated = static_cast<int32_t>(result_.tokens.size());
@@ -128,7 +152,7 @@ Feed GenerateJob::next(int32_t cached, int32_t chunk) {
   return feed;
 }
 
-int32_t GenerateJob::take(const Feed& feed, std::span<const float> logits) {
+int32_t GenerateJob::take(const Feed& feed, LogitRows& rows) {
   const size_t n_rows = feed.logits_at.size();
   if (n_rows == 0) return static_cast<int32_t>(feed.tokens.size());
   const size_t n_drafted = n_rows - 1;
@@ -138,9 +162,8 @@ int32_t GenerateJob::take(const Feed& feed, std::span<const float> logits) {
 
   size_t accepted = 0;
   for (size_t row = 0; row < n_rows; ++row) {
-    const auto n_vocab = static_cast<size_t>(shared_.n_vocab);
     const size_t at = tokens_.size();
-    if (!choose(logits.subspan(row * n_vocab, n_vocab))) break;
+    if (!choose(rows, row)) break;
     if (row == n_drafted) break;
     // A drafted cell counts if it holds the token now chosen, under the label it now has.
     if (tokens_[at] != feed.tokens[static_cast<size_t>(feed.logits_at[row]) + 1]) break;
@@ -157,7 +180,22 @@ int32_t GenerateJob::take(const Feed& feed, std::span<const float> logits) {
   return static_cast<int32_t>(feed.tokens.size() - n_drafted + accepted);
 }
 
-bool GenerateJob::choose(std::span<const float> logits) {
+std::optional<TokenId> GenerateJob::copied(LogitRows& rows, size_t row,
+                                           std::span<const TokenId> allowed) {
+  if (!copying_) return std::nullopt;
+  const auto guess = copying_->guess();
+  if (!guess) return std::nullopt;
+  const BestToken* best = allowed.empty() ? rows.best(row) : nullptr;
+  if (best != nullptr && best->id == guess->token) return std::nullopt;  // chosen anyway
+  const auto logits = rows.logits(row);
+  if (rows.error()) return std::nullopt;
+  if (allowed.empty() && shared_.format->is_end(best != nullptr ? best->id : argmax(logits)))
+    return std::nullopt;
+  if (!prefers_copy(logits, allowed, *guess, request_.copying)) return std::nullopt;
+  return guess->token;
+}
+
+bool GenerateJob::choose(LogitRows& rows, size_t row) {
   if (static_cast<int32_t>(result_.tokens.size()) >= request_.max_tokens) {
     return finish(StopReason::max_tokens), false;  // a request for nothing but the prompt's cells
   }
@@ -173,9 +211,18 @@ bool GenerateJob::choose(std::span<const float> logits) {
     if (!std::is_sorted(allowed.begin(), allowed.end())) std::sort(allowed.begin(), allowed.end());
   }
 
+  const std::optional<TokenId> before = copied(rows, row, allowed);
+  if (rows.error()) return false;
   StepDecision decision;
+  const BestToken* best = sampler_.plain() && allowed.empty() ? rows.best(row) : nullptr;
+  std::span<const float> logits;
+  if (best == nullptr || before) {
+    logits = rows.logits(row);
+    if (rows.error()) return false;
+  }
   std::optional<float> log_sum;  // of exp(logits); found with the first candidate
   const auto log_probability_of = [&](TokenId id) {
+    if (best != nullptr && id == best->id) return best->logprob;
     const float logit = logits[static_cast<size_t>(id)];
     if (!log_sum) log_sum = logit - log_probability(logits, id);
     return logit - *log_sum;
@@ -187,8 +234,20 @@ bool GenerateJob::choose(std::span<const float> logits) {
     return decision.verdict != StepDecision::Verdict::reject;
   };
   // A refused token is followed by the next best until the controller is content.
-  const auto token = controller == nullptr ? sampler_.sample(logits, tokens_)
-                                           : sampler_.sample(logits, tokens_, {allowed, accept});
+  std::optional<TokenId> token;
+  if (before && accept(*before)) {
+    token = before;
+  } else if (best != nullptr && accept(best->id)) {
+    token = best->id;
+  } else if (best != nullptr) {
+    if (!before) logits = rows.logits(row);
+    if (rows.error()) return false;
+    const auto accept_other = [&](TokenId id) { return id != best->id && accept(id); };
+    token = sampler_.sample(logits, tokens_, {allowed, accept_other});
+  } else {
+    token = controller == nullptr ? sampler_.sample(logits, tokens_)
+                                  : sampler_.sample(logits, tokens_, {allowed, accept});
+  }
   if (timings.ttft_ms == 0) timings.ttft_ms = ms_since(submitted);
   if (!token) return finish(StopReason::controller), false;
   if (shared_.format->is_end(*token)) return finish(StopReason::end_of_text), false;
@@ -203,6 +262,7 @@ bool GenerateJob::choose(std::span<const float> logits) {
     labels_.push_back(decision.label.value_or(labels_.at(labels_.size() - 1)));
   }
   if (request_.speculate) lookup_.append(*token);
+  if (copying_) copying_->append(*token);
 
   const std::string_view piece = shared_.tokenizer->piece(*token);
   const bool stop_after = decision.verdict == StepDecision::Verdict::stop_after;
@@ -271,10 +331,10 @@ Feed ScoreJob::next(int32_t cached, int32_t chunk) {
   return feed;
 }
 
-int32_t ScoreJob::take(const Feed& feed, std::span<const float> logits) {
-  const auto n_vocab = static_cast<size_t>(shared_.n_vocab);
+int32_t ScoreJob::take(const Feed& feed, LogitRows& rows) {
   for (size_t row = 0; row < feed.logits_at.size(); ++row) {
-    const auto values = logits.subspan(row * n_vocab, n_vocab);
+    const auto values = rows.logits(row);
+    if (rows.error()) break;
     const size_t position = static_cast<size_t>(first_) + result_.logprobs.size();
     result_.logprobs.push_back(log_probability(values, tokens_[position]));
     result_.alternatives.push_back(top_ > 0 ? top_alternatives(values, top_)

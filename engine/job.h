@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/copying.h"
 #include "engine/draft.h"
 #include "engine/generator.h"
 #include "engine/kv_cache.h"
@@ -35,6 +36,29 @@ struct Feed {
   std::vector<TokenId> tokens;
   std::vector<int32_t> logits_at;  ///< as in Pass
   bool decode = false;             ///< one new token and its draft, not prompt
+  bool greedy = false;             ///< as in Pass
+};
+
+/// What a pass answered with: logits, or choices of the backend whose logits can still be had.
+class LogitRows {
+ public:
+  LogitRows(Model& model, const PassResult& result, int32_t n_vocab)
+      : model_(model),
+        best_(result.best),
+        logits_(result.logits),
+        n_vocab_(static_cast<size_t>(n_vocab)) {}
+  /// The backend's choice for a row, or null.
+  const BestToken* best(size_t row) const { return row < best_.size() ? &best_[row] : nullptr; }
+  /// [n_vocab]; empty after an error, which stays in error().
+  std::span<const float> logits(size_t row);
+  const std::optional<Error>& error() const { return error_; }
+
+ private:
+  Model& model_;
+  std::span<const BestToken> best_;
+  std::span<const float> logits_;
+  const size_t n_vocab_;
+  std::optional<Error> error_;
 };
 
 class Job {
@@ -54,8 +78,9 @@ class Job {
   /// What to feed when the first `cached` tokens are in cells; at most `chunk` tokens. May extend
   /// labels() to cover a draft.
   virtual Feed next(int32_t cached, int32_t chunk) = 0;
-  /// Takes the logits of a feed; returns how many of its tokens belong to the sequence.
-  virtual int32_t take(const Feed& feed, std::span<const float> logits) = 0;
+  /// Takes the answer to a feed; returns how many of its tokens belong to the sequence. After an
+  /// error of `rows` it has taken nothing more.
+  virtual int32_t take(const Feed& feed, LogitRows& rows) = 0;
   bool finished() const { return finished_; }
   /// Answers the caller, once: with what there is, or with the error.
   virtual void answer(std::optional<Error> error) = 0;
@@ -96,13 +121,16 @@ class GenerateJob final : public Job {
   std::optional<Error> invalid() const override;
   int32_t max_reuse() const override { return static_cast<int32_t>(tokens_.size()) - 1; }
   Feed next(int32_t cached, int32_t chunk) override;
-  int32_t take(const Feed& feed, std::span<const float> logits) override;
+  int32_t take(const Feed& feed, LogitRows& rows) override;
   void answer(std::optional<Error> error) override;
   void give_up() override { finish(StopReason::cancelled); }
 
  private:
-  /// Chooses the next token from a row of logits and takes it in; false if nothing may follow it.
-  bool choose(std::span<const float> logits);
+  /// Chooses the next token from a row and takes it in; false if nothing may follow it.
+  bool choose(LogitRows& rows, size_t row);
+  /// The token that copying puts before the model's choice, if there is one and nothing speaks
+  /// against it.
+  std::optional<TokenId> copied(LogitRows& rows, size_t row, std::span<const TokenId> allowed);
   void finish(StopReason reason);
 
   Request request_;  // prompt and structure are moved out into tokens_ and labels_
@@ -110,6 +138,7 @@ class GenerateJob final : public Job {
   Sampler sampler_;
   TextStream stream_;
   PromptLookup lookup_;
+  std::optional<CopyContext> copying_;
   DraftChance chance_;
   Generated result_;
 };
@@ -121,7 +150,7 @@ class ScoreJob final : public Job {
   std::optional<Error> invalid() const override;
   int32_t max_reuse() const override { return next_scored(); }
   Feed next(int32_t cached, int32_t chunk) override;
-  int32_t take(const Feed& feed, std::span<const float> logits) override;
+  int32_t take(const Feed& feed, LogitRows& rows) override;
   void answer(std::optional<Error> error) override;
   void give_up() override;
 

@@ -4,10 +4,13 @@
 #include <cassert>
 #include <tuple>
 
+#include "engine/tree_paths.h"
+
 namespace cambium::engine {
 
 void Slot::append(std::span<const TokenId> tokens, const TokenStructure& labels) {
   const size_t end = tokens_.size() + tokens.size();
+  whole_labels_ = labels;
   if (!labels.empty()) {
     assert(labels.size() >= end);
     labels_.resize(tokens_.size());  // cells without labels are in the root scope
@@ -30,6 +33,7 @@ void Slot::truncate(int32_t n) {
 
 void Slot::relabel(const TokenStructure& labels) {
   labels_ = {};
+  whole_labels_ = labels;
   if (labels.empty()) return;
   assert(labels.size() >= tokens_.size());
   for (size_t i = 0; i < tokens_.size(); ++i) labels_.push_back(labels.at(i));
@@ -59,6 +63,9 @@ int32_t KvCache::reusable(const Slot& slot, std::span<const TokenId> tokens,
     TokenStructure a, b;
     same = std::min(same, common_structure_prefix(*labelled(slot.labels(), same, a),
                                                   *labelled(labels, same, b), *options_.structure));
+    if (options_.tree) {
+      same = TreePaths::common_prefix(TreePaths(slot.whole_labels()), TreePaths(labels), same);
+    }
   }
   return static_cast<int32_t>(same);
 }

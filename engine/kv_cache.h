@@ -35,6 +35,9 @@ class Slot {
   int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
   std::span<const TokenId> tokens() const { return tokens_; }
   const TokenStructure& labels() const { return labels_; }
+  /// The labels given last, with those of cells that are not here: a path through the tree has scopes
+  /// that only they name.
+  const TokenStructure& whole_labels() const { return whole_labels_; }
 
   /// Records that cells [size(), size() + tokens.size()) were written. `labels` has a label for
   /// each cell up to there, or is empty.
@@ -48,6 +51,7 @@ class Slot {
  private:
   std::vector<TokenId> tokens_;
   TokenStructure labels_;  // empty, or one a cell
+  TokenStructure whole_labels_;
 };
 
 class KvCache {
@@ -56,6 +60,7 @@ class KvCache {
     int32_t slots = 2;
     /// How labels are compared; unset: labels do not matter.
     std::optional<PruneRule> structure;
+    bool tree = false;  ///< a layer has tree positions: paths are compared as well
   };
   using CreateKv = std::function<Result<std::unique_ptr<KvStore>>()>;
 

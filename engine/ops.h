@@ -21,6 +21,8 @@
 
 namespace cambium::engine {
 
+class TreePaths;  // engine/tree_paths.h
+
 /// Memory of a backend, freed with the object. The backend outlives its buffers.
 class Buffer {
  public:
@@ -52,6 +54,9 @@ enum class WeightUse : uint8_t {
 struct KvShape {
   int32_t n_layer = 0, n_kv_head = 0, head_dim_k = 0, head_dim_v = 0, n_cells = 0;
   DType type = DType::f16;  ///< f16 or q8_0
+  /// Multi-head latent attention (DeepSeek-V2): a cell's value is the last head_dim_v elements of
+  /// its key, so kv_write() gets v = nullptr and a backend need not keep them twice.
+  bool latent = false;
 };
 class KvStore {
  public:
@@ -74,9 +79,20 @@ struct RopeTable {
 
 struct MatmulTarget {
   const Weight* weight = nullptr;
-  float* y = nullptr;             ///< [n_tokens, weight->rows]
-  const Weight* bias = nullptr;   ///< [rows], or null
-  bool accumulate = false;        ///< y += W·x: the residual connection
+  float* y = nullptr;            ///< [n_tokens, weight->rows]
+  const Weight* bias = nullptr;  ///< [rows], or null
+  bool accumulate = false;       ///< y += W·x: the residual connection
+};
+
+/// Block-sparse attention for long answers: a query in cell n >= `from` reads the blocks of
+/// key_block() cells that hold the first `sinks` cells or the last `window`, and of those between
+/// them the √n most promising: the ones with the largest sum, over the heads that share keys, of
+/// softmax over blocks of scale · q · (mean key of the block). Passes of up to 8 tokens and caches
+/// of F16 only; others are dense.
+struct SparseRule {
+  int32_t from = 0;  ///< 0: never
+  int32_t sinks = 64;
+  int32_t window = 1024;
 };
 
 struct AttentionArgs {
@@ -84,19 +100,63 @@ struct AttentionArgs {
   float* out = nullptr;      ///< [n_tokens, n_head, head_dim_v]
   const KvStore* kv = nullptr;
   int32_t layer = 0;
-  int32_t n_tokens = 0;   ///< queries; query i sits in cell first_cell + i and sees cells <= its own
+  int32_t n_tokens = 0;  ///< queries; query i sits in cell first_cell + i and sees cells <= its own
   int32_t first_cell = 0;
-  int32_t n_head = 0;     ///< a multiple of kv->shape.n_kv_head
-  float scale = 0;        ///< usually 1/sqrt(head_dim_k)
+  int32_t n_head = 0;  ///< a multiple of kv->shape.n_kv_head
+  float scale = 0;     ///< usually 1/sqrt(head_dim_k)
+  SparseRule sparse;   ///< with a structure mode on it is ignored
 
   /// Structure. With mode off everything below is ignored.
   StructureMode mode = StructureMode::off;
-  const TokenStructure* cells = nullptr;   ///< labels of cells [0, first_cell + n_tokens), host memory
+  const TokenStructure* cells =
+      nullptr;  ///< labels of cells [0, first_cell + n_tokens), host memory
   const VisibleBlocks* visible = nullptr;  ///< prune: computed once a step, shared by all layers
   PruneRule prune;
-  uint64_t prune_heads = ~0ull;      ///< prune: bit h set if head h prunes; the others see all
+  uint64_t prune_heads = ~0ull;           ///< prune: bit h set if head h prunes; the others see all
   const float* emphasis_scale = nullptr;  ///< emphasis: α[3, n_head], host memory
   const float* emphasis_bias = nullptr;   ///< emphasis: β[3, n_head]; score·(1+α)+β
+  const TreePaths* tree = nullptr;        ///< tree: of `cells` and of those to come
+  const float* tree_bias = nullptr;       ///< tree: [kTreeClasses, n_head], host memory; score + it
+};
+
+enum class Gating : uint8_t {
+  softmax,  ///< DeepSeek-V2: a group's score is that of its best expert
+  sigmoid,  ///< DeepSeek-V3: a group's score is the sum of its two best, the bias included
+};
+
+/// How a mixture-of-experts layer chooses (DeepSeek-V2, section 2.2; DeepSeek-V3, section 2.1.2):
+/// scores = gating(logits); of the `n_group_used` best groups the `n_used` experts with the largest
+/// score + bias; weight = score, without bias, divided by their sum if `normalise`, times `scale`.
+/// Of equals the lower index is taken.
+struct ExpertRule {
+  int32_t n_expert = 0, n_used = 0;
+  int32_t n_group = 1, n_group_used = 1;  ///< n_expert is a multiple of n_group
+  Gating gating = Gating::softmax;
+  bool normalise = false;
+  float scale = 1.0f;
+  const Weight* bias = nullptr;  ///< [n_expert], or null
+};
+
+/// y += Σ_j weights[t, j] · W_down[e]·(silu(W_gate[e]·x) · W_up[e]·x), e = ids[t, j]. Only the
+/// experts named in `ids` are read. Stacks are of load_stack().
+struct ExpertsArgs {
+  const Weight *gate = nullptr, *up = nullptr;  ///< n_expert of [n_ff, n_embd]
+  const Weight* down = nullptr;                 ///< n_expert of [n_embd, n_ff]
+  const float* x = nullptr;                     ///< [n_tokens, n_embd]
+  const int32_t* ids = nullptr;                 ///< [n_tokens, n_used], of route()
+  const float* weights = nullptr;               ///< [n_tokens, n_used]
+  int32_t n_tokens = 0, n_used = 0;
+  float* y = nullptr;  ///< [n_tokens, n_embd]
+};
+
+/// y[t, h, :] = W[h] · x[t, h, :]: a matrix of its own for each head. Strides in floats.
+struct HeadMatmulArgs {
+  const Weight* weight = nullptr;  ///< load_stack() of n_head
+  int32_t n_tokens = 0, n_head = 0;
+  const float* x = nullptr;
+  int64_t x_token = 0, x_head = 0;  ///< strides
+  float* y = nullptr;
+  int64_t y_token = 0, y_head = 0;
 };
 
 /// A whole decoder of the llama shape, for a backend that runs a step as one. Everything pointed to
@@ -121,25 +181,29 @@ struct DecoderOps {
   KvShape kv;  ///< of the caches it will run on; n_cells is an upper bound
 };
 
+/// What a backend chooses by itself from a row of logits: the most likely token (of equals the
+/// lowest id) and the natural log of its probability.
+struct BestToken {
+  int32_t id = 0;
+  float logprob = 0;
+};
+
 /// Decode steps of one model, fused. Gives the same bits for a token whatever number runs with it.
 class DecodeProgram {
  public:
   virtual ~DecodeProgram() = default;
   /// Runs 1..8 tokens in cells first_cell...; waits for the end. `cells` and `visible` as in
-  /// AttentionArgs, null without structure. best[i] gets the most likely token after ids[i].
+  /// AttentionArgs, null without structure. best[i] gets the most likely token after ids[i]; the
+  /// logits stay on the device for logits().
   virtual Result<void> step(std::span<const int32_t> ids, KvStore& kv, int32_t first_cell,
                             const TokenStructure* cells, const VisibleBlocks* visible,
-                            std::span<int32_t> best) = 0;
+                            std::span<BestToken> best) = 0;
   /// Logits of the last step, [n_tokens, n_vocab].
   virtual Result<void> logits(std::span<float> host) = 0;
-  /// Greedy decoding without the host in between, no structure: `id` goes to first_cell, and
-  /// out.size() tokens follow, each fed to the next cell.
-  virtual Result<void> run_ahead(int32_t id, KvStore& kv, int32_t first_cell,
-                                 std::span<int32_t> out) = 0;
 };
 
 /// Counts changes of the classes here that a module built before one would not know.
-inline constexpr int kBackendInterface = 2;
+inline constexpr int kBackendInterface = 5;
 
 class Backend {
  public:
@@ -162,6 +226,13 @@ class Backend {
   virtual uint64_t free_bytes() const { return 0; }
   virtual uint64_t weight_bytes(const TensorView&) const { return 0; }
   virtual uint64_t work_bytes() const { return 0; }
+  /// Waits until no more than about the work of the last two calls is under way. Called between
+  /// layers, so that a pass that is given up leaves a device little to finish.
+  virtual void pace() {}
+  /// Bytes read and written a second by a large copy from the device's memory to itself.
+  virtual Result<double> copy_bandwidth() {
+    return fail(ErrorCode::unsupported, description() + " has no memory of its own");
+  }
 
   // --- forward ------------------------------------------------------------------------------
   /// x[i, :] = table[ids[i], :]; ids in host memory, each < table.rows.
@@ -176,7 +247,8 @@ class Backend {
   /// token i is at position first_pos + i.
   virtual void rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens,
                     int32_t n_head, int32_t head_dim) = 0;
-  /// Stores k [n_tokens, n_kv_head, head_dim_k] and v in cells first_cell...
+  /// Stores k [n_tokens, n_kv_head, head_dim_k] and v (null: KvShape::latent) in cells
+  /// first_cell...
   virtual void kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens,
                         const float* k, const float* v) = 0;
   virtual void attention(const AttentionArgs& args) = 0;
@@ -184,6 +256,27 @@ class Backend {
   virtual void silu_mul(const float* gate, const float* up, float* y, int64_t n) = 0;
   /// y += x, n elements.
   virtual void add(const float* x, float* y, int64_t n) = 0;
+
+  // --- mixtures of experts and latent attention -----------------------------------------------
+  // A backend without them fails in load_stack(), which comes first, and is then asked for none of
+  // the others.
+
+  /// n matrices of one shape, [view.rows / n, view.cols] each, one after the other in `view`; rows
+  /// and cols of the result are those of one.
+  virtual Result<std::unique_ptr<Weight>> load_stack(const TensorView&, int32_t /*n*/) {
+    return fail(ErrorCode::unsupported,
+                description() + " has no ops for mixtures of experts and latent attention");
+  }
+  /// logits [n_tokens, n_expert] to ids and weights [n_tokens, n_used], best first. Adds 1 to
+  /// counts[e] (may be null) for each token that is sent to expert e.
+  virtual void route(const float* /*logits*/, const ExpertRule&, int32_t /*n_tokens*/,
+                     int32_t* /*ids*/, float* /*weights*/, uint32_t* /*counts*/) {}
+  virtual void experts(const ExpertsArgs&) {}
+  /// Each result, as of matmul(), does not depend on n_tokens for n_tokens in 1..8.
+  virtual void head_matmul(const HeadMatmulArgs&) {}
+  /// y[r, 0..width) = x[r, 0..width) of rows `x_stride` and `y_stride` floats apart.
+  virtual void copy_rows(const float* /*x*/, int64_t /*x_stride*/, float* /*y*/,
+                         int64_t /*y_stride*/, int64_t /*width*/, int64_t /*n_rows*/) {}
 
   // --- optional -------------------------------------------------------------------------------
   /// ErrorCode::unsupported where the backend has nothing faster than the ops above.

@@ -58,9 +58,37 @@ std::vector<NamedShape> named_shapes() {
   tiny.context = 512;
   ModelShape coder_1b = coder("deepseek-coder-1.3b", 2048, 24, 16, 5504);
   ModelShape coder_7b = coder("deepseek-coder-6.7b", 4096, 32, 32, 11008);
+  ModelShape r1_8b = coder("r1-distill-llama-8b", 4096, 32, 32, 14336);
+  r1_8b.n_vocab = 128256;
+  r1_8b.n_kv_head = 8;
+  r1_8b.rope_theta = 500000.0f;
+  r1_8b.rope_linear_scale = 1.0f;
+  r1_8b.norm_eps = 1e-5f;
+  ModelShape qwen = coder("qwen-1.5b", 1536, 28, 12, 8960);
+  qwen.architecture = "qwen2";
+  qwen.n_vocab = 151936;
+  qwen.n_kv_head = 2;
+  qwen.context = 131072;
+  qwen.rope_linear_scale = 1.0f;
+  ModelShape lite = coder("v2-lite", 2048, 27, 16, 10944);
+  lite.architecture = "deepseek2";
+  lite.n_vocab = 102400;
+  lite.context = 163840;
+  lite.rope_theta = 10000.0f;
+  lite.rope_linear_scale = 1.0f;
+  lite.kv_rank = 512;
+  lite.rope_dim = 64;
+  lite.n_expert = 64;
+  lite.n_expert_used = 6;
+  lite.n_shared = 2;
+  lite.n_ff_expert = 1408;
+  lite.n_dense = 1;
   return {{"cambium-40m", own},
           {"deepseek-coder-1.3b", coder_1b},
           {"deepseek-coder-6.7b", coder_7b},
+          {"r1-distill-llama-8b", r1_8b},
+          {"qwen-1.5b", qwen},
+          {"v2-lite", lite},
           {"tiny", tiny}};
 }
 
@@ -109,7 +137,13 @@ class RandomModel {
   void byte_vocabulary();
   void norm(const std::string& name, int32_t n, float mean);
   void bias(const std::string& name, int32_t n);
-  void matrix(const std::string& name, DType type, int64_t rows, int64_t cols, float deviation);
+  /// `n` of them make a tensor of three dimensions.
+  void matrix(const std::string& name, DType type, int64_t rows, int64_t cols, float deviation,
+              int64_t n = 1);
+  void latent_attention(const std::string& layer, DType type, float residual, float sharp);
+  void ffn(const std::string& layer, const std::string& suffix, DType type, int64_t n_ff,
+           float residual, int64_t n = 1);
+  void mixture(const std::string& layer, DType type, float residual);
   std::shared_ptr<const Panel> panel(DType type, int64_t rows, int64_t cols, float deviation);
 
   const RandomModelOptions& options_;
@@ -133,10 +167,25 @@ void RandomModel::metadata() {
   u32("block_count", s.n_layer);
   u32("feed_forward_length", s.n_ff);
   u32("attention.head_count", s.n_head);
-  u32("attention.head_count_kv", s.n_kv_head);
-  u32("attention.key_length", s.head_dim);
-  u32("attention.value_length", s.head_dim);
-  u32("rope.dimension_count", s.head_dim);
+  const bool latent = s.kv_rank > 0;
+  u32("attention.head_count_kv", latent ? 1 : s.n_kv_head);
+  u32("attention.key_length", latent ? s.kv_rank + s.rope_dim : s.head_dim);
+  u32("attention.value_length", latent ? s.kv_rank : s.head_dim);
+  u32("rope.dimension_count", latent ? s.rope_dim : s.head_dim);
+  if (latent) {
+    u32("attention.kv_lora_rank", s.kv_rank);
+    u32("attention.key_length_mla", s.head_dim + s.rope_dim);
+    u32("attention.value_length_mla", s.head_dim);
+    u32("expert_count", s.n_expert);
+    u32("expert_used_count", s.n_expert_used);
+    u32("expert_shared_count", s.n_shared);
+    u32("expert_feed_forward_length", s.n_ff_expert);
+    u32("leading_dense_block_count", s.n_dense);
+    writer_.set_string(key("rope.scaling.type"), "yarn");
+    writer_.set_f32(key("rope.scaling.factor"), 40.0f);
+    u32("rope.scaling.original_context_length", 4096);
+    writer_.set_f32(key("rope.scaling.yarn_log_multiplier"), 0.0707f);
+  }
   writer_.set_f32(key("rope.freq_base"), s.rope_theta);
   writer_.set_f32(key("attention.layer_norm_rms_epsilon"), s.norm_eps);
   if (s.rope_linear_scale > 1.0f) {
@@ -227,8 +276,11 @@ std::shared_ptr<const Panel> RandomModel::panel(DType type, int64_t rows, int64_
   return made;
 }
 
-void RandomModel::matrix(const std::string& name, DType type, int64_t rows, int64_t cols,
-                         float deviation) {
+void RandomModel::matrix(const std::string& name, DType type, int64_t each, int64_t cols,
+                         float deviation, int64_t n) {
+  const int64_t rows = each * n;
+  const std::vector<int64_t> ne =
+      n > 1 ? std::vector<int64_t>{cols, each, n} : std::vector<int64_t>{cols, rows};
   const DType stored = fallback(type, cols);
   const auto source = panel(stored, rows, cols, deviation);
   auto order = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(source->rows));
@@ -238,9 +290,9 @@ void RandomModel::matrix(const std::string& name, DType type, int64_t rows, int6
   const TypeTraits traits = *type_traits(stored);
   const auto n_blocks = static_cast<int64_t>(row / traits.block_bytes);
   writer_.add_tensor(
-      name, stored, {cols, rows},
-      [source, order, row, n_blocks, traits](int64_t first, int64_t n, std::byte* out) {
-        for (int64_t r = first; r < first + n; ++r, out += row) {
+      name, stored, ne,
+      [source, order, row, n_blocks, traits](int64_t first, int64_t count, std::byte* out) {
+        for (int64_t r = first; r < first + count; ++r, out += row) {
           const auto in_panel =
               static_cast<size_t>((*order)[static_cast<size_t>(r % source->rows)]);
           const std::byte* from = source->data.data() + in_panel * row;
@@ -251,6 +303,40 @@ void RandomModel::matrix(const std::string& name, DType type, int64_t rows, int6
       });
 }
 
+float from(int64_t cols) { return 1.0f / std::sqrt(static_cast<float>(cols)); }
+
+void RandomModel::latent_attention(const std::string& layer, DType type, float residual,
+                                   float sharp) {
+  const ModelShape& s = shape_;
+  const int64_t n_v = int64_t{s.n_head} * s.head_dim;
+  const float qk = sharp * from(s.n_embd);
+  matrix(layer + "attn_q.weight", type, n_v + int64_t{s.n_head} * s.rope_dim, s.n_embd, qk);
+  matrix(layer + "attn_kv_a_mqa.weight", type, s.kv_rank + s.rope_dim, s.n_embd, qk);
+  norm(layer + "attn_kv_a_norm.weight", s.kv_rank, 1.0f);
+  // Its columns are what multiplies the latent vector.
+  matrix(layer + "attn_k_b.weight", fallback(type, s.head_dim), s.kv_rank, s.head_dim,
+         sharp * from(s.kv_rank), s.n_head);
+  matrix(layer + "attn_v_b.weight", type, s.head_dim, s.kv_rank, from(s.kv_rank), s.n_head);
+  matrix(layer + "attn_output.weight", type, s.n_embd, n_v, residual * from(n_v));
+}
+
+void RandomModel::ffn(const std::string& layer, const std::string& suffix, DType type, int64_t n_ff,
+                      float residual, int64_t n) {
+  const int64_t n_embd = shape_.n_embd;
+  matrix(layer + "ffn_gate" + suffix + ".weight", type, n_ff, n_embd, from(n_embd), n);
+  matrix(layer + "ffn_up" + suffix + ".weight", type, n_ff, n_embd, from(n_embd), n);
+  // silu(gate)·up of unit normals has a size of about 0.6.
+  matrix(layer + "ffn_down" + suffix + ".weight", type, n_embd, n_ff, residual * from(n_ff) / 0.6f,
+         n);
+}
+
+void RandomModel::mixture(const std::string& layer, DType type, float residual) {
+  const ModelShape& s = shape_;
+  matrix(layer + "ffn_gate_inp.weight", DType::f32, s.n_expert, s.n_embd, from(s.n_embd));
+  ffn(layer, "_exps", type, s.n_ff_expert, residual, s.n_expert);
+  ffn(layer, "_shexp", type, int64_t{s.n_ff_expert} * s.n_shared, residual);
+}
+
 Result<GgufWriter> RandomModel::make() {
   if (options_.tokenizer) {
     const auto tokens = options_.tokenizer->get_strings("tokenizer.ggml.tokens");
@@ -259,9 +345,10 @@ Result<GgufWriter> RandomModel::make() {
   }
   const ModelShape& s = shape_;
   const bool qwen2 = s.architecture == "qwen2", qwen3 = s.architecture == "qwen3";
-  if (!qwen2 && !qwen3 && s.architecture != "llama" && s.architecture != "cambium") {
+  const bool latent = s.architecture == "deepseek2";
+  if (!qwen2 && !qwen3 && !latent && s.architecture != "llama" && s.architecture != "cambium") {
     return fail(ErrorCode::unsupported, "no random model of the architecture '" + s.architecture +
-                                            "'; there are llama, cambium, qwen2 and qwen3");
+                                            "'; there are llama, cambium, qwen2, qwen3, deepseek2");
   }
   if (!type_traits(options_.type) || !cpu::can_quantize(options_.type)) {
     return fail(ErrorCode::unsupported, "weights of that type cannot be written");
@@ -277,7 +364,6 @@ Result<GgufWriter> RandomModel::make() {
 
   const DType type = options_.type;
   const DType output = is_k_quant(type) ? DType::q6_k : type;
-  const auto from = [](int64_t cols) { return 1.0f / std::sqrt(static_cast<float>(cols)); };
   // x entering a layer is of size `base`, each of the 2·n_layer residual additions of a share of
   // it.
   const float base = s.tied ? 2.0f * from(s.n_embd) : 1.0f;
@@ -289,6 +375,16 @@ Result<GgufWriter> RandomModel::make() {
   for (int32_t i = 0; i < s.n_layer; ++i) {
     const std::string layer = "blk." + std::to_string(i) + ".";
     norm(layer + "attn_norm.weight", s.n_embd, 1.0f);
+    if (latent) {
+      latent_attention(layer, type, residual, sharp);
+      norm(layer + "ffn_norm.weight", s.n_embd, 1.0f);
+      if (i < s.n_dense) {
+        ffn(layer, "", type, s.n_ff, residual);
+      } else {
+        mixture(layer, type, residual);
+      }
+      continue;
+    }
     // qwen3's own norms set the size of q and k.
     const float qk = (qwen3 ? 1.0f : sharp) * from(s.n_embd);
     matrix(layer + "attn_q.weight", type, n_q, s.n_embd, qk);
@@ -305,10 +401,7 @@ Result<GgufWriter> RandomModel::make() {
     }
     matrix(layer + "attn_output.weight", type, s.n_embd, n_q, residual * from(n_q));
     norm(layer + "ffn_norm.weight", s.n_embd, 1.0f);
-    matrix(layer + "ffn_gate.weight", type, s.n_ff, s.n_embd, from(s.n_embd));
-    matrix(layer + "ffn_up.weight", type, s.n_ff, s.n_embd, from(s.n_embd));
-    // silu(gate)·up of unit normals has a size of about 0.6.
-    matrix(layer + "ffn_down.weight", type, s.n_embd, s.n_ff, residual * from(s.n_ff) / 0.6f);
+    ffn(layer, "", type, s.n_ff, residual);
   }
   norm("output_norm.weight", s.n_embd, 1.0f);
   if (!s.tied) matrix("output.weight", output, s.n_vocab, s.n_embd, 2.0f * from(s.n_embd));
@@ -319,7 +412,14 @@ Result<GgufWriter> RandomModel::make() {
 
 Result<ModelShape> model_shape(std::string_view name) {
   std::string known;
-  for (const NamedShape& s : named_shapes()) {
+  const std::vector<NamedShape> shapes = named_shapes();
+  const auto ends = [&](const NamedShape& s) {
+    return !name.empty() && std::string_view(s.name).ends_with("-" + std::string(name));
+  };
+  const auto one = std::find_if(shapes.begin(), shapes.end(), ends);
+  if (one != shapes.end() && std::count_if(shapes.begin(), shapes.end(), ends) == 1)
+    return one->shape;
+  for (const NamedShape& s : shapes) {
     if (name == s.name) return s.shape;
     known += (known.empty() ? "" : ", ") + std::string(s.name);
   }

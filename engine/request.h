@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "engine/attention_mask.h"
@@ -23,21 +24,22 @@ inline CancelFlag make_cancel_flag() { return std::make_shared<std::atomic<bool>
 /// Applied in this order: repetition, top_k, top_p, min_p, temperature. temperature 0 is greedy.
 struct SamplingParams {
   float temperature = 0.0f;
-  int32_t top_k = 0;          ///< 0: off
-  float top_p = 1.0f;         ///< 1: off
-  float min_p = 0.0f;         ///< 0: off
-  float repetition = 1.0f;    ///< 1: off; divides positive and multiplies negative logits (Keskar 2019)
+  int32_t top_k = 0;   ///< 0: off
+  float top_p = 1.0f;  ///< 1: off
+  float min_p = 0.0f;  ///< 0: off
+  /// 1: off; divides positive and multiplies negative logits (Keskar 2019).
+  float repetition = 1.0f;
   int32_t repetition_last = 64;  ///< tokens looked back at
   uint64_t seed = 0;
 };
 
 struct Timings {
-  int32_t prompt_tokens = 0;     ///< length of the prompt
-  int32_t reused_tokens = 0;     ///< of these, taken from the KV cache
+  int32_t prompt_tokens = 0;  ///< length of the prompt
+  int32_t reused_tokens = 0;  ///< of these, taken from the KV cache
   int32_t generated_tokens = 0;
   int32_t drafted_tokens = 0, accepted_tokens = 0;  ///< speculation
   double queue_ms = 0, prefill_ms = 0, decode_ms = 0, ttft_ms = 0;
-  double skipped_blocks = 0;     ///< share of key blocks the parent mask skipped, 0..1
+  double skipped_blocks = 0;  ///< share of key blocks of all layers that the mask skipped, 0..1
 };
 
 enum class StopReason : uint8_t {
@@ -52,8 +54,8 @@ const char* to_string(StopReason reason);
 
 struct Generated {
   std::vector<TokenId> tokens;
-  std::string text;            ///< bytes; a trailing partial UTF-8 sequence is held back
-  std::vector<float> logprobs; ///< natural log, one a token, of the unmodified distribution
+  std::string text;             ///< bytes; a trailing partial UTF-8 sequence is held back
+  std::vector<float> logprobs;  ///< natural log, one a token, of the unmodified distribution
   StopReason stop = StopReason::end_of_text;
   Timings timings;
 };
@@ -91,13 +93,39 @@ class StepController {
 
 enum class Priority : uint8_t { background, normal, interactive };
 
+struct ChatMessage {
+  enum class Role : uint8_t { system, user, assistant };
+  Role role = Role::user;
+  std::string content;  ///< UTF-8; a special token's spelling in it is text
+};
+
+/// Prompts as text, for callers that lay out no tokens themselves and for engines that take none. A
+/// local engine encodes them with the model's own template, a remote one sends them as they are.
+struct RawPrompt {
+  std::string text;
+  bool parse_special = false;  ///< spellings of special tokens become the tokens
+};
+struct FimPrompt {
+  std::string prefix, suffix;
+};
+struct ChatPrompt {
+  std::vector<ChatMessage> messages;
+};
+using TextPrompt = std::variant<std::monostate, RawPrompt, FimPrompt, ChatPrompt>;
+
 struct Request {
   std::vector<TokenId> prompt;
-  TokenStructure structure;         ///< empty, or one label a prompt token
+  TextPrompt text;           ///< in place of `prompt`; one of the two is given
+  TokenStructure structure;  ///< empty, or one label a prompt token
   SamplingParams sampling;
   int32_t max_tokens = 64;
   std::vector<std::string> stop;
   bool speculate = true;
+  /// Greedy choices take in what follows the longest earlier match of the text so far
+  /// (engine/copying.h); 0: the model's choice alone, 1: as measured.
+  float copying = 0;
+  /// Tokens of `prompt` up to the place that the generated text follows in the document; -1: all.
+  int32_t text_end = -1;
   Priority priority = Priority::interactive;
   std::shared_ptr<StepController> controller;  ///< may be null
   CancelFlag cancel;                           ///< may be null
@@ -116,7 +144,10 @@ struct ScoreRequest {
   CancelFlag cancel;
 };
 struct Scored {
-  struct Alternative { TokenId token; float logprob; };
+  struct Alternative {
+    TokenId token;
+    float logprob;
+  };
   std::vector<float> logprobs;                         ///< [tokens.size() - first]
   std::vector<std::vector<Alternative>> alternatives;  ///< same length, `top` each, best first
   Timings timings;

@@ -28,6 +28,8 @@ class Sampler {
   explicit Sampler(const SamplingParams& params);
 
   bool greedy() const { return params_.temperature <= 0.0f; }
+  /// Takes the largest logit as it is.
+  bool plain() const { return greedy() && params_.repetition == 1.0f; }
   /// `logits` is [n_vocab]; `history` the tokens so far, oldest first (repetition looks at the last
   /// `repetition_last`). Ties go to the smaller id. A NaN counts as -infinity.
   TokenId sample(std::span<const float> logits, std::span<const TokenId> history);

@@ -34,7 +34,7 @@ struct Scheduler::State {
         tokenizer(std::move(vocabulary)),
         format(std::move(prompt_format)),
         options(given),
-        cache(cache_options(), [this] { return model->create_kv(options.context); }) {
+        cache(make_cache()) {
     shared.tokenizer = tokenizer.get();
     shared.format = format.get();
     shared.n_vocab = model->config().n_vocab;
@@ -186,7 +186,21 @@ struct Scheduler::State {
       error = Error{ErrorCode::out_of_memory,
                     "not enough memory for this request; use a smaller context or model"};
     }
+    if (error && error->code == ErrorCode::device && replace_model(*error)) return;
     if (error || job.finished()) finish(job, std::move(error));
+  }
+
+  // The device is gone: its cells with it. Once only, since what comes then is the CPU.
+  bool replace_model(const Error& why) {
+    const auto replacement = std::exchange(options.replacement, nullptr);
+    if (!replacement) return false;
+    auto fresh = replacement(why);
+    if (!fresh) return false;
+    for (const auto& job : jobs) job->slot = nullptr;
+    cache = make_cache();  // the cells go before the memory they are in
+    model = std::move(*fresh);
+    shared.drafts = {};
+    return true;
   }
 
   std::optional<Error> pass(Job& job) {
@@ -197,19 +211,22 @@ struct Scheduler::State {
     const TokenStructure none;
     const TokenStructure& labels = shared.structure ? job.labels() : none;
     const bool may_yield = feed.tokens.size() > kShortPass;
-    const auto result =
-        model->forward({feed.tokens, cached, slot.kv.get(), &labels, feed.logits_at, [&] {
-                          return job.cancelled() || stopping.load(std::memory_order_relaxed) ||
-                                 (may_yield && waiting.load(std::memory_order_relaxed) >
-                                                   static_cast<int>(job.priority));
-                        }});
+    Pass wanted{feed.tokens, cached, slot.kv.get(), &labels, feed.logits_at, [&] {
+                  return job.cancelled() || stopping.load(std::memory_order_relaxed) ||
+                         (may_yield &&
+                          waiting.load(std::memory_order_relaxed) > static_cast<int>(job.priority));
+                }};
+    wanted.greedy = feed.greedy;
+    const auto result = model->forward(wanted);
     const double pass_ms = ms_between(start, Clock::now());
     if (result) {
       slot.append(feed.tokens, labels);
       if (feed.decode) {
         shared.drafts.measured(static_cast<int32_t>(feed.tokens.size()), pass_ms);
       }
-      slot.truncate(cached + job.take(feed, result->logits));
+      LogitRows rows(*model, *result, shared.n_vocab);
+      slot.truncate(cached + job.take(feed, rows));
+      if (rows.error()) return rows.error();
       job.blocks += result->blocks;
       job.skipped_blocks += result->skipped_blocks;
     }
@@ -230,18 +247,19 @@ struct Scheduler::State {
     own->answer(std::move(error));
   }
 
-  KvCache::Options cache_options() const {
+  KvCache make_cache() {
     KvCache::Options cache_options;
     cache_options.slots = options.slots;
     const StructureConfig& structure = model->config().structure;
     if (structure.any()) cache_options.structure = structure.reuse_rule();
-    return cache_options;
+    cache_options.tree = structure.uses(StructureMode::tree);
+    return {cache_options, [this] { return model->create_kv(options.context); }};
   }
 
-  const std::unique_ptr<Model> model;
+  std::unique_ptr<Model> model;  // replaced by the engine thread alone
   const std::shared_ptr<const Tokenizer> tokenizer;
   const std::shared_ptr<const PromptFormat> format;
-  const Options options;
+  Options options;
   JobContext shared;
 
   std::mutex mutex;

@@ -22,6 +22,10 @@ class Scheduler {
     int32_t context = 4096;  ///< cells a slot
     int32_t slots = 2;
     int32_t prefill_chunk = 256;  ///< tokens between two turns
+    /// Asked, on the engine thread, when the model's device has failed: the model to go on with.
+    /// Requests start over on it from their own tokens and lose nothing they have written. Null:
+    /// the error is theirs.
+    std::function<Result<std::unique_ptr<Model>>(const Error& why)> replacement = nullptr;
   };
 
   Scheduler(std::unique_ptr<Model> model, std::shared_ptr<const Tokenizer> tokenizer,

@@ -30,7 +30,8 @@ class Tokenizer {
   /// hold any bytes. No bos or eos is added.
   virtual std::vector<TokenId> encode(std::string_view text) const = 0;
   /// As encode(), and where each token begins in `text`: offsets[i] is a byte offset, ascending.
-  virtual std::vector<TokenId> encode(std::string_view text, std::vector<uint32_t>& offsets) const = 0;
+  virtual std::vector<TokenId> encode(std::string_view text,
+                                      std::vector<uint32_t>& offsets) const = 0;
   /// The token's bytes; empty for control tokens. Markers that a model writes for the reader to see
   /// ("<think>") have bytes, though text never becomes them.
   virtual std::string_view piece(TokenId id) const = 0;

@@ -34,6 +34,7 @@ struct DecoderLayer {
   // Structure emphasis, host memory; empty where the layer does not use it.
   std::vector<float> structure_scale;  ///< α [3, n_head]
   std::vector<float> structure_bias;   ///< β [3, n_head]
+  std::vector<float> tree_bias;        ///< [kTreeClasses, n_head], of mode tree
 };
 
 struct DecoderWeights {
@@ -48,7 +49,9 @@ struct DecoderWeights {
 /// What a family's files may hold beyond the plain llama tensors; anything else in a file is
 /// refused, since running without it would give wrong text.
 struct DecoderTraits {
-  bool qk_norm = false;  ///< attn_q_norm and attn_k_norm
+  enum class Has : uint8_t { no, maybe, yes };
+  Has qk_norm = Has::no;      ///< attn_q_norm and attn_k_norm
+  Has qkv_bias = Has::maybe;  ///< of attn_q, attn_k and attn_v
 };
 
 /// Reads every tensor, checking its shape against the config. `file` must outlive the weights.

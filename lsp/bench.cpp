@@ -11,6 +11,7 @@
 #include "engine/tokenizer.h"
 #include "lsp/assist/completer.h"
 #include "lsp/session.h"
+#include "syntax/bench.h"
 
 namespace cambium::lsp {
 
@@ -41,7 +42,12 @@ class InstantGenerator final : public engine::Generator {
     }
     engine::Generated out;
     out.timings.prompt_tokens = static_cast<int32_t>(request.prompt.size());
-    for (const engine::TokenId token : answer_) {
+    // The word begun at the cursor comes first where the prompt ends before it.
+    std::vector<engine::TokenId> tokens;
+    if (request.controller)
+      tokens = tokenizer()->encode(std::string(request.controller->required_prefix()));
+    tokens.insert(tokens.end(), answer_.begin(), answer_.end());
+    for (const engine::TokenId token : tokens) {
       const std::string_view piece = tokenizer()->piece(token);
       if (request.controller) {
         using Verdict = engine::StepDecision::Verdict;
@@ -75,19 +81,6 @@ class InstantGenerator final : public engine::Generator {
   Clock::time_point asked_;
 };
 
-/// Functions with loops and branches, ten lines each.
-std::string bench_source(size_t lines) {
-  std::string text = "#include <vector>\n\n";
-  for (size_t i = 0; i * 10 < lines; ++i) {
-    const std::string n = std::to_string(i);
-    text += "int compute_" + n + "(const std::vector<int>& values, int limit) {\n" +
-            "  int total = " + n + ";\n  for (const int value : values) {\n" +
-            "    if (value > limit) {\n      total += value - limit;\n    } else {\n" +
-            "      total -= value;\n    }\n  }\n  return total;\n}\n";
-  }
-  return text;
-}
-
 double percentile(std::vector<double> values, double share) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
@@ -98,18 +91,24 @@ double percentile(std::vector<double> values, double share) {
 class Typist {
  public:
   Typist(std::shared_ptr<InstantGenerator> generator, size_t lines)
-      : generator_(std::move(generator)), text_(bench_source(lines)), lines_(text_) {
+      : generator_(std::move(generator)),
+        text_(syntax::generated_source(static_cast<uint32_t>(lines))),
+        lines_(text_) {
+    for (uint32_t i = 0; i < lines_.line_count(); ++i)
+      if (lines_.line(text_, i).find("total += value") != std::string_view::npos)
+        places_.push_back(i);
     context_ = std::make_shared<ServerContext>();
     context_->strand = io_.get_executor();
     context_->log = null_logger();
-    context_->model = std::make_shared<ModelHost>(
-        context_->strand, "bench",
-        [model = generator_](const std::function<void(double)>&) -> Result<LoadedModel> {
-          LoadedModel out;
-          out.capabilities = model->capabilities();
-          out.completion = std::make_shared<assist::Completer>(model);
-          return out;
-        });
+    PooledModel model;
+    model.name = "bench";
+    model.roles = {assist::Role::completion};
+    model.load =
+        load_completer([generator = generator_](const std::function<void(double)>&)
+                           -> Result<std::shared_ptr<engine::Generator>> { return generator; });
+    PoolOptions options;
+    options.idle = std::chrono::minutes(0);
+    context_->use(ModelPool::create(context_->strand, {std::move(model)}, options));
     session_ = Session::create(
         context_,
         [this](std::string body) {
@@ -126,16 +125,14 @@ class Typist {
   }
   ~Typist() {
     session_->disconnected();
-    context_->model->close();
+    context_->close();
   }
 
-  /// Types one character at the end of a `total -= value` line and waits for the suggestion.
+  /// Types one character at the end of a `total += value` line and waits for the suggestion.
   bool type(size_t step, OverheadReport& report, std::vector<double>& all,
             std::vector<double>& before) {
     // Twelve characters at a place, then the next place, all over the file.
-    const size_t places = (lines_.line_count() - 2) / 10;
-    const auto line = static_cast<uint32_t>(2 + (step / 12 * 37 % places) * 11 + 6);
-    const auto row = lines_.line(text_, std::min(line, lines_.line_count() - 2));
+    const auto row = lines_.line(text_, places_[step / 12 * 37 % places_.size()]);
     const auto column = static_cast<uint32_t>(row.size());
     const size_t at = static_cast<size_t>(row.data() + row.size() - text_.data());
     const std::string typed(1, static_cast<char>('a' + step % 26));
@@ -186,6 +183,7 @@ class Typist {
   std::shared_ptr<InstantGenerator> generator_;
   std::string text_;
   LineIndex lines_;
+  std::vector<uint32_t> places_;  ///< lines
   std::shared_ptr<ServerContext> context_;
   std::shared_ptr<Session> session_;
   std::string answer_;

@@ -159,16 +159,22 @@ void Peer::send(const Json& message) {
   if (!closed_) send_(dump(message));
 }
 
-void Peer::receive(std::string_view body) {
-  if (closed_) return;
+Peer::Message Peer::read_message(std::string_view body) {
   Json message = Json::parse(body, nullptr, false);
   if (message.is_discarded() && body.find("\\u") != std::string_view::npos) {
     message = Json::parse(without_lone_surrogates(body), nullptr, false);
   }
-  if (message.is_discarded()) {
+  if (message.is_discarded()) return std::nullopt;
+  return message;
+}
+
+void Peer::take(Message read) {
+  if (closed_) return;
+  if (!read) {
     report_unreadable(RpcCode::parse_error, "the message is not valid JSON in UTF-8");
     return;
   }
+  const Json& message = *read;
   if (!message.is_object()) {
     report_unreadable(RpcCode::invalid_request,
                       message.is_array() ? "batches are not part of LSP; send messages one by one"

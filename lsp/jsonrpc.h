@@ -119,8 +119,12 @@ class Peer : public std::enable_shared_from_this<Peer> {
   using Gate = std::function<std::optional<RpcError>(std::string_view method, bool is_request)>;
   void set_gate(Gate gate) { gate_ = std::move(gate); }
 
-  /// One message body from the other side.
-  void receive(std::string_view body);
+  /// A message body as JSON; none if it is not that. Any thread.
+  using Message = std::optional<Json>;
+  static Message read_message(std::string_view body);
+  /// One message from the other side.
+  void take(Message message);
+  void receive(std::string_view body) { take(read_message(body)); }
   /// Tells the other side of a message that could not be read at all (id null).
   void report_unreadable(RpcCode code, std::string message);
 

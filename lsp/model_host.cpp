@@ -6,6 +6,19 @@
 
 namespace cambium::lsp {
 
+LoadModel load_completer(LoadGenerator load) {
+  return
+      [load = std::move(load)](const std::function<void(double)>& progress) -> Result<LoadedModel> {
+        auto generator = load(progress);
+        if (!generator) return tl::unexpected(generator.error());
+        LoadedModel out;
+        out.capabilities = (*generator)->capabilities();
+        out.generator = *generator;
+        out.completion = std::make_shared<assist::Completer>(std::move(*generator));
+        return out;
+      };
+}
+
 ModelHost::ModelHost(boost::asio::any_io_executor strand, std::string name, LoadModel load)
     : strand_(std::move(strand)), name_(std::move(name)), load_(std::move(load)) {}
 
@@ -20,8 +33,14 @@ void ModelHost::close() {
 }
 
 int64_t ModelHost::keep(const LoadedModel& model) {
-  kept_.emplace(next_kept_, model.completion);
+  kept_.emplace(next_kept_, model);
+  if (hooks_.used) hooks_.used();
   return next_kept_++;
+}
+
+void ModelHost::release(int64_t kept) {
+  kept_.erase(kept);
+  if (hooks_.used) hooks_.used();
 }
 
 std::string ModelHost::name() const {
@@ -32,6 +51,7 @@ std::string ModelHost::name() const {
 void ModelHost::acquire(Use use) {
   switch (state_) {
     case State::ready:
+      if (hooks_.used) hooks_.used();
       use(*model_);
       return;
     case State::failed:
@@ -42,6 +62,10 @@ void ModelHost::acquire(Use use) {
       return;
     case State::unloaded:
       break;
+  }
+  if (hooks_.before_load) {
+    // Not kept as the state: there may be room at any time.
+    if (const auto room = hooks_.before_load(); !room) return use(tl::unexpected(room.error()));
   }
   waiting_.push_back(std::move(use));
   state_ = State::loading;
@@ -72,13 +96,14 @@ void ModelHost::set_progress(double fraction) {
 
 void ModelHost::finish(Result<LoadedModel> loaded) {
   if (loaded) {
-    model_ = std::move(*loaded);
+    model_ = *loaded;
     state_ = State::ready;
     problem_.clear();
   } else {
     problem_ = loaded.error().message;
     state_ = State::failed;
   }
+  if (hooks_.loaded) hooks_.loaded(loaded);
   tell();
   for (Use& use : std::exchange(waiting_, {})) acquire(std::move(use));
 }

@@ -21,11 +21,19 @@ namespace cambium::lsp {
 
 struct LoadedModel {
   std::shared_ptr<assist::CompletionService> completion;
+  std::shared_ptr<engine::Generator> generator;  ///< for reviews; null: there are none by model
   engine::Capabilities capabilities;
 };
 
+/// Called on a thread of its own, at first need and again after an unload; may take seconds.
 /// `progress` takes 0..1 and may be called on any thread.
 using LoadModel = std::function<Result<LoadedModel>(const std::function<void(double)>& progress)>;
+
+/// As LoadModel, of the engine alone. The error's message is shown to the user.
+using LoadGenerator = std::function<Result<std::shared_ptr<engine::Generator>>(
+    const std::function<void(double)>& progress)>;
+/// The generator with a completer on it.
+LoadModel load_completer(LoadGenerator load);
 
 class ModelHost : public std::enable_shared_from_this<ModelHost> {
  public:
@@ -38,6 +46,15 @@ class ModelHost : public std::enable_shared_from_this<ModelHost> {
   /// here. Call it while the strand's context still exists, since they post to it.
   void close();
 
+  /// What a pool of models wants to know and to say; each may be empty.
+  struct Hooks {
+    std::function<Result<void>()>
+        before_load;  ///< an error is what acquire() gives; it is not kept
+    std::function<void(const Result<LoadedModel>&)> loaded;  ///< or not; before anybody else hears
+    std::function<void()> used;  ///< somebody takes the model, or is done with it
+  };
+  void set_hooks(Hooks hooks) { hooks_ = std::move(hooks); }
+
   using Use = std::function<void(const Result<LoadedModel>&)>;
   /// Calls `use` with the model, now or once it is loaded; starts the load if nobody has. A load
   /// that failed stays failed until unload(): trying again with every keystroke helps nobody.
@@ -46,7 +63,9 @@ class ModelHost : public std::enable_shared_from_this<ModelHost> {
   /// Keeps a model alive while it works, whatever is unloaded meanwhile. The engine's own callbacks
   /// must not: the last one to go would end the engine's thread from within it.
   int64_t keep(const LoadedModel& model);
-  void release(int64_t kept) { kept_.erase(kept); }
+  void release(int64_t kept);
+  /// Whether somebody is at work with it, or waits for it.
+  bool working() const { return !kept_.empty() || !waiting_.empty(); }
 
   /// Drops the model (requests that run with it finish first) or the memory of a failed load. False
   /// while it loads.
@@ -71,13 +90,14 @@ class ModelHost : public std::enable_shared_from_this<ModelHost> {
   boost::asio::any_io_executor strand_;
   std::string name_;
   LoadModel load_;
+  Hooks hooks_;
   std::thread loader_;
   State state_ = State::unloaded;
   double progress_ = 0;
   std::string problem_;
   std::optional<LoadedModel> model_;
   std::vector<Use> waiting_;
-  std::map<int64_t, std::shared_ptr<assist::CompletionService>> kept_;
+  std::map<int64_t, LoadedModel> kept_;
   int64_t next_kept_ = 1;
   std::map<int64_t, std::function<void()>> observers_;
   int64_t next_observer_ = 1;

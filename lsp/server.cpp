@@ -6,25 +6,12 @@
 #include <optional>
 #include <utility>
 
-#include "lsp/assist/completer.h"
 #include "lsp/session.h"
 #include "lsp/transport.h"
 
 namespace cambium::lsp {
 
 namespace {
-
-LoadModel completer_loader(LoadGenerator load) {
-  return
-      [load = std::move(load)](const std::function<void(double)>& progress) -> Result<LoadedModel> {
-        auto generator = load(progress);
-        if (!generator) return tl::unexpected(generator.error());
-        LoadedModel out;
-        out.capabilities = (*generator)->capabilities();
-        out.completion = std::make_shared<assist::Completer>(std::move(*generator));
-        return out;
-      };
-}
 
 /// One thread runs the context: it is the strand.
 class Server {
@@ -34,13 +21,17 @@ class Server {
     context_->strand = io_.get_executor();
     context_->log = std::move(log);
     context_->settings = options_.settings;
-    context_->model = std::make_shared<ModelHost>(context_->strand, options_.model_name,
-                                                  completer_loader(options_.load));
+    context_->notices = options_.notices;
+    context_->use(ModelPool::create(context_->strand, std::move(options_.models), options_.pool),
+                  options_.assistant);
   }
 
   int run() {
     const int code = options_.listen.empty() ? serve_stdio() : serve_sockets();
-    context_->model->close();
+    // Their last answers need the context that runs the strand.
+    context_->reasoner.reset();
+    context_->reviewer.reset();
+    context_->close();
     return code;
   }
 

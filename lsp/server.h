@@ -7,24 +7,21 @@
 #include <string>
 #include <vector>
 
-#include "engine/generator.h"
-#include "engine/result.h"
+#include "lsp/assist/assistant.h"
+#include "lsp/model_pool.h"
 #include "lsp/settings.h"
 
 namespace cambium::lsp {
-
-/// Loads a model. Called on a thread of its own, at first need and again after an unload; may take
-/// seconds. `progress` takes a fraction 0..1. The error's message is shown to the user.
-using LoadGenerator = std::function<Result<std::shared_ptr<engine::Generator>>(
-    const std::function<void(double)>& progress)>;
 
 struct ServerOptions {
   /// Where to listen: "127.0.0.1:PORT", "[::1]:PORT", "localhost:PORT" (port 0: any free one),
   /// "unix:PATH" or a path with a slash. Loopback only. Empty: one session over stdin and stdout.
   std::vector<std::string> listen;
-  Settings settings;       ///< defaults, user file and command line already in it
-  std::string model_name;  ///< shown until the model is loaded: "cambium-coder.gguf"
-  LoadGenerator load;
+  Settings settings;                ///< defaults, user file and command line already in it
+  std::vector<PooledModel> models;  ///< one of them completes
+  PoolOptions pool;
+  assist::AssistantOptions assistant;
+  std::vector<std::string> notices;  ///< shown to every client once it is there
   size_t max_message_bytes = size_t{64} << 20;
   /// Told each bound address once the server takes connections; may be empty.
   std::function<void(const std::string& address)> on_listening;

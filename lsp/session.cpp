@@ -2,10 +2,13 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <utility>
 
+#include "lsp/handlers/chat.h"
 #include "lsp/handlers/commands.h"
 #include "lsp/handlers/completion.h"
 #include "lsp/handlers/documents.h"
@@ -47,21 +50,69 @@ void Session::start(std::function<void(std::string)> send) {
     });
   });
   peer_ = std::make_shared<Peer>(context_->strand, std::move(send), log_);
-  status_ = std::make_unique<StatusReporter>(*peer_, context_->model);
+  status_ = std::make_unique<StatusReporter>(*peer_, context_->model, context_->pool->hosts());
   suggester_ = std::make_unique<Suggester>(*this);
+  reviews_ = std::make_unique<Reviews>(*this);
   bind_lifecycle(*this);
   bind_documents(*this);
   bind_inline_completion(*this);
   bind_completion(*this);
+  bind_review(*this);
+  bind_chat(*this);
   bind_commands(*this);
   apply_log_level();
 }
 
+void ServerContext::use(std::shared_ptr<ModelPool> models, assist::AssistantOptions options) {
+  pool = std::move(models);
+  model = pool->host(assist::Role::completion);
+  assistant = std::make_shared<assist::Assistant>(pool, options);
+}
+
+void ServerContext::close() {
+  reader.reset();
+  pool->close();
+}
+
 void Session::receive(const Frame& frame) {
+  if (reads_apart_) {
+    behind_.push_back(frame);
+    return;
+  }
+  deliver(frame);
+}
+
+// A large file's didOpen takes tens of milliseconds to read, in which other sessions would wait. What
+// comes after it stays behind it, so a session that is alone gains nothing, and reads it at once.
+void Session::read_apart(std::string body) {
+  reads_apart_ = true;
+  context_->reader->post(
+      [weak = weak_from_this(), strand = context_->strand, body = std::move(body)] {
+        auto message = std::make_shared<Peer::Message>(Peer::read_message(body));
+        boost::asio::post(strand, [weak, message] {
+          const auto self = weak.lock();
+          if (!self) return;
+          self->peer_->take(std::move(*message));
+          self->reads_apart_ = false;
+          while (!self->behind_.empty() && !self->reads_apart_) {
+            const Frame next = std::move(self->behind_.front());
+            self->behind_.pop_front();
+            self->deliver(next);
+          }
+        });
+      });
+}
+
+void Session::deliver(const Frame& frame) {
+  constexpr size_t kLarge = size_t{256} << 10;
   const auto self = shared_from_this();  // exit may drop the last other pointer to us
   switch (frame.kind) {
     case Frame::Kind::message:
-      peer_->receive(frame.body);
+      if (frame.body.size() > kLarge && context_->sessions > 1 && context_->reader) {
+        read_apart(frame.body);
+      } else {
+        peer_->receive(frame.body);
+      }
       break;
     case Frame::Kind::oversized:
       peer_->report_unreadable(RpcCode::invalid_request, frame.error);
@@ -97,28 +148,58 @@ void Session::set_roots(std::vector<std::string> roots) {
 }
 
 void Session::read_workspace_config() {
-  // One session, one set of settings: the first folder that sets a key wins.
+  // What is of no folder takes the first one that sets a key.
   Json merged = Json::object();
+  std::erase_if(folder_settings_, [&](const auto& folder) {
+    return std::find(roots_.begin(), roots_.end(), folder.first) == roots_.end();
+  });
   for (const std::string& root : roots_) {
+    const auto [folder, is_new] = folder_settings_.try_emplace(root, context_->settings);
+    if (is_new) folder->second.set_layer(Origin::client, client_settings_);
     auto file = read_config_file(std::filesystem::path(root) / ".cambium" / "config.json");
     if (!file) {
       log_->warn("{}", file.error().message);
       continue;
     }
+    for (const std::string& problem : folder->second.set_layer(Origin::workspace, *file)) {
+      log_->warn("{}/.cambium/config.json: {}", root, problem);
+    }
     file->merge_patch(merged);
     merged = std::move(*file);
   }
-  for (const std::string& problem : settings_.set_layer(Origin::workspace, merged)) {
-    log_->warn(".cambium/config.json: {}", problem);
-  }
+  settings_.set_layer(Origin::workspace, merged);
   apply_log_level();
 }
 
 void Session::set_client_settings(const Json& settings) {
+  client_settings_ = settings;
   for (const std::string& problem : settings_.set_layer(Origin::client, settings)) {
     log_->warn("the editor's settings: {}", problem);
   }
+  for (auto& [root, folder] : folder_settings_) folder.set_layer(Origin::client, settings);
   apply_log_level();
+}
+
+void Session::set_folder_settings(const std::string& root, const Json& settings) {
+  const auto folder = folder_settings_.find(root);
+  if (folder == folder_settings_.end()) return;
+  for (const std::string& problem : folder->second.set_layer(Origin::client, settings)) {
+    log_->warn("the editor's settings of {}: {}", root, problem);
+  }
+}
+
+const Settings& Session::settings_for(const std::string& path) const {
+  const Settings* found = &settings_;
+  size_t longest = 0;
+  for (const auto& [root, settings] : folder_settings_) {
+    const bool inside =
+        path.starts_with(root) &&
+        (root.ends_with('/') || path.size() == root.size() || path[root.size()] == '/');
+    if (!inside || root.size() < longest) continue;
+    longest = root.size();
+    found = &settings;
+  }
+  return *found;
 }
 
 void Session::apply_log_level() {

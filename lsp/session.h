@@ -7,18 +7,24 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "lsp/assist/assistant.h"
 #include "lsp/assist/privacy.h"
+#include "lsp/assist/reviewer.h"
 #include "lsp/documents.h"
+#include "lsp/handlers/review.h"
 #include "lsp/handlers/suggest.h"
 #include "lsp/jsonrpc.h"
 #include "lsp/log.h"
 #include "lsp/model_host.h"
+#include "lsp/model_pool.h"
 #include "lsp/protocol/lifecycle.h"
 #include "lsp/settings.h"
 #include "lsp/stats.h"
@@ -31,11 +37,24 @@ namespace cambium::lsp {
 struct ServerContext {
   boost::asio::any_io_executor strand;
   Logger log;
-  Settings settings;  ///< command line, user file, defaults
-  std::shared_ptr<ModelHost> model;
+  Settings settings;                             ///< command line, user file, defaults
+  std::shared_ptr<ModelPool> pool;               ///< all models
+  std::shared_ptr<ModelHost> model;              ///< the one of them that completes
+  std::shared_ptr<assist::Assistant> assistant;  ///< asks them in words
   std::shared_ptr<syntax::ParseThread> parser = std::make_shared<syntax::ParseThread>();
+  std::shared_ptr<assist::Reviewer> reviewer = std::make_shared<assist::Reviewer>();
+  /// For reviews by a model that reasons: they take minutes, and the others do not wait for them.
+  std::shared_ptr<assist::Reviewer> reasoner = std::make_shared<assist::Reviewer>();
+  /// Reads messages that are too large for the strand; posts to it, so close() comes before its end.
+  std::shared_ptr<syntax::ParseThread> reader = std::make_shared<syntax::ParseThread>();
+  std::vector<std::string> notices;  ///< shown to every client once it is there
   Stats stats;
   size_t sessions = 0;
+
+  /// `models` has one that completes.
+  void use(std::shared_ptr<ModelPool> models, assist::AssistantOptions options = {});
+  /// Ends the threads that post to the strand. Call it while the strand's context still exists.
+  void close();
 };
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -60,10 +79,14 @@ class Session : public std::enable_shared_from_this<Session> {
   Peer& peer() { return *peer_; }
   const Logger& log() const { return log_; }
   DocumentStore& documents() { return documents_; }
-  Settings& settings() { return settings_; }
+  /// Of the session as a whole, and of documents in no workspace folder.
+  const Settings& settings() const { return settings_; }
+  /// Of the innermost workspace folder that holds the file.
+  const Settings& settings_for(const std::string& path) const;
   assist::Privacy& privacy() { return privacy_; }
   StatusReporter& status() { return *status_; }
   Suggester& suggester() { return *suggester_; }
+  Reviews& reviews() { return *reviews_; }
   const ClientCapabilities& client() const { return client_; }
   PositionEncoding encoding() const { return encoding_; }
   const std::vector<std::string>& roots() const { return roots_; }  ///< workspace folders, as paths
@@ -74,7 +97,10 @@ class Session : public std::enable_shared_from_this<Session> {
   /// Also reads the folders' .cambium/config.json.
   void set_roots(std::vector<std::string> roots);
   void read_workspace_config();
+  /// Of all folders alike.
   void set_client_settings(const Json& settings);
+  /// Of one workspace folder, named by its path; nothing happens if it is gone.
+  void set_folder_settings(const std::string& root, const Json& settings);
   /// Ends the session when the process is no longer there.
   void watch_parent(int32_t process_id, std::chrono::milliseconds period = std::chrono::seconds(5));
   void exit();
@@ -84,6 +110,8 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   Session(std::shared_ptr<ServerContext> context, std::function<void(int)> on_exit);
   void start(std::function<void(std::string)> send);
+  void deliver(const Frame& frame);
+  void read_apart(std::string body);
   void log_to_client(spdlog::level::level_enum level, std::string message);
   void apply_log_level();
 
@@ -93,9 +121,14 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<Peer> peer_;
   DocumentStore documents_;
   Settings settings_;
+  std::map<std::string, Settings> folder_settings_;  ///< by root
+  Json client_settings_ = Json::object();
+  std::deque<Frame> behind_;  ///< frames that came after one that is being read apart
+  bool reads_apart_ = false;
   assist::Privacy privacy_;
   std::unique_ptr<StatusReporter> status_;
   std::unique_ptr<Suggester> suggester_;
+  std::unique_ptr<Reviews> reviews_;
   ClientCapabilities client_;
   PositionEncoding encoding_ = PositionEncoding::utf16;
   std::vector<std::string> roots_;

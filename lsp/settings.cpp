@@ -6,6 +6,8 @@
 #include <sstream>
 #include <system_error>
 
+#include "lsp/environment.h"
+
 namespace cambium {
 
 using nlohmann::json;
@@ -13,7 +15,7 @@ using nlohmann::json;
 namespace {
 
 constexpr std::string_view kLogLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
-constexpr std::string_view kStructures[] = {"auto", "off", "emphasis", "prune"};
+constexpr std::string_view kStructures[] = {"auto", "off", "emphasis", "prune", "own", "tree"};
 
 constexpr bool kHarmless = true, kTrustedOnly = false;
 constexpr SettingKey kKeys[] = {
@@ -26,12 +28,22 @@ constexpr SettingKey kKeys[] = {
      "Text around the cursor that the model sees, in tokens.", "1536", 64, 131072},
     {"completion.disabledLanguages", SettingKind::text_list, kHarmless,
      "Language ids in which nothing is suggested, such as \"markdown\".", "[]"},
+    {"review.enabled", SettingKind::boolean, kHarmless,
+     "Report findings on changed lines, as diagnostics.", "true"},
+    {"review.model", SettingKind::boolean, kHarmless,
+     "Let the model judge what was saved; otherwise only what does not parse is reported.", "true"},
+    {"review.syntaxElsewhere", SettingKind::text_list, kHarmless,
+     "Language ids in which another server reports syntax errors, so that Cambium does not.",
+     R"(["c","cpp","csharp","css","go","html","java","javascript","javascriptreact","json",)"
+     R"("jsonc","kotlin","php","python","rust","scala","swift","typescript","typescriptreact"])"},
     {"log.level", SettingKind::text, kHarmless, "Least severe messages that are logged.",
      "\"info\"", 0, 0, kLogLevels},
     {"log.file", SettingKind::text, kTrustedOnly, "File to append the log to; empty: stderr.",
      "\"\""},
     {"model", SettingKind::text, kTrustedOnly,
      "Model file (GGUF) that completes; empty: the one that ships with Cambium.", "\"\""},
+    {"adapter", SettingKind::text, kTrustedOnly,
+     "Adapter (GGUF) laid over the model: structure and low-rank updates; empty: none.", "\"\""},
     {"device", SettingKind::text, kTrustedOnly, "\"auto\", \"cpu\", \"cuda\" or \"cuda:1\".",
      "\"auto\""},
     {"threads", SettingKind::integer, kTrustedOnly, "Compute threads; 0: one a physical core.", "0",
@@ -185,24 +197,60 @@ void Settings::update() {
   config_.completion_prompt_tokens = value("completion.promptTokens").get<int32_t>();
   config_.completion_disabled_languages =
       value("completion.disabledLanguages").get<std::vector<std::string>>();
+  config_.review_enabled = value("review.enabled").get<bool>();
+  config_.review_model = value("review.model").get<bool>();
+  config_.review_syntax_elsewhere = value("review.syntaxElsewhere").get<std::vector<std::string>>();
   config_.log_level = value("log.level").get<std::string>();
   config_.log_file = value("log.file").get<std::string>();
   config_.model = value("model").get<std::string>();
+  config_.adapter = value("adapter").get<std::string>();
   config_.device = value("device").get<std::string>();
   config_.threads = value("threads").get<int32_t>();
   config_.context = value("context").get<int32_t>();
   config_.structure = value("structure").get<std::string>();
 }
 
-std::filesystem::path user_config_path() {
-  // The one place that reads the environment: where a user's config lives is the system's to say.
-  const char* xdg = std::getenv("XDG_CONFIG_HOME");
-  if (xdg != nullptr && *xdg == '/') return std::filesystem::path(xdg) / "cambium" / "config.json";
-  const char* home = std::getenv("HOME");
-  if (home != nullptr && *home == '/') {
-    return std::filesystem::path(home) / ".config" / "cambium" / "config.json";
-  }
+// The one place that reads the environment: where a user's folders are, which proxies there are and
+// what a key is are the system's to say.
+std::optional<std::string> environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+namespace {
+/// In the folder that `variable` names, else in `below_home` of the user's home; empty without either.
+std::filesystem::path user_folder(const char* variable, const char* below_home) {
+  const auto said = environment(variable);
+  if (said && said->starts_with('/')) return std::filesystem::path(*said) / "cambium";
+  const auto home = environment("HOME");
+  if (home && home->starts_with('/')) return std::filesystem::path(*home) / below_home / "cambium";
   return {};
+}
+}  // namespace
+
+std::filesystem::path user_config_path() {
+  const auto folder = user_folder("XDG_CONFIG_HOME", ".config");
+  return folder.empty() ? folder : folder / "config.json";
+}
+
+std::filesystem::path user_models_folder() {
+  const auto folder = user_folder("XDG_DATA_HOME", ".local/share");
+  return folder.empty() ? folder : folder / "models";
+}
+
+engine::ProxySettings environment_proxies() {
+  // HTTP_PROXY in capitals is not read, since a web server's client can set it.
+  const auto first_of = [](std::initializer_list<const char*> names) {
+    for (const char* name : names) {
+      if (auto value = environment(name); value && !value->empty()) return *value;
+    }
+    return std::string();
+  };
+  engine::ProxySettings proxies;
+  proxies.http = first_of({"http_proxy", "all_proxy", "ALL_PROXY"});
+  proxies.https = first_of({"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"});
+  proxies.no_proxy = first_of({"no_proxy", "NO_PROXY"});
+  return proxies;
 }
 
 Result<json> read_config_file(const std::filesystem::path& path) {

@@ -49,13 +49,17 @@ struct Config {
   int32_t completion_max_tokens = 96;
   int32_t completion_prompt_tokens = 1536;
   std::vector<std::string> completion_disabled_languages;  ///< LSP language ids
+  bool review_enabled = true;
+  bool review_model = true;
+  std::vector<std::string> review_syntax_elsewhere;  ///< LSP language ids
   std::string log_level = "info";
 
-  std::string model;  ///< path of a GGUF file; empty: the bundled one
+  std::string model;    ///< path of a GGUF file; empty: the bundled one
+  std::string adapter;  ///< path of an adapter laid over it; empty: none
   std::string device = "auto";
   int32_t threads = 0;             ///< 0: physical cores
   int32_t context = 4096;          ///< tokens a slot
-  std::string structure = "auto";  ///< "auto": as the model file says; "off", "emphasis", "prune"
+  std::string structure = "auto";  ///< "auto": as the model file says; or a mode's name
   std::string log_file;            ///< empty: stderr
 };
 

@@ -9,19 +9,23 @@ namespace {
 constexpr std::chrono::seconds kProgressTimeout{10};
 }
 
-StatusReporter::StatusReporter(Peer& peer, std::shared_ptr<ModelHost> model)
+StatusReporter::StatusReporter(Peer& peer, std::shared_ptr<ModelHost> model,
+                               const std::vector<std::shared_ptr<ModelHost>>& models)
     : peer_(peer), model_(std::move(model)) {
-  subscription_ = model_->subscribe([this] {
-    update();
-    update_progress();
-  });
+  subscription_ = model_->subscribe([this] { update(); });
+  for (const auto& each : models) {
+    const std::string number = bars_.empty() ? "" : std::to_string(bars_.size() + 1) + "-";
+    bars_.push_back(std::make_unique<LoadBar>(peer_, each, "cambium-load-" + number));
+  }
 }
 
 StatusReporter::~StatusReporter() { model_->unsubscribe(subscription_); }
 
 void StatusReporter::start(bool client_takes_progress) {
   started_ = true;
-  takes_progress_ = client_takes_progress;
+  for (const auto& bar : bars_) {
+    if (client_takes_progress) bar->start();
+  }
   update();
 }
 
@@ -93,8 +97,15 @@ void StatusReporter::update() {
   }
 }
 
-void StatusReporter::update_progress() {
-  if (!started_ || !takes_progress_) return;
+LoadBar::LoadBar(Peer& peer, std::shared_ptr<ModelHost> model, std::string token_prefix)
+    : peer_(peer), model_(std::move(model)), token_prefix_(std::move(token_prefix)) {
+  subscription_ = model_->subscribe([this] { update(); });
+}
+
+LoadBar::~LoadBar() { model_->unsubscribe(subscription_); }
+
+void LoadBar::update() {
+  if (!started_) return;
   const auto send = [this](const std::string& token, Json value) {
     peer_.notify("$/progress", {{"token", token}, {"value", std::move(value)}});
   };
@@ -116,7 +127,7 @@ void StatusReporter::update_progress() {
     return;
   }
   progress_ = std::make_shared<Progress>();
-  progress_->token = "cambium-load-" + std::to_string(next_token_++);
+  progress_->token = token_prefix_ + std::to_string(next_token_++);
   // The weak pointer also says whether this bar is still wanted: a load may end before the answer.
   peer_.call("window/workDoneProgress/create", {{"token", progress_->token}}, kProgressTimeout,
              [weak = std::weak_ptr<Progress>(progress_), send, title = "Loading " + model_->name(),

@@ -3,17 +3,47 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "lsp/jsonrpc.h"
 #include "lsp/model_host.h"
 
 namespace cambium::lsp {
 
+/// The progress bar of one model's loads.
+class LoadBar {
+ public:
+  LoadBar(Peer& peer, std::shared_ptr<ModelHost> model, std::string token_prefix);
+  ~LoadBar();
+  LoadBar(const LoadBar&) = delete;
+  LoadBar& operator=(const LoadBar&) = delete;
+
+  void start() { started_ = true; }
+
+ private:
+  void update();
+
+  /// The bar of one load: asked for, granted, shown.
+  struct Progress {
+    std::string token;
+    bool granted = false;
+    int percent = -1;
+  };
+  Peer& peer_;
+  std::shared_ptr<ModelHost> model_;
+  const std::string token_prefix_;
+  int64_t subscription_ = 0;
+  bool started_ = false;
+  std::shared_ptr<Progress> progress_;
+  int64_t next_token_ = 1;
+};
+
 class StatusReporter {
  public:
-  StatusReporter(Peer& peer, std::shared_ptr<ModelHost> model);
+  /// `model` completes; of all `models` the loads are shown.
+  StatusReporter(Peer& peer, std::shared_ptr<ModelHost> model,
+                 const std::vector<std::shared_ptr<ModelHost>>& models);
   ~StatusReporter();
 
   /// From now on, changes are sent: a client may take nothing but answers before.
@@ -27,25 +57,16 @@ class StatusReporter {
 
  private:
   void update();
-  void update_progress();
   Json current() const;
 
   Peer& peer_;
   std::shared_ptr<ModelHost> model_;
   int64_t subscription_ = 0;
-  bool started_ = false, takes_progress_ = false;
+  bool started_ = false;
   std::string off_, document_problem_, failure_, told_failure_;
   int running_ = 0;
   Json last_;
-
-  /// The bar of one load: asked for, granted, shown.
-  struct Progress {
-    std::string token;
-    bool granted = false;
-    int percent = -1;
-  };
-  std::shared_ptr<Progress> progress_;
-  int64_t next_token_ = 1;
+  std::vector<std::unique_ptr<LoadBar>> bars_;
 };
 
 }  // namespace cambium::lsp

@@ -1,8 +1,6 @@
 #include "lsp/transport.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -12,12 +10,11 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
-#include <cerrno>
-#include <charconv>
 #include <chrono>
-#include <cstring>
 #include <deque>
 #include <type_traits>
+
+#include "lsp/address.h"
 
 namespace cambium::lsp {
 
@@ -217,101 +214,6 @@ class SocketListener final : public Listener,
   OnConnection on_connection_;
 };
 
-Error address_error(const std::string& address, const std::string& why) {
-  return {ErrorCode::invalid_argument,
-          "cannot listen at '" + address + "': " + why +
-              "; expected 127.0.0.1:PORT, [::1]:PORT, localhost:PORT or unix:PATH"};
-}
-
-Error bind_error(const std::string& address, const error_code& error) {
-  return {ErrorCode::io, "cannot listen at '" + address + "': " + error.message()};
-}
-
-Result<std::shared_ptr<Listener>> listen_tcp(const asio::any_io_executor& strand,
-                                             const std::string& address, size_t max_message_bytes,
-                                             OnConnection on_connection) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return tl::unexpected(address_error(address, "no port"));
-  std::string host = address.substr(0, colon);
-  const std::string port_text = address.substr(colon + 1);
-  uint16_t port = 0;
-  const auto [rest, bad] =
-      std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
-  if (port_text.empty() || bad != std::errc{} || rest != port_text.data() + port_text.size()) {
-    return tl::unexpected(address_error(address, "the port is no number from 0 to 65535"));
-  }
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  if (host == "localhost") host = "127.0.0.1";
-  error_code error;
-  const auto ip = asio::ip::make_address(host, error);
-  if (error) return tl::unexpected(address_error(address, "not an address of this machine"));
-  if (!ip.is_loopback()) {
-    return tl::unexpected(address_error(address, "only loopback addresses are served"));
-  }
-  auto listener = std::make_shared<SocketListener<asio::ip::tcp>>(strand, max_message_bytes,
-                                                                  std::move(on_connection));
-  auto& acceptor = listener->acceptor();
-  const asio::ip::tcp::endpoint endpoint(ip, port);
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error) return tl::unexpected(bind_error(address, error));
-  const auto bound = acceptor.local_endpoint(error);
-  const std::string bound_host = ip.is_v6() ? "[" + ip.to_string() + "]" : ip.to_string();
-  listener->address_text = bound_host + ":" + std::to_string(bound.port());
-  listener->accept();
-  return listener;
-}
-
-/// A socket file that nobody serves any more is left over from a killed process.
-bool is_stale_socket(const std::string& path) {
-  struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
-  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (probe < 0) return false;
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  std::memcpy(name.sun_path, path.c_str(), path.size() + 1);
-  const bool refused =
-      ::connect(probe, reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0 &&
-      errno == ECONNREFUSED;
-  ::close(probe);
-  return refused;
-}
-
-Result<std::shared_ptr<Listener>> listen_unix(const asio::any_io_executor& strand,
-                                              const std::string& address, const std::string& path,
-                                              size_t max_message_bytes,
-                                              OnConnection on_connection) {
-  if (path.empty() || path.size() >= sizeof(sockaddr_un{}.sun_path)) {
-    return tl::unexpected(address_error(address, "the path of a socket has 1 to 107 bytes"));
-  }
-  if (is_stale_socket(path)) ::unlink(path.c_str());
-  using local = asio::local::stream_protocol;
-  auto listener =
-      std::make_shared<SocketListener<local>>(strand, max_message_bytes, std::move(on_connection));
-  auto& acceptor = listener->acceptor();
-  error_code error;
-  acceptor.open(local(), error);
-  if (!error) {
-    // The file's rights say who may connect: the user alone, from the moment it exists.
-    const mode_t before = ::umask(0177);
-    acceptor.bind(local::endpoint(path), error);
-    ::umask(before);
-  }
-  if (!error) {
-    listener->file = path;
-    acceptor.listen(asio::socket_base::max_listen_connections, error);
-  }
-  if (error) return tl::unexpected(bind_error(address, error));
-  listener->address_text = "unix:" + path;
-  listener->accept();
-  return listener;
-}
-
 }  // namespace
 
 std::shared_ptr<Connection> open_stdio(const asio::any_io_executor& strand,
@@ -328,14 +230,22 @@ std::shared_ptr<Connection> open_stdio(const asio::any_io_executor& strand,
 Result<std::shared_ptr<Listener>> listen(const asio::any_io_executor& strand,
                                          const std::string& address, size_t max_message_bytes,
                                          OnConnection on_connection) {
-  if (address.starts_with("unix:")) {
-    return listen_unix(strand, address, address.substr(5), max_message_bytes,
-                       std::move(on_connection));
+  auto parsed = parse_address(address);
+  if (!parsed) return tl::unexpected(parsed.error());
+  const auto start = [&](auto listener) -> Result<std::shared_ptr<Listener>> {
+    auto bound = bind_to(listener->acceptor(), *parsed);
+    if (!bound) return tl::unexpected(bound.error());
+    listener->address_text = *bound;
+    listener->file = parsed->path;
+    listener->accept();
+    return listener;
+  };
+  if (parsed->tcp) {
+    return start(std::make_shared<SocketListener<asio::ip::tcp>>(strand, max_message_bytes,
+                                                                 std::move(on_connection)));
   }
-  if (address.find('/') != std::string::npos) {
-    return listen_unix(strand, address, address, max_message_bytes, std::move(on_connection));
-  }
-  return listen_tcp(strand, address, max_message_bytes, std::move(on_connection));
+  return start(std::make_shared<SocketListener<asio::local::stream_protocol>>(
+      strand, max_message_bytes, std::move(on_connection)));
 }
 
 }  // namespace cambium::lsp

@@ -24,7 +24,8 @@ Percentiles percentiles(std::vector<double> all) {
   if (all.empty()) return {};
   std::sort(all.begin(), all.end());
   const auto at = [&](double share) {
-    return all[std::min(all.size() - 1, static_cast<size_t>(share * static_cast<double>(all.size())))];
+    return all[std::min(all.size() - 1,
+                        static_cast<size_t>(share * static_cast<double>(all.size())))];
   };
   return {at(0.5), at(0.99), all.back()};
 }
@@ -40,11 +41,14 @@ std::string generated_source(uint32_t lines) {
     line += 4;
     for (int method = 0; method < 3 + static_cast<int>(n % 3); ++method) {
       const std::string name = "method" + std::to_string(method);
-      out += "  int " + name + "(const std::vector<int>& values, int limit) {\n"
+      out += "  int " + name +
+             "(const std::vector<int>& values, int limit) {\n"
              "    int total = 0;\n"
              "    for (int value : values) {\n"
              "      if (value > limit) {\n"
-             "        total += value * " + id + ";\n"
+             "        total += value * " +
+             id +
+             ";\n"
              "      } else {\n"
              "        log(\"value {\" + std::to_string(value) + \"}\");\n"
              "      }\n"
@@ -135,7 +139,8 @@ BenchFigures bench_syntax(uint32_t lines, int edits) {
   if (const auto tree = parser.parse(small)) {
     InsertionCheck check(cpp, small, hole, &*tree);
     begin = Clock::now();
-    for (int i = 0; i < kRounds; ++i) check.adds_errors("if (limit > 0) {\n          total--;\n        }\n");
+    for (int i = 0; i < kRounds; ++i)
+      check.adds_errors("if (limit > 0) {\n          total--;\n        }\n");
     figures.check_ms = ms_since(begin) / kRounds;
   }
   return figures;

@@ -13,7 +13,6 @@ namespace {
 constexpr size_t kMaxDepth = 1024;
 constexpr size_t kMaxConditionals = 256;
 
-
 template <class T>
 bool contains(const T& names, std::string_view name) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
@@ -81,7 +80,8 @@ void BodyReader::pop_to(size_t size, uint32_t end) {
     const Frame& frame = frames_[i];
     if (!frame.body || frame.id < first_id_) continue;
     ReadBody& body = bodies_[frame.id - first_id_];
-    end = body.end = std::max(end, body.begin);  // an empty one ends where it began, and so holds its parent
+    end = body.end =
+        std::max(end, body.begin);  // an empty one ends where it began, and so holds its parent
     body.closed_at = pos_;
     code_end_ = std::max(code_end_, end);
   }
@@ -163,7 +163,8 @@ void BodyReader::line_end() {
   comment_line_ = false;
   continued_ = mode_ == Mode::code && previous_ == '\\';
 
-  if (rules_->layout == Layout::indentation && mode_ == Mode::code && !on_bracket() && !continued_) {
+  if (rules_->layout == Layout::indentation && mode_ == Mode::code && !on_bracket() &&
+      !continued_) {
     if (significant_ == ':' && contains(rules_->headers, first_word_)) {
       const size_t before = frames_.size();
       push(Bracket::indent, false, significant_at_);
@@ -180,7 +181,8 @@ void BodyReader::line_end() {
   bool left = false;
   size_t innermost_bracket = frames_.size();
   if (pending_ < frames_.size()) {
-    while (innermost_bracket > pending_ && frames_[innermost_bracket - 1].bracket != Bracket::paren &&
+    while (innermost_bracket > pending_ &&
+           frames_[innermost_bracket - 1].bracket != Bracket::paren &&
            frames_[innermost_bracket - 1].bracket != Bracket::square)
       --innermost_bracket;
     for (size_t i = pending_; i < frames_.size(); ++i) {
@@ -221,13 +223,15 @@ void BodyReader::begin_logical_line(char c) {
   }
   if (c == '#') {
     size_t i = frames_.size();
-    while (i > 0 && frames_[i - 1].bracket == Bracket::indent && column_ <= frames_[i - 1].indent) --i;
+    while (i > 0 && frames_[i - 1].bracket == Bracket::indent && column_ <= frames_[i - 1].indent)
+      --i;
     comment_body_ = i > 0 ? frames_[i - 1].id : 0;
     comment_line_ = true;
     return;
   }
   size_t i = frames_.size();
-  while (i > 0 && frames_[i - 1].bracket == Bracket::indent && column_ <= frames_[i - 1].indent) --i;
+  while (i > 0 && frames_[i - 1].bracket == Bracket::indent && column_ <= frames_[i - 1].indent)
+    --i;
   pop_to(i, code_end_);
   header_indent_ = column_;
   significant_ = 0;
@@ -260,8 +264,9 @@ void BodyReader::end_word(char next) {
   const bool is_name = std::exchange(name_follows_, false);
   if (rules_->layout != Layout::keywords || is_name) return;
   if (one_of(before_word_, ".:$@") && !rules_->hash_needs_space) return;
-  if (rules_->hash_needs_space ? !is_space(next) && !one_of(next, ";&|()")
-                               : next == '?' || next == '!' || (next == ':' && !rules_->long_brackets))
+  if (rules_->hash_needs_space
+          ? !is_space(next) && !one_of(next, ";&|()")
+          : next == '?' || next == '!' || (next == ':' && !rules_->long_brackets))
     return;
   for (const WordRule& rule : rules_->words)
     if (rule.word == word_) {
@@ -269,8 +274,8 @@ void BodyReader::end_word(char next) {
       break;
     }
   // After these a new command begins on the same line.
-  static constexpr std::string_view kStarters[] = {"then", "do", "else", "if",  "elif",
-                                                   "while", "until", "begin", "!", "time"};
+  static constexpr std::string_view kStarters[] = {"then",  "do",    "else",  "if", "elif",
+                                                   "while", "until", "begin", "!",  "time"};
   if (contains(kStarters, word_)) statement_start_ = true;
   if (rules_->interpolation == Interpolation::hash_brace && word_ == "def") name_follows_ = true;
 }

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "syntax/bytes.h"
@@ -28,11 +29,30 @@ namespace cambium::syntax {
 
 /// Ids count from 1 in the order the bodies begin, so parents come before children; 0 is the file.
 struct ReadBody {
-  uint32_t opener = 0;      ///< byte of the '{', the ':' or the first letter of the word that opened it
-  uint32_t begin = 0;       ///< first byte
-  uint32_t end = 0;         ///< one past the last byte of its closer or of its last code
+  uint32_t opener = 0;  ///< byte of the '{', the ':' or the first letter of the word that opened it
+  uint32_t begin = 0;   ///< first byte
+  uint32_t end = 0;     ///< one past the last byte of its closer or of its last code
   uint32_t closed_at = UINT32_MAX;  ///< the byte at which the reader knew that it had ended
-  uint32_t parent = 0;      ///< id
+  uint32_t parent = 0;              ///< id
+  friend bool operator==(const ReadBody&, const ReadBody&) = default;
+};
+
+/// How the places and the bodies of a text are those of another, [begin, old_end) of it having been
+/// replaced by as many bytes and `bytes` more.
+struct ReaderShift {
+  uint32_t begin = 0, old_end = 0;
+  int64_t bytes = 0;
+  std::vector<std::pair<uint32_t, uint32_t>> open;  ///< ids before and after, ascending
+  uint32_t known = 0;  ///< bodies with a larger id began behind the place where the readings meet
+  int64_t ids = 0;     ///< what is added to those
+
+  /// UINT32_MAX for a place among the replaced bytes, which is nowhere, and for itself.
+  uint32_t place(uint32_t byte) const {
+    if (byte == UINT32_MAX || (byte < old_end && byte > begin)) return UINT32_MAX;
+    return byte < old_end ? byte : static_cast<uint32_t>(byte + bytes);
+  }
+  /// UINT32_MAX for a body that is over.
+  uint32_t id(uint32_t before) const;
 };
 
 /// A value: copying it copies the whole state, so that a reading can be forked.
@@ -56,6 +76,8 @@ class BodyReader {
   int32_t column() const { return column_; }
   /// True inside a string, a comment or the like, where a bracket is only a character.
   bool in_literal() const;
+  /// One past the last byte that is neither white space nor comment.
+  uint32_t code_end() const { return code_end_; }
 
   /// Bodies that began since the reader was made or last drained; the first has id `first_id()`.
   const std::vector<ReadBody>& bodies() const { return bodies_; }
@@ -63,14 +85,44 @@ class BodyReader {
   /// Takes them out; ids go on counting.
   std::vector<ReadBody> drain();
 
+  // --- to read a text again from the middle on (reading.cpp)
+
+  /// The state at the start of a line, without the bodies and without what is of no use any more, so
+  /// that two readings that will say the same from here on compare equal.
+  BodyReader checkpoint();
+  /// A reader that goes on from a checkpoint of a reading that found `bodies` in the end.
+  static BodyReader resumed(const BodyReader& checkpoint, std::vector<ReadBody> bodies);
+  /// A checkpoint as it would be in the other text.
+  BodyReader shifted(const ReaderShift& shift) const;
+  friend bool operator==(const BodyReader&, const BodyReader&) = default;
+
   /// Forgets the innermost `count` open bodies without a closer, and every bracket above them.
   void drop_innermost(size_t count);
 
  private:
   enum class Mode : uint8_t {
-    code, line_comment, block_comment, directive, string, string_maybe_triple, verbatim_maybe_end,
-    raw_delimiter, raw_string, hash_raw_string, long_open, long_string, char_first, char_maybe, char_end,
-    char_escape, slash, regex, heredoc_intro, heredoc, dash_dash, markup,
+    code,
+    line_comment,
+    block_comment,
+    directive,
+    string,
+    string_maybe_triple,
+    verbatim_maybe_end,
+    raw_delimiter,
+    raw_string,
+    hash_raw_string,
+    long_open,
+    long_string,
+    char_first,
+    char_maybe,
+    char_end,
+    char_escape,
+    slash,
+    regex,
+    heredoc_intro,
+    heredoc,
+    dash_dash,
+    markup,
   };
   enum class Bracket : uint8_t { paren, square, brace, word, indent, interpolation };
   struct String {
@@ -80,18 +132,20 @@ class BodyReader {
     bool triple = false, escaped = false, verbatim = false, empty = true;
     uint8_t run = 0;  ///< closing quotes seen in a row
     char previous = 0;
+    friend bool operator==(const String&, const String&) = default;
   };
   struct Frame {
     Bracket bracket = Bracket::paren;
     bool candidate = false;  ///< becomes a body at the next line end
     bool body = false;
-    bool loop = false;       ///< Ruby's while, until, for
-    bool method = false;     ///< Ruby's def, until it is known not to be an endless one
-    char closer = 0;         ///< of an interpolation
-    uint32_t id = 0;         ///< innermost body inside this frame
+    bool loop = false;    ///< Ruby's while, until, for
+    bool method = false;  ///< Ruby's def, until it is known not to be an endless one
+    char closer = 0;      ///< of an interpolation
+    uint32_t id = 0;      ///< innermost body inside this frame
     uint32_t opener = 0;
-    int32_t indent = 0;      ///< Bracket::indent: column of the header
-    String resume;           ///< Bracket::interpolation: the string it stands in
+    int32_t indent = 0;  ///< Bracket::indent: column of the header
+    String resume;       ///< Bracket::interpolation: the string it stands in
+    friend bool operator==(const Frame&, const Frame&) = default;
   };
 
   void read(char c);
@@ -119,7 +173,8 @@ class BodyReader {
   bool list_before_brace() const;
   bool is_word(char c) const {
     // A shell's word ends at its own metacharacters only.
-    return rules_->hash_needs_space ? !is_space(c) && !one_of(c, ";&|()<>\"'`{}\\#$") : is_word_byte(c);
+    return rules_->hash_needs_space ? !is_space(c) && !one_of(c, ";&|()<>\"'`{}\\#$")
+                                    : is_word_byte(c);
   }
   bool on_bracket() const;
   uint32_t comment_body() const;
@@ -131,28 +186,28 @@ class BodyReader {
   std::vector<std::string> heredocs_;   ///< that begin at the next line end
   uint32_t first_id_ = 1, next_id_ = 1;
   uint32_t pos_ = 0;
-  uint32_t code_end_ = 0;     ///< one past the last byte that is neither white space nor comment
+  uint32_t code_end_ = 0;  ///< one past the last byte that is neither white space nor comment
   uint32_t significant_at_ = 0;
   uint32_t word_begin_ = 0;
   int32_t column_ = 0;
-  int32_t header_indent_ = 0; ///< column of the logical line
+  int32_t header_indent_ = 0;  ///< column of the logical line
   uint32_t comment_depth_ = 0;
   uint32_t label_ = 0;         ///< of the last byte that was stepped over
   uint32_t comment_body_ = 0;  ///< of the comment line being read
   uint32_t overflow_ = 0;      ///< brackets beyond the depth that is kept
   size_t pending_ = 0;         ///< no frame below this index is a candidate that is not a body yet
   String string_;
-  std::string word_;          ///< being read, or the last one
-  std::string first_word_;    ///< of the statement
-  std::string delimiter_;     ///< of a raw string or a heredoc
-  size_t matched_ = 0;        ///< bytes of the closing delimiter seen
+  std::string word_;        ///< being read, or the last one
+  std::string first_word_;  ///< of the statement
+  std::string delimiter_;   ///< of a raw string or a heredoc
+  size_t matched_ = 0;      ///< bytes of the closing delimiter seen
   Mode mode_ = Mode::code;
   Mode comment_return_ = Mode::code;
-  char previous_ = 0;         ///< the byte before
-  char significant_ = 0;      ///< the last byte of code that is not white space
-  char before_word_ = 0;      ///< the byte before the word
-  char operand_before_ = 0;   ///< the byte of code before the word
-  uint8_t run_ = 0;           ///< '<' or '#' in a row
+  char previous_ = 0;        ///< the byte before
+  char significant_ = 0;     ///< the last byte of code that is not white space
+  char before_word_ = 0;     ///< the byte before the word
+  char operand_before_ = 0;  ///< the byte of code before the word
+  uint8_t run_ = 0;          ///< '<' or '#' in a row
   bool in_word_ = false, line_start_ = true, statement_start_ = true, continued_ = false;
   bool word_starts_statement_ = false, regex_allowed_ = false, regex_class_ = false;
   bool escaped_ = false, comment_line_ = false, long_comment_ = false, name_follows_ = false;

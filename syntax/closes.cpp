@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kLong = 16u << 10;   // longer texts are not parsed whole for one check
 constexpr size_t kNearby = 4u << 10;  // what is parsed on either side where no body is small enough
+constexpr ParseLimits kLimits = {.polls = 2'000};  // some 25 ms, and the same on every machine
 
 size_t line_begin(std::string_view text, size_t at) {
   return at == 0 ? 0 : text.rfind('\n', at - 1) + 1;
@@ -30,7 +31,8 @@ ByteRange neighbourhood(const Language& language, std::string_view text, size_t 
             std::max(scope.body.end, static_cast<uint32_t>(cursor))};
   }
   const size_t begin = line_begin(text, cursor - std::min(cursor, kNearby));
-  const size_t end = std::min(text.find('\n', std::min(cursor + kNearby, text.size())), text.size());
+  const size_t end =
+      std::min(text.find('\n', std::min(cursor + kNearby, text.size())), text.size());
   return {static_cast<uint32_t>(begin), static_cast<uint32_t>(end)};
 }
 
@@ -66,8 +68,7 @@ ErrorCount count_errors(const Tree& tree, ByteRange range) {
 }
 
 InsertionCheck::InsertionCheck(const Language* language, std::string_view text, size_t cursor,
-                               const Tree* tree, std::chrono::microseconds limit)
-    : limit_(limit) {
+                               const Tree* tree) {
   if (!language || text.size() > kMaxText) return;
   cursor = std::min(cursor, text.size());
   parser_.emplace(*language);
@@ -80,17 +81,18 @@ InsertionCheck::InsertionCheck(const Language* language, std::string_view text, 
     if (text.size() > kLong) part = neighbourhood(*language, text, cursor);
     text_ = text.substr(part.begin, part.end - part.begin);
     cursor_ = cursor - part.begin;
-    tree_ = parser_->parse(text_, nullptr, {limit_});
+    tree_ = parser_->parse(text_, nullptr, kLimits);
   }
   if (tree_) before_ = count_errors(*tree_);
 }
 
 std::optional<Tree> InsertionCheck::parse_with(std::string_view insertion, size_t replaced) {
   replaced = std::min(replaced, cursor_);
-  const Edit edit{static_cast<uint32_t>(cursor_ - replaced), static_cast<uint32_t>(cursor_), insertion};
+  const Edit edit{static_cast<uint32_t>(cursor_ - replaced), static_cast<uint32_t>(cursor_),
+                  insertion};
   Tree old = *tree_;
   old.edit(input_edit(text_, edit));
-  return parser_->parse(applied(text_, edit), &old, {limit_});
+  return parser_->parse(applied(text_, edit), &old, kLimits);
 }
 
 bool InsertionCheck::adds_errors(std::string_view insertion, size_t replaced) {
@@ -126,9 +128,63 @@ size_t InsertionCheck::node_end(std::string_view insertion) {
   return std::min(end - cursor_, insertion.size());
 }
 
+size_t InsertionCheck::first_node(std::string_view insertion) {
+  if (!tree_) return insertion.size();
+  const std::optional<Tree> after = parse_with(insertion, 0);
+  if (!after) return insertion.size();
+  const size_t limit = cursor_ + insertion.size();
+  const auto next_code = [&](size_t at) {
+    while (at < limit && is_space(insertion[at - cursor_])) ++at;
+    return at;
+  };
+  for (size_t at = next_code(cursor_); at < limit;) {
+    TSNode node = ts_node_descendant_for_byte_range(after->root(), static_cast<uint32_t>(at),
+                                                    static_cast<uint32_t>(at + 1));
+    if (ts_node_is_null(node)) break;
+    const uint32_t begin = ts_node_start_byte(node);
+    for (TSNode parent = ts_node_parent(node);
+         !ts_node_is_null(parent) && ts_node_start_byte(parent) == begin && !is_list(parent) &&
+         ts_node_end_byte(parent) <= limit && !ts_node_is_error(parent) &&
+         !ts_node_is_null(ts_node_parent(parent));
+         parent = ts_node_parent(node))
+      node = parent;
+    const size_t end = ts_node_end_byte(node);
+    if (end <= at || end > limit || ts_node_is_error(node)) break;
+    const size_t next = next_code(end);
+    const std::string_view between = insertion.substr(end - cursor_, next - end);
+    if (ts_node_is_named(node) || next == limit || between.find('\n') != between.npos)
+      return end - cursor_;
+    at = next;
+  }
+  return insertion.size();
+}
+
 bool InsertionCheck::is_complete_node(std::string_view insertion) {
   while (!insertion.empty() && is_space(insertion.back())) insertion.remove_suffix(1);
   return !insertion.empty() && !adds_errors(insertion) && node_end(insertion) == insertion.size();
+}
+
+bool InsertionCheck::ends_node(std::string_view insertion) {
+  const auto trailing = [](char c) { return is_space(c) || c == ';' || c == ','; };
+  while (!insertion.empty() && is_space(insertion.back())) insertion.remove_suffix(1);
+  if (insertion.empty() || !tree_) return false;
+  const std::optional<Tree> after = parse_with(insertion, 0);
+  if (!after || count_errors(*after).total() > before_.total()) return false;
+  size_t first = line_begin(text_, cursor_);
+  while (first < cursor_ && is_space(text_[first])) ++first;
+  // A separator may be a node's last byte or stand behind it.
+  for (;;) {
+    const auto end = static_cast<uint32_t>(cursor_ + insertion.size());
+    for (TSNode node = ts_node_descendant_for_byte_range(after->root(), end - 1, end);
+         !ts_node_is_null(node) && ts_node_end_byte(node) == end &&
+         ts_node_start_byte(node) >= first;
+         node = ts_node_parent(node)) {
+      if (ts_node_is_named(node) && !ts_node_is_error(node)) return true;
+    }
+    if (insertion.size() < 2 || !trailing(insertion.back())) return false;
+    do insertion.remove_suffix(1);
+    while (insertion.size() > 1 && is_space(insertion.back()));
+  }
 }
 
 }  // namespace cambium::syntax

@@ -29,14 +29,12 @@ class InsertionCheck {
  public:
   /// `tree` is that of `text`, if the caller has it: a check then costs an incremental parse, well under
   /// a millisecond as a rule. Without one, what is parsed is the text, or in a long text (over 16 KiB)
-  /// the outermost body around the cursor that is not long, or the lines near it. Parsing is limited to
-  /// `limit` each time. `language` may be null: everything fits.
+  /// the outermost body around the cursor that is not long, or the lines near it. `language` may be null: everything fits.
   InsertionCheck(const Language* language, std::string_view text, size_t cursor,
-                 const Tree* tree = nullptr,
-                 std::chrono::microseconds limit = std::chrono::milliseconds(20));
+                 const Tree* tree = nullptr);
 
   /// True if text[replace_begin, cursor) + insertion leaves more errors than there were. An insertion
-  /// whose parse takes longer than the limit is taken to be broken: that is what makes parses slow.
+  /// whose parse takes very long is taken to be broken: that is what makes parses slow.
   bool adds_errors(std::string_view insertion) { return adds_errors(insertion, 0); }
   /// The same where the insertion replaces the `replaced` bytes before the cursor.
   bool adds_errors(std::string_view insertion, size_t replaced);
@@ -46,20 +44,30 @@ class InsertionCheck {
   /// reaches the insertion's end or goes on after it.
   size_t node_end(std::string_view insertion);
 
-  /// True if the insertion ends where that node ends (white space apart) and adds no errors.
+  /// How many bytes of the insertion its first node takes, the white space before it included: the
+  /// outermost node that begins with the insertion's first code (or holds it, where the insertion goes
+  /// on with a word) and ends in the insertion. Punctuation and keywords take the node after them on
+  /// their line along. Statements are taken one by one. insertion.size() where there is no such node.
+  size_t first_node(std::string_view insertion);
+
+  /// True if the insertion ends where the node of node_end() ends (white space apart) and adds no errors.
   bool is_complete_node(std::string_view insertion);
+
+  /// True if the insertion ends (white space, `;` and `,` apart) where a named node ends that begins
+  /// in it or with the first code of the cursor's line, and adds no errors. False where nothing can be
+  /// parsed.
+  bool ends_node(std::string_view insertion);
 
   ErrorCount before() const { return before_; }
 
  private:
   std::optional<Tree> parse_with(std::string_view insertion, size_t replaced);
 
-  std::string text_;       ///< what is parsed
-  size_t cursor_ = 0;      ///< in it
+  std::string text_;   ///< what is parsed
+  size_t cursor_ = 0;  ///< in it
   std::optional<Parser> parser_;
   std::optional<Tree> tree_;
   ErrorCount before_;
-  std::chrono::microseconds limit_;
 };
 
 }  // namespace cambium::syntax

@@ -7,24 +7,19 @@
 #include <optional>
 #include <utility>
 
+#include "syntax/reading.h"
+
 namespace cambium::syntax {
 namespace {
 
-/// [begin, old_end) became [begin, new_end).
-struct Move {
-  uint32_t begin, old_end, new_end;
-
-  uint32_t operator()(uint32_t byte) const {
-    if (byte <= begin) return byte;
-    return byte < old_end ? new_end : byte - old_end + new_end;
-  }
-  ByteRange operator()(ByteRange range) const { return {(*this)(range.begin), (*this)(range.end)}; }
-};
+Replaced replaced_by(const TSInputEdit& edit) {
+  return {edit.start_byte, edit.old_end_byte, edit.new_end_byte};
+}
 
 bool touch(ByteRange a, ByteRange b) { return a.begin <= b.end && b.begin <= a.end; }
 
 /// The facts of an older text, moved to where their bytes are now. An opener in replaced bytes is gone.
-void move_facts(TreeFacts& facts, const Move& move) {
+void move_facts(TreeFacts& facts, const Replaced& move) {
   std::erase_if(facts.scopes, [&](const TreeScope& scope) {
     return scope.opener >= move.begin && scope.opener < move.old_end;
   });
@@ -62,7 +57,8 @@ void refresh_facts(TreeFacts& facts, std::vector<ByteRange> dirty, const Tree& t
       return at != found.end() && key(*at) == key(item);
     });
     const auto middle = static_cast<std::ptrdiff_t>(all.size());
-    all.insert(all.end(), std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
+    all.insert(all.end(), std::make_move_iterator(found.begin()),
+               std::make_move_iterator(found.end()));
     std::inplace_merge(all.begin(), all.begin() + middle, all.end(),
                        [&](const auto& a, const auto& b) { return key(a) < key(b); });
   };
@@ -70,12 +66,14 @@ void refresh_facts(TreeFacts& facts, std::vector<ByteRange> dirty, const Tree& t
     TreeFacts found = tree_facts(
         tree, text, {range.begin, std::min(range.end + 1, static_cast<uint32_t>(text.size()))});
     replace(facts.scopes, found.scopes, [](const TreeScope& s) { return s.opener; });
-    replace(facts.marks, found.marks,
-            [](const TreeMark& m) { return std::pair{m.range.begin, m.range.end}; });
+    replace(facts.marks, found.marks, [](const TreeMark& m) {
+      return std::pair{m.range.begin, m.range.end};
+    });
   }
 }
 
-std::shared_ptr<const ScopeMap> shifted(std::shared_ptr<const ScopeMap> map, const TSInputEdit& edit) {
+std::shared_ptr<const ScopeMap> shifted(std::shared_ptr<const ScopeMap> map,
+                                        const TSInputEdit& edit) {
   return std::make_shared<const ScopeMap>(
       map->shifted(edit.start_byte, edit.old_end_byte, edit.new_end_byte - edit.start_byte));
 }
@@ -92,13 +90,14 @@ struct DocumentTree::State : std::enable_shared_from_this<State> {
   mutable std::condition_variable idle;
   std::shared_ptr<const std::string> text;
   SyntaxSnapshot current;
-  std::optional<Tree> tree;          ///< the last good one, edited up to `text`
-  std::vector<TSInputEdit> edits;    ///< since the text that `facts` are of
-  bool reset = false;                ///< the text was replaced: `facts` are of another one
+  std::optional<Tree> tree;        ///< the last good one, edited up to `text`
+  std::vector<TSInputEdit> edits;  ///< since the text that `facts` are of
+  bool reset = false;              ///< the text was replaced: `facts` are of another one
   bool scheduled = false, closed = false;
 
   // Of the parse thread alone:
   std::optional<Parser> parser;
+  std::optional<Reading> reading;  // of the same text as the facts
   TreeFacts facts;
   bool have_facts = false;
 
@@ -108,6 +107,7 @@ struct DocumentTree::State : std::enable_shared_from_this<State> {
   void parse();
   void update_facts(const Tree& fresh, const std::optional<Tree>& old, std::string_view source,
                     const std::vector<TSInputEdit>& done);
+  void update_reading(std::string_view source, const std::vector<TSInputEdit>& done);
 };
 
 void DocumentTree::State::schedule() {
@@ -124,15 +124,15 @@ void DocumentTree::State::post() {
 }
 
 void DocumentTree::State::update_facts(const Tree& fresh, const std::optional<Tree>& old,
-                                       std::string_view source, const std::vector<TSInputEdit>& done) {
+                                       std::string_view source,
+                                       const std::vector<TSInputEdit>& done) {
   constexpr size_t kMany = 32;  // ranges, beyond which one query over all is cheaper
   std::vector<ByteRange> dirty;
   if (have_facts && old) dirty = fresh.changed_ranges(*old);
   for (size_t i = 0; i < done.size(); ++i) {
     // The place of this edit as it lies in the newest text.
     ByteRange range{done[i].start_byte, done[i].new_end_byte};
-    for (size_t j = i + 1; j < done.size(); ++j)
-      range = Move{done[j].start_byte, done[j].old_end_byte, done[j].new_end_byte}(range);
+    for (size_t j = i + 1; j < done.size(); ++j) range = replaced_by(done[j])(range);
     dirty.push_back(range);
   }
   if (have_facts && old && dirty.size() <= kMany) {
@@ -141,6 +141,17 @@ void DocumentTree::State::update_facts(const Tree& fresh, const std::optional<Tr
     facts = tree_facts(fresh, source, {0, static_cast<uint32_t>(source.size())});
   }
   have_facts = true;
+}
+
+void DocumentTree::State::update_reading(std::string_view source,
+                                         const std::vector<TSInputEdit>& done) {
+  if (!reading) {
+    reading.emplace(*language, source);
+  } else if (!done.empty()) {
+    Replaced all = replaced_by(done[0]);
+    for (size_t i = 1; i < done.size(); ++i) all = all.then(replaced_by(done[i]));
+    reading->edit(all, source);
+  }
 }
 
 // One attempt. If the text has moved on since, another is posted, behind those of other documents.
@@ -158,12 +169,16 @@ void DocumentTree::State::parse() {
     source = text;
     old = tree;
     done = edits;
-    if (std::exchange(reset, false)) have_facts = false;
+    if (std::exchange(reset, false)) {
+      have_facts = false;
+      reading.reset();
+    }
     stale.store(false, std::memory_order_relaxed);
   }
   if (!parser) parser.emplace(*language);
-  std::optional<Tree> fresh = parser->parse(*source, old ? &*old : nullptr,
-                                            {std::chrono::microseconds(options.parse_limit), &stale});
+  ParseLimits limits = options.parse;
+  limits.cancel = &stale;
+  std::optional<Tree> fresh = parser->parse(*source, old ? &*old : nullptr, limits);
   if (!fresh && stale.load(std::memory_order_relaxed)) {
     if (!have_facts) {
       const std::lock_guard lock(mutex);
@@ -173,10 +188,10 @@ void DocumentTree::State::parse() {
     return;
   }
   if (!have_facts) facts = {};
-  for (const TSInputEdit& edit : done)
-    move_facts(facts, {edit.start_byte, edit.old_end_byte, edit.new_end_byte});
+  for (const TSInputEdit& edit : done) move_facts(facts, replaced_by(edit));
   if (fresh) update_facts(*fresh, old, *source, done);
-  auto map = std::make_shared<ScopeMap>(read_scopes(language, *source));
+  update_reading(*source, done);
+  auto map = std::make_shared<ScopeMap>(reading->map());
   name_scopes(*map, facts.scopes);
   auto items = std::make_shared<const std::vector<OutlineItem>>(outline(facts));
 
@@ -229,8 +244,8 @@ void DocumentTree::apply_edit(const Edit& asked) {
   auto text = std::make_shared<const std::string>(applied(*state.text, edit));
   if (!parsed || text->size() > kMaxText) {  // into, out of or within a text that is too large
     state.text = std::move(text);
-    state.current = {std::make_shared<const ScopeMap>(ScopeMap::whole_file(static_cast<uint32_t>(
-                         std::min<size_t>(state.text->size(), UINT32_MAX)))),
+    state.current = {std::make_shared<const ScopeMap>(ScopeMap::whole_file(
+                         static_cast<uint32_t>(std::min<size_t>(state.text->size(), UINT32_MAX)))),
                      nullptr, nullptr, state.current.revision + 1, !state.parses()};
     state.tree.reset();
     state.edits.clear();

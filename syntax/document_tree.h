@@ -24,10 +24,11 @@ namespace cambium::syntax {
 /// What is known of one version of the text. Immutable; may be shared between threads.
 struct SyntaxSnapshot {
   std::shared_ptr<const ScopeMap> scopes;  ///< never null; of this text, exact or shifted
-  std::shared_ptr<const Tree> tree;        ///< of this very text; null while there is none. Copy to use
-  std::shared_ptr<const std::vector<OutlineItem>> outline;  ///< of the last parsed text; may be null
-  uint64_t revision = 0;                   ///< counts the edits
-  bool exact = false;                      ///< scopes and outline are those of this text
+  std::shared_ptr<const Tree> tree;  ///< of this very text; null while there is none. Copy to use
+  std::shared_ptr<const std::vector<OutlineItem>>
+      outline;            ///< of the last parsed text; may be null
+  uint64_t revision = 0;  ///< counts the edits
+  bool exact = false;     ///< scopes and outline are those of this text
 };
 
 /// Owned and edited by one thread; snapshots may be taken by any.
@@ -35,7 +36,7 @@ class DocumentTree {
  public:
   struct Options {
     /// A text whose parse takes longer has scopes without names until it is edited again.
-    std::chrono::milliseconds parse_limit{1000};
+    ParseLimits parse = {.time = std::chrono::milliseconds(1000)};
   };
   /// Null `language`, or a text over kMaxText: the file is the only scope and nothing is ever parsed.
   /// Does not parse: the first snapshots are those of a text without a tree.

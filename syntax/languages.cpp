@@ -139,7 +139,7 @@ constexpr LexicalRules kJson = {.layout = Layout::braces,
                                 .single_quote = Quote::none,
                                 .brackets_are_bodies = true};
 
-constexpr Names<14> kPythonHeaders = {"def",     "class", "if",    "elif", "else",  "for",  "while",
+constexpr Names<14> kPythonHeaders = {"def", "class",  "if",      "elif", "else",  "for",  "while",
                                       "try", "except", "finally", "with", "match", "case", "async"};
 constexpr LexicalRules kPython = {.layout = Layout::indentation,
                                   .line_comment = "#",
@@ -148,14 +148,12 @@ constexpr LexicalRules kPython = {.layout = Layout::indentation,
                                   .headers = kPythonHeaders};
 
 constexpr WordRule kLuaWords[] = {
-    {"function", WordRole::open}, {"then", WordRole::open},     {"do", WordRole::open},
-    {"repeat", WordRole::open},   {"else", WordRole::middle},   {"elseif", WordRole::close},
+    {"function", WordRole::open}, {"then", WordRole::open},   {"do", WordRole::open},
+    {"repeat", WordRole::open},   {"else", WordRole::middle}, {"elseif", WordRole::close},
     {"end", WordRole::close},     {"until", WordRole::close},
 };
-constexpr LexicalRules kLua = {.layout = Layout::keywords,
-                               .line_comment = "--",
-                               .long_brackets = true,
-                               .words = kLuaWords};
+constexpr LexicalRules kLua = {
+    .layout = Layout::keywords, .line_comment = "--", .long_brackets = true, .words = kLuaWords};
 
 constexpr WordRule kRubyWords[] = {
     {"class", WordRole::open_first},  {"module", WordRole::open_first},
@@ -179,8 +177,8 @@ constexpr LexicalRules kRuby = {.layout = Layout::keywords,
                                 .words = kRubyWords};
 
 constexpr WordRule kBashWords[] = {
-    {"then", WordRole::open_first}, {"do", WordRole::open_first},   {"else", WordRole::middle},
-    {"elif", WordRole::close},      {"fi", WordRole::close},        {"done", WordRole::close},
+    {"then", WordRole::open_first}, {"do", WordRole::open_first}, {"else", WordRole::middle},
+    {"elif", WordRole::close},      {"fi", WordRole::close},      {"done", WordRole::close},
     {"case", WordRole::open_first}, {"esac", WordRole::close},
 };
 constexpr LexicalRules kBash = {.layout = Layout::keywords,
@@ -213,8 +211,9 @@ constexpr Names<1> kCExt = {"c"}, kCSharpExt = {"cs"}, kCssExt = {"css"}, kGoExt
                    kTomlExt = {"toml"}, kTsxExt = {"tsx"};
 constexpr Names<12> kCppExt = {"cpp", "cc",  "cxx", "c++", "h",  "hpp",
                                "hh",  "hxx", "ipp", "inl", "cu", "cuh"};
-constexpr Names<2> kHtmlExt = {"html", "htm"}, kKotlinExt = {"kt", "kts"}, kYamlExt = {"yaml", "yml"},
-                   kMarkdownExt = {"md", "markdown"}, kScalaExt = {"scala", "sc"};
+constexpr Names<2> kHtmlExt = {"html", "htm"}, kKotlinExt = {"kt", "kts"},
+                   kYamlExt = {"yaml", "yml"}, kMarkdownExt = {"md", "markdown"},
+                   kScalaExt = {"scala", "sc"};
 constexpr Names<4> kJsExt = {"js", "mjs", "cjs", "jsx"};
 constexpr Names<3> kTsExt = {"ts", "mts", "cts"}, kJsonExt = {"json", "jsonc", "webmanifest"};
 constexpr Names<4> kPhpExt = {"php", "phtml", "php5", "inc"};
@@ -235,7 +234,8 @@ constexpr Names<1> kRubyBangs = {"ruby"}, kPhpBangs = {"php"}, kSwiftBangs = {"s
 
 // C headers are given to C++: its grammar reads both.
 constexpr Language kLanguages[] = {
-    {"bash", "Bash", tree_sitter_bash, kBashIds, kBashExt, kBashFiles, kBashBangs, "#", true, &kBash},
+    {"bash", "Bash", tree_sitter_bash, kBashIds, kBashExt, kBashFiles, kBashBangs, "#", true,
+     &kBash},
     {"c", "C", tree_sitter_c, kCIds, kCExt, {}, {}, "//", true, &kC},
     {"cpp", "C++", tree_sitter_cpp, kCppIds, kCppExt, {}, {}, "//", true, &kCpp},
     {"c_sharp", "C#", tree_sitter_c_sharp, kCSharpIds, kCSharpExt, {}, {}, "//", true, &kCSharp},
@@ -243,24 +243,75 @@ constexpr Language kLanguages[] = {
     {"go", "Go", tree_sitter_go, kGoIds, kGoExt, {}, {}, "//", true, &kGo},
     {"html", "HTML", tree_sitter_html, kHtmlIds, kHtmlExt, {}, {}, "", false, &kMarkup},
     {"java", "Java", tree_sitter_java, kJavaIds, kJavaExt, {}, {}, "//", true, &kJava},
-    {"javascript", "JavaScript", tree_sitter_javascript, kJsIds, kJsExt, {}, kJsBangs, "//", true,
+    {"javascript",
+     "JavaScript",
+     tree_sitter_javascript,
+     kJsIds,
+     kJsExt,
+     {},
+     kJsBangs,
+     "//",
+     true,
      &kJavaScript},
     {"json", "JSON", tree_sitter_json, kJsonIds, kJsonExt, kJsonFiles, {}, "", false, &kJson},
-    {"kotlin", "Kotlin", tree_sitter_kotlin, kKotlinIds, kKotlinExt, {}, kKotlinBangs, "//", true,
+    {"kotlin",
+     "Kotlin",
+     tree_sitter_kotlin,
+     kKotlinIds,
+     kKotlinExt,
+     {},
+     kKotlinBangs,
+     "//",
+     true,
      &kKotlin},
     {"lua", "Lua", tree_sitter_lua, kLuaIds, kLuaExt, {}, kLuaBangs, "--", true, &kLua},
-    {"markdown", "Markdown", tree_sitter_markdown, kMarkdownIds, kMarkdownExt, {}, {}, "", false,
+    {"markdown",
+     "Markdown",
+     tree_sitter_markdown,
+     kMarkdownIds,
+     kMarkdownExt,
+     {},
+     {},
+     "",
+     false,
      &kMarkup},
     {"php", "PHP", tree_sitter_php, kPhpIds, kPhpExt, {}, kPhpBangs, "//", true, &kPhp},
-    {"python", "Python", tree_sitter_python, kPythonIds, kPythonExt, kPythonFiles, kPythonBangs, "#",
-     true, &kPython},
-    {"ruby", "Ruby", tree_sitter_ruby, kRubyIds, kRubyExt, kRubyFiles, kRubyBangs, "#", true, &kRuby},
+    {"python", "Python", tree_sitter_python, kPythonIds, kPythonExt, kPythonFiles, kPythonBangs,
+     "#", true, &kPython},
+    {"ruby", "Ruby", tree_sitter_ruby, kRubyIds, kRubyExt, kRubyFiles, kRubyBangs, "#", true,
+     &kRuby},
     {"rust", "Rust", tree_sitter_rust, kRustIds, kRustExt, {}, {}, "//", true, &kRust},
-    {"scala", "Scala", tree_sitter_scala, kScalaIds, kScalaExt, {}, kScalaBangs, "//", true, &kScala},
-    {"swift", "Swift", tree_sitter_swift, kSwiftIds, kSwiftExt, {}, kSwiftBangs, "//", true, &kSwift},
+    {"scala",
+     "Scala",
+     tree_sitter_scala,
+     kScalaIds,
+     kScalaExt,
+     {},
+     kScalaBangs,
+     "//",
+     true,
+     &kScala},
+    {"swift",
+     "Swift",
+     tree_sitter_swift,
+     kSwiftIds,
+     kSwiftExt,
+     {},
+     kSwiftBangs,
+     "//",
+     true,
+     &kSwift},
     {"toml", "TOML", tree_sitter_toml, kTomlIds, kTomlExt, kTomlFiles, {}, "#", false, &kNoScopes},
     {"tsx", "TSX", tree_sitter_tsx, kTsxIds, kTsxExt, {}, {}, "//", true, &kJavaScript},
-    {"typescript", "TypeScript", tree_sitter_typescript, kTsIds, kTsExt, {}, kTsBangs, "//", true,
+    {"typescript",
+     "TypeScript",
+     tree_sitter_typescript,
+     kTsIds,
+     kTsExt,
+     {},
+     kTsBangs,
+     "//",
+     true,
      &kJavaScript},
     {"yaml", "YAML", tree_sitter_yaml, kYamlIds, kYamlExt, {}, {}, "#", false, &kNoScopes},
 };
@@ -288,7 +339,8 @@ sv interpreter(sv text) {
     return word.substr(word.rfind('/') + 1);
   };
   sv word = next();
-  if (word == "env") do word = next();
+  if (word == "env") do
+      word = next();
     while (word.starts_with('-'));
   return word.substr(0, word.find_last_not_of("0123456789.") + 1);
 }

@@ -11,16 +11,16 @@ extern "C" typedef struct TSLanguage TSLanguage;
 namespace cambium::syntax {
 
 struct Language {
-  std::string_view name;                     ///< also the name of its query file
-  std::string_view title;                    ///< as a person writes it: "C++"
-  const TSLanguage* (*grammar)();            ///< never null
-  std::span<const std::string_view> lsp_ids; ///< the first is the canonical one
+  std::string_view name;                         ///< also the name of its query file
+  std::string_view title;                        ///< as a person writes it: "C++"
+  const TSLanguage* (*grammar)();                ///< never null
+  std::span<const std::string_view> lsp_ids;     ///< the first is the canonical one
   std::span<const std::string_view> extensions;  ///< without the dot, lower case
   std::span<const std::string_view> file_names;  ///< whole names, "Makefile"-like
   std::span<const std::string_view> shebangs;    ///< interpreters, without version digits
-  std::string_view line_comment;             ///< what starts a comment to the end of the line; may be empty
-  bool programming = true;                   ///< false for data and markup
-  const LexicalRules* rules = nullptr;       ///< never null
+  std::string_view line_comment;  ///< what starts a comment to the end of the line; may be empty
+  bool programming = true;        ///< false for data and markup
+  const LexicalRules* rules = nullptr;  ///< never null
 
   bool indentation_delimits_blocks() const { return rules->layout == Layout::indentation; }
 };

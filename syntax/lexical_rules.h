@@ -17,11 +17,11 @@ enum class Layout : uint8_t {
 };
 
 enum class WordRole : uint8_t {
-  open,          ///< opens wherever it stands: `function`, `def`, `do`
-  open_first,    ///< opens only as the first word of a statement: Ruby's `if`, a modifier elsewhere
-  open_once,     ///< opens unless its line has a loop word that opened already: Ruby's `while … do`
-  middle,        ///< closes one body and opens the next: `else`, `rescue`
-  close,         ///< `end`, `fi`
+  open,        ///< opens wherever it stands: `function`, `def`, `do`
+  open_first,  ///< opens only as the first word of a statement: Ruby's `if`, a modifier elsewhere
+  open_once,   ///< opens unless its line has a loop word that opened already: Ruby's `while … do`
+  middle,      ///< closes one body and opens the next: `else`, `rescue`
+  close,       ///< `end`, `fi`
 };
 
 struct WordRule {
@@ -39,36 +39,43 @@ enum class Quote : uint8_t {
 };
 
 /// Where code stands inside a string, and how it is introduced.
-enum class Interpolation : uint8_t { none, dollar_brace, hash_brace, backslash_paren, dollar_paren };
+enum class Interpolation : uint8_t {
+  none,
+  dollar_brace,
+  hash_brace,
+  backslash_paren,
+  dollar_paren
+};
 
 struct LexicalRules {
   Layout layout = Layout::none;
-  std::string_view line_comment = {};       ///< "//", "#", "--"
-  std::string_view line_comment2 = {};      ///< a second one: PHP's "#"
-  bool block_comments = false;         ///< /* … */
-  bool nested_comments = false;        ///< those nest
-  bool hash_needs_space = false;       ///< '#' starts a comment only at the start of a word (Bash)
+  std::string_view line_comment = {};   ///< "//", "#", "--"
+  std::string_view line_comment2 = {};  ///< a second one: PHP's "#"
+  bool block_comments = false;          ///< /* … */
+  bool nested_comments = false;         ///< those nest
+  bool hash_needs_space = false;        ///< '#' starts a comment only at the start of a word (Bash)
   Quote double_quote = Quote::line;
   Quote single_quote = Quote::line;
   Quote backtick = Quote::none;
-  bool triple_double = false;          ///< """ … """
-  bool triple_single = false;          ///< ''' … '''
-  Interpolation interpolation = Interpolation::none;           ///< in double quotes, one or three
+  bool triple_double = false;                         ///< """ … """
+  bool triple_single = false;                         ///< ''' … '''
+  Interpolation interpolation = Interpolation::none;  ///< in double quotes, one or three
   Interpolation backtick_interpolation = Interpolation::none;
-  bool cpp_raw = false;                ///< R"x( … )x"
-  bool hash_raw = false;               ///< r#" … "# (Rust), #" … "# (Swift)
-  bool verbatim_at = false;            ///< @" … "" … " (C#)
-  bool long_brackets = false;          ///< [[ … ]], [==[ … ]==], --[[ … ]] (Lua)
-  bool regex = false;                  ///< /…/ where an operand may stand
-  bool preprocessor = false;           ///< lines that begin with '#' are opaque
-  bool heredoc = false;                ///< <<EOF, <<~EOF, <<-EOF, <<<EOF
-  bool brackets_are_bodies = false;    ///< [ … ] too (JSON)
-  bool php_tags = false;               ///< code stands between <?php and ?>
-  bool case_esac = false;              ///< ')' inside `case … esac` closes nothing (Bash)
+  bool cpp_raw = false;              ///< R"x( … )x"
+  bool hash_raw = false;             ///< r#" … "# (Rust), #" … "# (Swift)
+  bool verbatim_at = false;          ///< @" … "" … " (C#)
+  bool long_brackets = false;        ///< [[ … ]], [==[ … ]==], --[[ … ]] (Lua)
+  bool regex = false;                ///< /…/ where an operand may stand
+  bool preprocessor = false;         ///< lines that begin with '#' are opaque
+  bool heredoc = false;              ///< <<EOF, <<~EOF, <<-EOF, <<<EOF
+  bool brackets_are_bodies = false;  ///< [ … ] too (JSON)
+  bool php_tags = false;             ///< code stands between <?php and ?>
+  bool case_esac = false;            ///< ')' inside `case … esac` closes nothing (Bash)
   /// A '{' right after one of these lists names, and is no body: "import", "::", ".".
   std::span<const std::string_view> list_before_brace = {};
-  std::span<const WordRule> words = {};     ///< Layout::keywords
-  std::span<const std::string_view> headers = {};  ///< Layout::indentation: first words of header lines
+  std::span<const WordRule> words = {};  ///< Layout::keywords
+  std::span<const std::string_view> headers =
+      {};  ///< Layout::indentation: first words of header lines
 };
 
 }  // namespace cambium::syntax

@@ -79,7 +79,8 @@ void MiddleLabeler::open_new() {
     opened.label = label_of(body.parent);
     if (NumberGap::Range* free = free_of(body.parent); free && free->last - free->next >= 1) {
       const int64_t size = std::max<int64_t>(1, (free->last - free->next + 1) / 8);
-      opened.label = {static_cast<int32_t>(free->next), static_cast<int32_t>(free->next + size - 1)};
+      opened.label = {static_cast<int32_t>(free->next),
+                      static_cast<int32_t>(free->next + size - 1)};
       opened.free = {free->next + 1, free->next + size - 1};
       free->next += size;
     }
@@ -94,7 +95,8 @@ ScopeLabel MiddleLabeler::label_of(uint32_t id) const {
 NumberGap::Range* MiddleLabeler::free_of(uint32_t id) {
   if (id >= first_middle_id_) return &opened_[id - first_middle_id_].free;
   const auto open = std::find(hole_.open.begin(), hole_.open.end(), id);
-  return open == hole_.open.end() ? nullptr : &hole_.free[static_cast<size_t>(open - hole_.open.begin())];
+  return open == hole_.open.end() ? nullptr
+                                  : &hole_.free[static_cast<size_t>(open - hole_.open.begin())];
 }
 
 }  // namespace cambium::syntax

@@ -39,7 +39,8 @@ std::vector<OutlineItem> outline(const TreeFacts& facts) {
   for (const TreeScope& scope : facts.scopes) {
     const bool named_lambda = scope.kind == ScopeKind::lambda && !scope.name.empty();
     if (!is_definition(scope.kind) && !named_lambda) continue;
-    if (scope.name.empty() && scope.kind != ScopeKind::namespace_) continue;  // a type without a name
+    if (scope.name.empty() && scope.kind != ScopeKind::namespace_)
+      continue;  // a type without a name
     items.push_back({named_lambda ? "function" : to_string(scope.kind), scope.name, scope.owner,
                      scope.header, -1});
   }
@@ -74,8 +75,8 @@ std::vector<OutlineItem> outline(const Tree& tree, std::string_view text) {
   return outline(tree_facts(tree, text, {0, static_cast<uint32_t>(text.size())}));
 }
 
-std::string outline_text(const std::vector<OutlineItem>& items, std::string_view text, size_t max_bytes,
-                         ByteRange skip) {
+std::string outline_text(const std::vector<OutlineItem>& items, std::string_view text,
+                         size_t max_bytes, ByteRange skip) {
   std::string out;
   std::vector<int> depth(items.size(), 0);
   for (size_t i = 0; i < items.size(); ++i) {

@@ -23,7 +23,7 @@ std::vector<OutlineItem> outline(const Tree& tree, std::string_view text);
 
 /// Signatures as text, one a line, members indented under their type, up to `max_bytes`; items that
 /// touch `skip` are left out. What a prompt or a reviewer is shown of a file.
-std::string outline_text(const std::vector<OutlineItem>& items, std::string_view text, size_t max_bytes,
-                         ByteRange skip = {});
+std::string outline_text(const std::vector<OutlineItem>& items, std::string_view text,
+                         size_t max_bytes, ByteRange skip = {});
 
 }  // namespace cambium::syntax

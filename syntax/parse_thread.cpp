@@ -32,7 +32,8 @@ ParseThread::ParseThread()
     : queue_(std::make_shared<Queue>()), thread_([queue = queue_] { queue->run(); }) {}
 
 ParseThread::~ParseThread() {
-  std::deque<std::function<void()>> dropped;  // destroyed without the mutex: they may hold documents
+  std::deque<std::function<void()>>
+      dropped;  // destroyed without the mutex: they may hold documents
   {
     const std::lock_guard lock(queue_->mutex);
     queue_->stopped = true;

@@ -23,9 +23,9 @@ struct NumberGap {
   struct Range {
     int64_t next = 0, last = -1;  ///< free: next … last
   };
-  size_t scopes_before = 0;        ///< scopes with a smaller index opened before the place
-  std::vector<uint32_t> open;      ///< scopes open there, the file first
-  std::vector<Range> free;         ///< out: for each of those
+  size_t scopes_before = 0;    ///< scopes with a smaller index opened before the place
+  std::vector<uint32_t> open;  ///< scopes open there, the file first
+  std::vector<Range> free;     ///< out: for each of those
 };
 
 /// Pre-order numbers with a gap between any two events; `gap` may be null.

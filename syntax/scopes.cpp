@@ -4,14 +4,16 @@
 
 #include "syntax/body_reader.h"
 #include "syntax/languages.h"
+#include "syntax/reading.h"
 #include "syntax/scope_numbers.h"
 
 namespace cambium::syntax {
 
 const char* to_string(ScopeKind kind) {
-  static constexpr const char* kNames[] = {
-      "file", "function", "method", "class", "struct", "interface", "enum",  "namespace", "module",
-      "loop", "branch",   "try",    "switch", "case",  "lambda",    "block", "object",    "element"};
+  static constexpr const char* kNames[] = {"file",      "function", "method",    "class",  "struct",
+                                           "interface", "enum",     "namespace", "module", "loop",
+                                           "branch",    "try",      "switch",    "case",   "lambda",
+                                           "block",     "object",   "element"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -27,8 +29,9 @@ ScopeMap ScopeMap::whole_file(uint32_t size) {
 }
 
 size_t ScopeMap::index_at(uint32_t byte) const {
-  const auto after = std::upper_bound(changes_.begin(), changes_.end(), byte,
-                                      [](uint32_t b, const Change& change) { return b < change.byte; });
+  const auto after =
+      std::upper_bound(changes_.begin(), changes_.end(), byte,
+                       [](uint32_t b, const Change& change) { return b < change.byte; });
   return after == changes_.begin() ? 0 : std::prev(after)->scope;
 }
 
@@ -57,7 +60,9 @@ ScopeMap ScopeMap::shifted(uint32_t begin, uint32_t old_end, uint32_t new_size) 
     if (byte <= begin) return byte;
     return byte < old_end ? new_end : static_cast<uint32_t>(byte + delta);
   };
-  const auto move_range = [&](ByteRange range) { return ByteRange{move(range.begin), move(range.end)}; };
+  const auto move_range = [&](ByteRange range) {
+    return ByteRange{move(range.begin), move(range.end)};
+  };
 
   ScopeMap map;
   map.size_ = static_cast<uint32_t>(size_ + delta);
@@ -77,7 +82,8 @@ ScopeMap ScopeMap::shifted(uint32_t begin, uint32_t old_end, uint32_t new_size) 
     scope.header = move_range(old.header);
     scope.opener = old.opener < begin ? old.opener : move(old.opener);
     if (old.opener >= old_end) scope.opener = static_cast<uint32_t>(old.opener + delta);
-    if (old.parent >= 0) scope.parent = static_cast<int32_t>(index[static_cast<size_t>(old.parent)]);
+    if (old.parent >= 0)
+      scope.parent = static_cast<int32_t>(index[static_cast<size_t>(old.parent)]);
   }
   for (const Change& old : changes_) {
     const Change change{old.byte == 0 ? 0 : move(old.byte), index[old.scope]};
@@ -137,7 +143,8 @@ void number_scopes(ScopeMap& map, NumberGap* gap) {
     next += stride;
     open.pop_back();
     // Those open at the gap may be closed in it, and others opened in what is around them.
-    if (passed && open.size() < gap->open.size() && gap->free[open.size() - 1].last < 0) leave_free();
+    if (passed && open.size() < gap->open.size() && gap->free[open.size() - 1].last < 0)
+      leave_free();
   };
   const auto pass_gap = [&] {
     while (open.size() > gap->open.size()) close();
@@ -158,24 +165,16 @@ void number_scopes(ScopeMap& map, NumberGap* gap) {
 void read_text(BodyReader& reader, std::string_view text, std::vector<ScopeMap::Change>& changes) {
   for (size_t i = 0; i < text.size();) {
     const uint32_t at = reader.position();
-    if (const uint32_t id = reader.step(text[i]); id != changes.back().scope) changes.push_back({at, id});
+    if (const uint32_t id = reader.step(text[i]); id != changes.back().scope)
+      changes.push_back({at, id});
     ++i;
     i += reader.skip(text.substr(i));
   }
 }
 
 ScopeMap read_scopes(const Language* language, std::string_view text) {
-  const uint32_t size = static_cast<uint32_t>(std::min<size_t>(text.size(), UINT32_MAX));
-  if (!language || text.size() > kMaxText) return ScopeMap::whole_file(size);
-  BodyReader reader(*language->rules);
-  std::vector<ScopeMap::Change> changes = {{0, 0}};
-  read_text(reader, text, changes);
-  // At the end of the text: what comes next is read as white space.
-  if (reader.current() != changes.back().scope) changes.push_back({size, reader.current()});
-  ScopeMap map = map_of_bodies(reader.bodies(), size);
-  map.changes_ = std::move(changes);
-  number_scopes(map);
-  return map;
+  if (language) return Reading(*language, text).map();
+  return ScopeMap::whole_file(static_cast<uint32_t>(std::min<size_t>(text.size(), UINT32_MAX)));
 }
 
 }  // namespace cambium::syntax

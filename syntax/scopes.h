@@ -17,8 +17,24 @@ struct ReadBody;
 class Tree;
 
 enum class ScopeKind : uint8_t {
-  file, function, method, class_, struct_, interface_, enum_, namespace_, module,
-  loop, branch, try_, switch_, case_, lambda, block, object, element,
+  file,
+  function,
+  method,
+  class_,
+  struct_,
+  interface_,
+  enum_,
+  namespace_,
+  module,
+  loop,
+  branch,
+  try_,
+  switch_,
+  case_,
+  lambda,
+  block,
+  object,
+  element,
 };
 const char* to_string(ScopeKind kind);
 
@@ -29,13 +45,13 @@ struct ByteRange {
 
 /// A body. The file is scope 0 of every map; children lie inside their parent, siblings are disjoint.
 struct Scope {
-  ByteRange body;         ///< from the line after its opener to the end of its closer
-  ByteRange header;       ///< the signature or condition outside the body; empty where there is none
-  std::string name;       ///< of the thing whose body this is; empty where it has none
-  int32_t number = 0;     ///< pre-order, with gaps
-  int32_t last = 0;       ///< largest number that may appear inside
-  int32_t parent = -1;    ///< index into scopes(); -1 for the file
-  uint32_t opener = 0;    ///< the byte that opened it: '{', ':' or the first letter of a word
+  ByteRange body;       ///< from the line after its opener to the end of its closer
+  ByteRange header;     ///< the signature or condition outside the body; empty where there is none
+  std::string name;     ///< of the thing whose body this is; empty where it has none
+  int32_t number = 0;   ///< pre-order, with gaps
+  int32_t last = 0;     ///< largest number that may appear inside
+  int32_t parent = -1;  ///< index into scopes(); -1 for the file
+  uint32_t opener = 0;  ///< the byte that opened it: '{', ':' or the first letter of a word
   ScopeKind kind = ScopeKind::file;
 
   friend bool operator==(const Scope&, const Scope&) = default;

@@ -32,7 +32,8 @@ TSInputEdit input_edit(std::string_view text, Edit edit) {
   input.old_end_byte = edit.old_end;
   input.new_end_byte = static_cast<uint32_t>(edit.begin + edit.inserted.size());
   input.start_point = advanced({0, 0}, text.substr(0, edit.begin));
-  input.old_end_point = advanced(input.start_point, text.substr(edit.begin, edit.old_end - edit.begin));
+  input.old_end_point =
+      advanced(input.start_point, text.substr(edit.begin, edit.old_end - edit.begin));
   input.new_end_point = advanced(input.start_point, edit.inserted);
   return input;
 }
@@ -56,8 +57,9 @@ std::optional<Tree> Parser::parse(std::string_view text, const Tree* old, ParseL
   using Clock = std::chrono::steady_clock;
   struct Budget {
     std::optional<Clock::time_point> deadline;
+    uint64_t polls;
     const std::atomic<bool>* cancel;
-  } budget{std::nullopt, limits.cancel};
+  } budget{std::nullopt, limits.polls, limits.cancel};
   if (limits.time != std::chrono::microseconds::max()) budget.deadline = Clock::now() + limits.time;
 
   TSInput input = {};
@@ -71,11 +73,14 @@ std::optional<Tree> Parser::parse(std::string_view text, const Tree* old, ParseL
   TSParseOptions options = {};
   options.payload = &budget;
   options.progress_callback = [](TSParseState* state) {
-    const auto& b = *static_cast<const Budget*>(state->payload);
+    auto& b = *static_cast<Budget*>(state->payload);
+    if (b.polls == 0) return true;
+    --b.polls;
     return (b.cancel && b.cancel->load(std::memory_order_relaxed)) ||
            (b.deadline && Clock::now() >= *b.deadline);
   };
-  TSTree* tree = ts_parser_parse_with_options(parser_.get(), old ? old->get() : nullptr, input, options);
+  TSTree* tree =
+      ts_parser_parse_with_options(parser_.get(), old ? old->get() : nullptr, input, options);
   if (!tree) {
     ts_parser_reset(parser_.get());
     return std::nullopt;

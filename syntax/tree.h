@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,6 +57,8 @@ class Tree {
 
 struct ParseLimits {
   std::chrono::microseconds time = std::chrono::microseconds::max();
+  /// Of the parser's polls, one every hundred of its steps: a bound that no load of the machine moves.
+  uint64_t polls = std::numeric_limits<uint64_t>::max();
   const std::atomic<bool>* cancel = nullptr;  ///< polled; may be null
 };
 
@@ -64,7 +67,8 @@ class Parser {
  public:
   explicit Parser(const Language& language);
   /// No tree if a limit was reached or the text is larger than kMaxText. `old` must have been edited.
-  std::optional<Tree> parse(std::string_view text, const Tree* old = nullptr, ParseLimits limits = {});
+  std::optional<Tree> parse(std::string_view text, const Tree* old = nullptr,
+                            ParseLimits limits = {});
   const Language& language() const { return *language_; }
 
  private:

@@ -37,10 +37,10 @@ struct Query {
   };
   std::unique_ptr<TSQuery, Delete> query;
   std::string error;
-  uint32_t owner = UINT32_MAX, import = UINT32_MAX;     ///< capture ids
-  std::vector<std::optional<ScopeKind>> kinds;          ///< by capture id
-  std::vector<std::string_view> definitions;            ///< by capture id; empty: no definition
-  std::vector<std::vector<AnyOf>> predicates;           ///< by pattern
+  uint32_t owner = UINT32_MAX, import = UINT32_MAX;  ///< capture ids
+  std::vector<std::optional<ScopeKind>> kinds;       ///< by capture id
+  std::vector<std::string_view> definitions;         ///< by capture id; empty: no definition
+  std::vector<std::vector<AnyOf>> predicates;        ///< by pattern
 };
 
 std::optional<ScopeKind> kind_of(std::string_view name) {
@@ -54,10 +54,11 @@ Query compile(const Language& language) {
   const std::string_view source = embedded_query(language.name);
   uint32_t offset = 0;
   TSQueryError error = TSQueryErrorNone;
-  out.query.reset(ts_query_new(language.grammar(), source.data(), static_cast<uint32_t>(source.size()),
-                               &offset, &error));
+  out.query.reset(ts_query_new(language.grammar(), source.data(),
+                               static_cast<uint32_t>(source.size()), &offset, &error));
   if (!out.query) {
-    const size_t line = 1 + static_cast<size_t>(std::count(source.begin(), source.begin() + offset, '\n'));
+    const size_t line =
+        1 + static_cast<size_t>(std::count(source.begin(), source.begin() + offset, '\n'));
     out.error = std::string(language.name) + ".scm:" + std::to_string(line) + ": error " +
                 std::to_string(error) + " near \"" + std::string(source.substr(offset, 40)) + "\"";
     return out;
@@ -85,8 +86,10 @@ Query compile(const Language& language) {
       return std::string(data, size);
     };
     for (uint32_t i = 0; i + 2 < steps; ++i) {
-      if (string(step[i].value_id) != "any-of?" || step[i + 1].type != TSQueryPredicateStepTypeCapture) {
-        out.error = std::string(language.name) + ".scm: unknown predicate " + string(step[i].value_id);
+      if (string(step[i].value_id) != "any-of?" ||
+          step[i + 1].type != TSQueryPredicateStepTypeCapture) {
+        out.error =
+            std::string(language.name) + ".scm: unknown predicate " + string(step[i].value_id);
         return out;
       }
       AnyOf predicate{step[i + 1].value_id, {}};
@@ -136,7 +139,8 @@ std::string name_of(TSNode node, std::string_view text) {
     for (uint32_t i = 0; i < children && ts_node_is_null(at); ++i) {
       const TSNode child = ts_node_named_child(node, i);
       const std::string_view type = ts_node_type(child);
-      if (type.ends_with("identifier") || type == "variable_list" || type == "selectors") at = child;
+      if (type.ends_with("identifier") || type == "variable_list" || type == "selectors")
+        at = child;
       if (type.ends_with("_spec") || type.ends_with("declarator")) at = field(child, "name");
     }
   }
@@ -204,7 +208,7 @@ TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
     TreeScope scope;
     uint32_t pattern;
   };
-  std::map<uint32_t, Found> scopes;                  // by opener
+  std::map<uint32_t, Found> scopes;                         // by opener
   std::map<std::pair<uint32_t, uint32_t>, TreeMark> marks;  // by range
   for (TSQueryMatch match; ts_query_cursor_next_match(at.cursor, &match);) {
     bool holds = true;
@@ -257,13 +261,15 @@ TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
 void name_scopes(ScopeMap& map, const std::vector<TreeScope>& scopes) {
   for (size_t i = 1; i < map.scopes_.size(); ++i) {
     Scope& scope = map.scopes_[i];
-    const auto found = std::lower_bound(scopes.begin(), scopes.end(), scope.opener,
-                                        [](const TreeScope& s, uint32_t opener) { return s.opener < opener; });
+    const auto found =
+        std::lower_bound(scopes.begin(), scopes.end(), scope.opener,
+                         [](const TreeScope& s, uint32_t opener) { return s.opener < opener; });
     if (found == scopes.end() || found->opener != scope.opener) continue;
     scope.kind = found->kind;
     scope.header = found->header;
     scope.name = found->name;
-    if (scope.kind == ScopeKind::function && is_type(map.scopes_[static_cast<size_t>(scope.parent)].kind))
+    if (scope.kind == ScopeKind::function &&
+        is_type(map.scopes_[static_cast<size_t>(scope.parent)].kind))
       scope.kind = ScopeKind::method;
   }
 }

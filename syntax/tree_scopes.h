@@ -12,10 +12,10 @@ namespace cambium::syntax {
 
 /// A construct with a body; found by a pattern with @owner and an opener.
 struct TreeScope {
-  uint32_t opener = 0;   ///< first byte of the opener
-  ByteRange owner;       ///< the whole construct
-  ByteRange header;      ///< what of it stands before the opener, without white space at its end
-  std::string name;      ///< empty where it has none
+  uint32_t opener = 0;  ///< first byte of the opener
+  ByteRange owner;      ///< the whole construct
+  ByteRange header;     ///< what of it stands before the opener, without white space at its end
+  std::string name;     ///< empty where it has none
   ScopeKind kind = ScopeKind::block;
   friend bool operator==(const TreeScope&, const TreeScope&) = default;
 };

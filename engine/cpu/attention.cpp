@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
+#include <cstring>
 #include <limits>
+#include <numeric>
 
+#include "engine/cpu/half.h"
 #include "engine/cpu/reference.h"
+#include "engine/tree_paths.h"
 
 namespace cambium::engine::cpu {
 namespace {
@@ -43,6 +48,46 @@ KvHead CpuKv::head(int32_t layer, int32_t kv_head) const {
   return h;
 }
 
+const float* CpuKv::block_means(int32_t layer, int32_t kv_head, int32_t n_blocks) {
+  means_.resize(static_cast<size_t>(shape.n_layer) * static_cast<size_t>(shape.n_kv_head));
+  Means& means = means_[static_cast<size_t>(layer * shape.n_kv_head + kv_head)];
+  const KvHead h = head(layer, kv_head);
+  const auto dk = static_cast<size_t>(h.dk);
+  if (means.mean.size() < static_cast<size_t>(n_blocks) * dk) {
+    means.mean.resize(static_cast<size_t>(n_blocks) * dk);
+  }
+  for (; means.n_blocks < n_blocks; ++means.n_blocks) {
+    const std::byte* block = h.k_block(means.n_blocks);
+    float* mean = means.mean.data() + static_cast<size_t>(means.n_blocks) * dk;
+    for (size_t d = 0; d < dk; ++d) {
+      float sum = 0;
+      for (size_t c = 0; c < kKeyBlock; ++c) {
+        uint16_t half;
+        std::memcpy(&half, block + (d * kKeyBlock + c) * 2, 2);
+        sum += half_to_float(half);
+      }
+      mean[d] = sum / kKeyBlock;
+    }
+  }
+  return means.mean.data();
+}
+
+void CpuKv::forget_means(int32_t layer, int32_t first) {
+  if (means_.empty()) return;
+  for (int32_t h = 0; h < shape.n_kv_head; ++h) {
+    Means& means = means_[static_cast<size_t>(layer * shape.n_kv_head + h)];
+    means.n_blocks = std::min(means.n_blocks, first / kKeyBlock);
+  }
+}
+
+SparseRange sparse_range(const SparseRule& rule, int32_t cell, int32_t block) {
+  if (rule.from <= 0 || cell < rule.from) return {};
+  const SparseRange range{(rule.sinks + block - 1) / block,
+                          std::max(0, cell + 1 - rule.window) / block,
+                          static_cast<int32_t>(std::sqrt(static_cast<double>(cell)))};
+  return range.last - range.first > range.best ? range : SparseRange{};
+}
+
 /// Heads that share a head of keys and see the same blocks.
 struct Attention::HeadSet {
   std::vector<int32_t> heads;
@@ -58,9 +103,79 @@ void Attention::copy_labels(const AttentionArgs& args) {
     to.assign(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(n));
     to.resize(padded, 0);
   };
-  copy(args.cells->scope, scope_);
+  if (args.mode == StructureMode::tree) {
+    const auto scopes = args.tree->scopes();
+    copy({scopes.begin(), scopes.end()}, scope_);
+  } else {
+    copy(args.cells->scope, scope_);
+  }
   copy(args.cells->last, last_);
   copy(args.cells->place, place_);
+}
+
+namespace {
+
+// Eight sums side by side, which a compiler may keep in vectors.
+float product(const float* a, const float* b, int32_t n) {
+  constexpr int32_t kSums = 8;
+  float sums[kSums] = {};
+  int32_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int32_t j = 0; j < kSums; ++j) sums[j] += a[i + j] * b[i + j];
+  }
+  for (; i < n; ++i) sums[0] += a[i] * b[i];
+  return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+}  // namespace
+
+void Attention::choose_blocks(const AttentionArgs& args, CpuKv& kv, int32_t kv_head) {
+  const int32_t group = args.n_head / kv.shape.n_kv_head, dim = kv.shape.head_dim_k;
+  const auto dk = static_cast<size_t>(kv.head(args.layer, kv_head).dk);
+  std::vector<float> share, score;
+  for (int32_t t = 0; t < args.n_tokens; ++t) {
+    const int32_t cell = args.first_cell + t;
+    auto& chosen = chosen_[static_cast<size_t>(kv_head * args.n_tokens + t)];
+    const SparseRange range = sparse_range(args.sparse, cell, kKeyBlock);
+    if (range.best == 0) continue;
+    const float* means = kv.block_means(args.layer, kv_head, range.last);
+    const auto n = static_cast<size_t>(range.last - range.first);
+    share.assign(n, 0);
+    score.resize(n);
+    for (int32_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
+      const float* q = args.q + (int64_t{t} * args.n_head + h) * dim;
+      float top = kNothing;
+      for (size_t b = 0; b < n; ++b) {
+        const float* mean = means + (static_cast<size_t>(range.first) + b) * dk;
+        score[b] = product(q, mean, dim) * args.scale;
+        top = std::max(top, score[b]);
+      }
+      float total = 0;
+      for (float& s : score) total += s = std::exp(s - top);
+      for (size_t b = 0; b < n; ++b) share[b] += score[b] / total;
+    }
+    std::vector<int32_t> order(n);
+    std::iota(order.begin(), order.end(), 0);
+    std::nth_element(order.begin(), order.begin() + range.best, order.end(),
+                     [&](int32_t a, int32_t b) {
+                       const float x = share[static_cast<size_t>(a)];
+                       const float y = share[static_cast<size_t>(b)];
+                       return x != y ? x > y : a < b;
+                     });
+    order.resize(static_cast<size_t>(range.best));
+    std::ranges::sort(order);
+    for (int32_t b = 0; b < range.first; ++b) chosen.push_back(b);
+    for (const int32_t b : order) chosen.push_back(range.first + b);
+    for (int32_t b = range.last; b <= cell / kKeyBlock; ++b) chosen.push_back(b);
+  }
+}
+
+/// What a query of `head` in `cell` adds to the score of a key, by the key's scope: out [n_scopes].
+void Attention::bias_of_scopes(const AttentionArgs& args, int32_t cell, int32_t head,
+                               float* out) const {
+  const int32_t own = scope_[static_cast<size_t>(cell)];
+  for (int32_t s = 0; s < args.tree->n_scopes(); ++s)
+    out[s] = args.tree_bias[args.tree->tree_class(own, s) * args.n_head + head];
 }
 
 float* Attention::scratch(int thread, size_t floats) {
@@ -77,14 +192,15 @@ size_t Attention::bytes() const {
 
 void Attention::run_heads(const AttentionArgs& args, const CpuKv& kv, int32_t kv_head,
                           const HeadSet& set, int32_t first_token, int32_t last_token,
-                          int32_t first_block, int32_t last_block, float* partial, int thread) {
+                          int32_t first_block, int32_t last_block, float* partial, int thread,
+                          std::span<const int32_t> chosen) {
   const KvShape& shape = kv.shape;
   AttentionTile tile;
   tile.kv = kv.head(args.layer, kv_head);
   tile.head_dim = shape.head_dim_k;
   tile.scale = args.scale;
   tile.first_block = first_block;
-  if (structured(args) && (args.mode == StructureMode::emphasis || set.prunes)) {
+  if (structured(args) && (args.mode != StructureMode::prune || set.prunes)) {
     tile.mode = args.mode;
     tile.scope = scope_.data();
     tile.last = last_.data();
@@ -92,9 +208,16 @@ void Attention::run_heads(const AttentionArgs& args, const CpuKv& kv, int32_t kv
     tile.prune = args.prune;
   }
   const size_t work = attention_scratch_floats(tile.kv.dk, tile.kv.dv);
-  tile.scratch = scratch(thread, work + static_cast<size_t>(kAttentionRows * tile.kv.dv));
+  const auto sums = static_cast<size_t>(kAttentionRows * tile.kv.dv);
+  const size_t n_scopes =
+      tile.mode == StructureMode::tree ? static_cast<size_t>(args.tree->n_scopes()) : 0;
+  tile.scratch = scratch(thread, work + sums + kAttentionRows * n_scopes);
   AttentionState state;
   state.o = tile.scratch + work;
+  if (!chosen.empty()) {
+    tile.blocks = chosen.data();
+    tile.n_blocks = static_cast<int32_t>(chosen.size());
+  }
   const VisibleBlocks* visible =
       tile.mode == StructureMode::prune && args.visible != nullptr ? args.visible : nullptr;
   assert(visible == nullptr || visible->key_block == kKeyBlock);
@@ -130,6 +253,11 @@ void Attention::run_heads(const AttentionArgs& args, const CpuKv& kv, int32_t kv
             tile.factor[i][r] = 1.0f + args.emphasis_scale[i * args.n_head + head[r]];
             tile.offset[i][r] = args.emphasis_bias[i * args.n_head + head[r]];
           }
+        }
+        if (tile.mode == StructureMode::tree) {
+          float* bias = tile.scratch + work + sums + static_cast<size_t>(r) * n_scopes;
+          bias_of_scopes(args, tile.cell[r], head[r], bias);
+          tile.scope_bias[r] = bias;
         }
         state.m[r] = kNothing;
         state.l[r] = 0;
@@ -183,7 +311,8 @@ void Attention::merge_chunks(const AttentionArgs& args, const CpuKv& kv, int32_t
 }
 
 void Attention::run(const AttentionArgs& args) {
-  const auto& kv = static_cast<const CpuKv&>(*args.kv);
+  // The summaries of keys are a cache within the store, which is the engine thread's alone.
+  auto& kv = const_cast<CpuKv&>(static_cast<const CpuKv&>(*args.kv));
   const int32_t n_kv_head = kv.shape.n_kv_head;
   const int32_t group = args.n_head / n_kv_head;
   assert(args.n_head % n_kv_head == 0);
@@ -212,6 +341,14 @@ void Attention::run(const AttentionArgs& args) {
     if (partial_.size() < chunk_floats * static_cast<size_t>(n_chunks)) {
       partial_.resize(chunk_floats * static_cast<size_t>(n_chunks));
     }
+    const bool sparse = args.sparse.from > 0 && n_cells > args.sparse.from && !structured(args) &&
+                        kv.shape.type == DType::f16;
+    if (sparse) {
+      chosen_.assign(static_cast<size_t>(n_kv_head * args.n_tokens), {});
+      kv.block_means(args.layer, 0, 0);  // room for every head, before the threads
+      pool_.run(n_kv_head,
+                [&](int64_t h, int) { choose_blocks(args, kv, static_cast<int32_t>(h)); });
+    }
     pool_.run(int64_t{n_kv_head} * n_chunks, [&](int64_t i, int thread) {
       const auto kv_head = static_cast<int32_t>(i / n_chunks);
       const auto chunk = static_cast<int32_t>(i % n_chunks);
@@ -219,9 +356,16 @@ void Attention::run(const AttentionArgs& args) {
       for (int32_t s = 0; s < 2; ++s) {
         const HeadSet& set = sets[static_cast<size_t>(kv_head * 2 + s)];
         if (set.heads.empty()) continue;
-        run_heads(args, kv, kv_head, set, 0, args.n_tokens, first,
-                  std::min(first + kChunkBlocks, n_blocks),
-                  partial_.data() + static_cast<size_t>(chunk) * chunk_floats, thread);
+        // Queries of one step choose each its own blocks: drafts change no text.
+        const int32_t step = sparse ? 1 : args.n_tokens;
+        for (int32_t t = 0; t < args.n_tokens; t += step) {
+          run_heads(args, kv, kv_head, set, t, t + step, first,
+                    std::min(first + kChunkBlocks, n_blocks),
+                    partial_.data() + static_cast<size_t>(chunk) * chunk_floats, thread,
+                    sparse ? std::span<const int32_t>(
+                                 chosen_[static_cast<size_t>(kv_head * args.n_tokens + t)])
+                           : std::span<const int32_t>());
+        }
       }
     });
     merge_chunks(args, kv, n_chunks);

@@ -5,6 +5,7 @@
 // chunks' results are merged in the order of the cells, which gives the same bits as one pass.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "engine/cpu/host_buffer.h"
@@ -21,9 +22,28 @@ class CpuKv final : public KvStore {
   bool ok() const { return memory_.data() != nullptr; }
   KvHead head(int32_t layer, int32_t kv_head) const;
 
+  /// Mean keys of a head's blocks [0, n_blocks), all of whose cells were written: [n_blocks, dk].
+  /// Kept from call to call; one thread a head. F16 only.
+  const float* block_means(int32_t layer, int32_t kv_head, int32_t n_blocks);
+  /// Cells from `first` on of a layer are about to change.
+  void forget_means(int32_t layer, int32_t first);
+
  private:
+  struct Means {
+    int32_t n_blocks = 0;
+    std::vector<float> mean;
+  };
   HostMemory memory_;
+  std::vector<Means> means_;  // [n_layer, n_kv_head], empty until asked for
 };
+
+/// What SparseRule leaves out of the blocks a query sees.
+struct SparseRange {
+  int32_t first = 0, last = 0;  ///< blocks between the sinks and the window
+  int32_t best = 0;             ///< of these, how many are read
+};
+/// Nothing between them where all blocks are read.
+SparseRange sparse_range(const SparseRule& rule, int32_t cell, int32_t block);
 
 /// Queries of a VisibleBlocks tile this kernel wants.
 constexpr int32_t attention_query_tile(int32_t n_tokens) { return n_tokens < 8 ? 1 : 8; }
@@ -39,15 +59,18 @@ class Attention {
  private:
   struct HeadSet;
   void copy_labels(const AttentionArgs& args);
+  void choose_blocks(const AttentionArgs& args, CpuKv& kv, int32_t kv_head);
   void run_heads(const AttentionArgs& args, const CpuKv& kv, int32_t kv_head, const HeadSet& heads,
                  int32_t first_token, int32_t last_token, int32_t first_block, int32_t last_block,
-                 float* partial, int thread);
+                 float* partial, int thread, std::span<const int32_t> chosen = {});
   void merge_chunks(const AttentionArgs& args, const CpuKv& kv, int32_t n_chunks);
+  void bias_of_scopes(const AttentionArgs& args, int32_t cell, int32_t head, float* out) const;
   float* scratch(int thread, size_t floats);
 
   const Kernels& kernels_;
   ThreadPool& pool_;
   std::vector<int32_t> scope_, last_, place_;  // labels, padded to whole key blocks
+  std::vector<std::vector<int32_t>> chosen_;   // [n_kv_head, n_tokens] blocks; empty: all
   std::vector<std::vector<float>> scratch_;    // a thread
   std::vector<float> partial_;                 // [chunk][query][head]: m, l, o[dv]
 };

@@ -221,6 +221,12 @@ inline float weigh_row(const AttentionTile& t, const Chunk& chunk, int32_t row, 
                                 select(r.path, set1(t.offset[1][row]), set1(t.offset[2][row])));
         s = fma(s, factor, offset);
       }
+      if (t.mode == StructureMode::tree) {
+        alignas(64) float bias[kLanes];
+        for (int lane = 0; lane < kLanes; ++lane)
+          bias[lane] = t.scope_bias[row][t.scope[cell + lane]];
+        s = add(s, load(bias));
+      }
       if (causal || prune) {
         const I cells = add_int(set1_int(cell), lane_numbers());
         if (causal) s = select(less_equal(cells, set1_int(t.cell[row])), s, set1(kMasked));

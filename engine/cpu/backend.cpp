@@ -8,11 +8,13 @@
 #include <vector>
 
 #include "engine/cpu/attention.h"
+#include "engine/cpu/experts.h"
 #include "engine/cpu/host_buffer.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/matmul.h"
 #include "engine/cpu/plain_backend.h"
 #include "engine/cpu/quantize.h"
+#include "engine/cpu/reference.h"
 #include "engine/cpu/rope_cache.h"
 #include "engine/cpu/thread_pool.h"
 #include "engine/ops.h"
@@ -27,7 +29,11 @@ constexpr int64_t kWorthSplitting = 16384;
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const Kernels& kernels, int threads)
-      : kernels_(kernels), pool_(threads), matmul_(kernels, pool_), attention_(kernels, pool_) {}
+      : kernels_(kernels),
+        pool_(threads),
+        matmul_(kernels, pool_),
+        attention_(kernels, pool_),
+        experts_(kernels, pool_, matmul_) {}
 
   std::string description() const override {
     return std::string("CPU, ") + kernels_.name + ", " + std::to_string(pool_.size()) +
@@ -63,7 +69,9 @@ class CpuBackend final : public Backend {
     return {};
   }
   Result<void> synchronize() override { return {}; }
-  size_t bytes_in_use() const override { return in_use_ + matmul_.bytes() + attention_.bytes(); }
+  size_t bytes_in_use() const override {
+    return in_use_ + matmul_.bytes() + attention_.bytes() + experts_.bytes();
+  }
 
   void embed(const Weight& table, std::span<const int32_t> ids, float* x) override {
     const TensorView& view = static_cast<const CpuWeight&>(table).view;
@@ -101,15 +109,17 @@ class CpuBackend final : public Backend {
 
   void kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens, const float* k,
                 const float* v) override {
-    const auto& store = static_cast<const CpuKv&>(kv);
+    auto& store = static_cast<CpuKv&>(kv);
     const KvShape& s = store.shape;
+    store.forget_means(layer, first_cell);
     assert(first_cell >= 0 && first_cell + n_tokens <= s.n_cells);
     const auto write_head = [&](int64_t h, int) {
       const KvHead head = store.head(layer, static_cast<int32_t>(h));
       for (int32_t t = 0; t < n_tokens; ++t) {
         const int64_t row = int64_t{t} * s.n_kv_head + h;
-        kernels_.kv_store(head, first_cell + t, k + row * s.head_dim_k, s.head_dim_k,
-                          v + row * s.head_dim_v, s.head_dim_v);
+        const float* key = k + row * s.head_dim_k;
+        const float* value = s.latent ? key + s.head_dim_k - s.head_dim_v : v + row * s.head_dim_v;
+        kernels_.kv_store(head, first_cell + t, key, s.head_dim_k, value, s.head_dim_v);
       }
     };
     if (int64_t{n_tokens} * s.n_kv_head * s.head_dim_k >= kWorthSplitting) {
@@ -133,6 +143,23 @@ class CpuBackend final : public Backend {
     });
   }
 
+  Result<std::unique_ptr<Weight>> load_stack(const TensorView& view, int32_t n) override {
+    if (Result<void> ok = check_view(view); !ok) return tl::unexpected<Error>(ok.error());
+    return experts_.load(view, n, &in_use_);
+  }
+  void route(const float* logits, const ExpertRule& rule, int32_t n_tokens, int32_t* ids,
+             float* weights, uint32_t* counts) override {
+    const float* bias =
+        rule.bias == nullptr ? nullptr : static_cast<const CpuWeight*>(rule.bias)->vector.data();
+    reference::route(logits, rule, bias, n_tokens, ids, weights, counts);
+  }
+  void experts(const ExpertsArgs& args) override { experts_.run(args); }
+  void head_matmul(const HeadMatmulArgs& args) override { experts_.run_heads(args); }
+  void copy_rows(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t width,
+                 int64_t n_rows) override {
+    copy_rows_host(x, x_stride, y, y_stride, width, n_rows);
+  }
+
   int32_t query_tile(int32_t n_tokens) const override { return attention_query_tile(n_tokens); }
   int32_t key_block() const override { return kKeyBlock; }
 
@@ -154,6 +181,7 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   Matmul matmul_;
   Attention attention_;
+  Experts experts_;
   RopeCache rope_;
 };
 

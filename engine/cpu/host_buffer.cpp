@@ -92,6 +92,11 @@ Result<std::unique_ptr<Buffer>> allocate_host(size_t bytes, size_t* in_use) {
   return std::make_unique<HostBuffer>(std::move(memory));
 }
 
+void copy_rows_host(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t width,
+                    int64_t n_rows) {
+  for (int64_t r = 0; r < n_rows; ++r, x += x_stride, y += y_stride) std::copy_n(x, width, y);
+}
+
 Result<void> check_view(const TensorView& view) {
   const TypeTraits* traits = type_traits(view.type);
   if (traits == nullptr) {

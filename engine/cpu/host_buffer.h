@@ -57,6 +57,10 @@ class HostBuffer final : public Buffer {
 /// A HostBuffer of `bytes`, or out_of_memory.
 Result<std::unique_ptr<Buffer>> allocate_host(size_t bytes, size_t* in_use);
 
+/// Backend::copy_rows.
+void copy_rows_host(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t width,
+                    int64_t n_rows);
+
 /// nullptr error where `view` is a matrix this backend can read; its message names what is wrong.
 Result<void> check_view(const TensorView& view);
 

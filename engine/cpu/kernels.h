@@ -65,6 +65,7 @@ struct AttentionTile {
   PruneRule prune;
   float factor[3][kAttentionRows];  ///< emphasis: score·factor + offset, by relation
   float offset[3][kAttentionRows];
+  const float* scope_bias[kAttentionRows];  ///< tree: added to the score of a key by its `scope`
 
   const int32_t* blocks = nullptr;  ///< ascending, those to visit; null: all of [first, last)
   const uint8_t* full = nullptr;    ///< a flag a block of `blocks`: the prune rule masks nothing

@@ -19,9 +19,9 @@ int64_t groups_of(int64_t cols) { return (cols + 255) / 256 * 8; }
 
 }  // namespace
 
-/// Panels [first, last) of a target and tiles [first_tile, last_tile).
+/// Panels [first, last) of a target and tiles [first_tile, last_tile) of all.
 struct Matmul::Task {
-  int32_t target = 0;
+  const MatmulTarget* target = nullptr;
   int64_t first = 0, last = 0;
   int32_t first_tile = 0, last_tile = 0;
 };
@@ -62,7 +62,6 @@ size_t Matmul::bytes() const {
 void Matmul::cut_tiles(int32_t n_tokens) {
   int32_t widest = 1;
   for (const int32_t* w = kernels_.widths; *w != 0; ++w) widest = *w;
-  byte_tiles_.clear();
   for (int32_t first = 0; first < n_tokens;) {
     const int32_t rest = n_tokens - first;
     int32_t width = widest;
@@ -75,49 +74,69 @@ void Matmul::cut_tiles(int32_t n_tokens) {
     byte_tiles_.push_back({nullptr, first, std::min(rest, width), width});
     first += width;
   }
+}
+
+void Matmul::lay_out(std::span<const MatmulGroup> groups) {
+  inputs_.clear();
+  byte_tiles_.clear();
+  for (const MatmulGroup& group : groups) {
+    Input input;
+    input.first = byte_tiles_.size();
+    if (!group.targets.empty()) cut_tiles(group.n_tokens);
+    input.last = byte_tiles_.size();
+    for (const MatmulTarget& t : group.targets) {
+      assert(t.weight->cols == group.targets[0].weight->cols);
+      const bool takes_bytes = static_cast<const CpuWeight*>(t.weight)->layout.takes_bytes();
+      input.bytes = input.bytes || takes_bytes;
+      input.floats = input.floats || !takes_bytes;
+    }
+    inputs_.push_back(input);
+  }
   float_tiles_ = byte_tiles_;
-}
 
-void Matmul::fill_byte_tiles(const float* x, int64_t cols) {
-  const int64_t groups = groups_of(cols);
-  size_t total = 0;
-  for (const Tile& t : byte_tiles_)
-    total += static_cast<size_t>(groups) * tile_group_bytes(t.width);
-  if (byte_data_.size() < total) byte_data_.resize(total);
-  size_t offset = 0;
-  for (Tile& t : byte_tiles_) {
-    t.data = byte_data_.data() + offset;
-    offset += static_cast<size_t>(groups) * tile_group_bytes(t.width);
-  }
-  pool_.run(static_cast<int64_t>(byte_tiles_.size()), [&](int64_t i, int) {
-    const Tile& t = byte_tiles_[static_cast<size_t>(i)];
-    kernels_.quantize_tile(x + t.first_column * cols, cols, groups, t.columns, t.width,
-                           const_cast<std::byte*>(t.data));
-  });
-}
-
-void Matmul::fill_float_tiles(const float* x, int64_t cols) {
-  if (float_tiles_.size() == 1 && float_tiles_[0].width == 1) {
-    float_tiles_[0].data = reinterpret_cast<const std::byte*>(x);
-    return;
-  }
-  size_t total = 0;
-  for (const Tile& t : float_tiles_)
-    total += static_cast<size_t>(cols) * static_cast<size_t>(t.width) * 4;
-  if (float_data_.size() < total) float_data_.resize(total);
-  size_t offset = 0;
-  for (Tile& t : float_tiles_) {
-    t.data = float_data_.data() + offset;
-    offset += static_cast<size_t>(cols) * static_cast<size_t>(t.width) * 4;
-  }
-  pool_.run(static_cast<int64_t>(float_tiles_.size()), [&](int64_t i, int) {
-    const Tile& t = float_tiles_[static_cast<size_t>(i)];
-    auto* to = reinterpret_cast<float*>(const_cast<std::byte*>(t.data));
-    for (int32_t c = 0; c < t.width; ++c) {
-      const float* from = x + (t.first_column + c) * cols;
-      for (int64_t k = 0; k < cols; ++k) to[k * t.width + c] = c < t.columns ? from[k] : 0.0f;
+  // First the sizes, then the addresses, since growing moves what is there.
+  const auto each = [&](auto&& place) {
+    size_t bytes = 0, floats = 0;
+    for (size_t g = 0; g < groups.size(); ++g) {
+      const Input& input = inputs_[g];
+      if (input.first == input.last) continue;
+      const int64_t cols = groups[g].targets[0].weight->cols;
+      for (size_t i = input.first; i < input.last; ++i) {
+        const int32_t width = byte_tiles_[i].width;
+        place(groups[g], input, i, bytes, floats);
+        if (input.bytes) bytes += static_cast<size_t>(groups_of(cols)) * tile_group_bytes(width);
+        if (input.floats) floats += static_cast<size_t>(cols) * static_cast<size_t>(width) * 4;
+      }
+    }
+    if (byte_data_.size() < bytes) byte_data_.resize(bytes);
+    if (float_data_.size() < floats) float_data_.resize(floats);
+  };
+  each([](const MatmulGroup&, const Input&, size_t, size_t, size_t) {});
+  each([&](const MatmulGroup& group, const Input& input, size_t i, size_t bytes, size_t floats) {
+    if (input.bytes) byte_tiles_[i].data = byte_data_.data() + bytes;
+    // A column alone is read where it stands.
+    const bool alone = group.n_tokens == 1 && byte_tiles_[i].width == 1;
+    if (input.floats) {
+      float_tiles_[i].data =
+          alone ? reinterpret_cast<const std::byte*>(group.x) : float_data_.data() + floats;
     }
   });
+}
+
+void Matmul::fill_byte_tile(const MatmulGroup& group, const Tile& tile) {
+  const int64_t cols = group.targets[0].weight->cols;
+  kernels_.quantize_tile(group.x + tile.first_column * cols, cols, groups_of(cols), tile.columns,
+                         tile.width, const_cast<std::byte*>(tile.data));
+}
+
+void Matmul::fill_float_tile(const MatmulGroup& group, const Tile& tile) {
+  if (tile.data == reinterpret_cast<const std::byte*>(group.x)) return;
+  const int64_t cols = group.targets[0].weight->cols;
+  auto* to = reinterpret_cast<float*>(const_cast<std::byte*>(tile.data));
+  for (int32_t c = 0; c < tile.width; ++c) {
+    const float* from = group.x + (tile.first_column + c) * cols;
+    for (int64_t k = 0; k < cols; ++k) to[k * tile.width + c] = c < tile.columns ? from[k] : 0.0f;
+  }
 }
 
 void Matmul::run_task(const MatmulTarget& target, const Task& task, int thread) {
@@ -179,45 +198,52 @@ void Matmul::run_rows(const MatmulTarget& target, const Task& task, int thread) 
   }
 }
 
-void Matmul::run(std::span<const MatmulTarget> targets, const float* x, int32_t n_tokens) {
-  if (targets.empty() || n_tokens <= 0) return;
-  const int64_t cols = targets[0].weight->cols;
-  bool bytes = false, floats = false;
-  for (const MatmulTarget& t : targets) {
-    assert(t.weight->cols == cols);
-    const bool takes_bytes = static_cast<const CpuWeight*>(t.weight)->layout.takes_bytes();
-    bytes = bytes || takes_bytes;
-    floats = floats || !takes_bytes;
-  }
+void Matmul::run(std::span<const MatmulGroup> groups) {
   rows_.resize(static_cast<size_t>(pool_.size()));
-  cut_tiles(n_tokens);
-  if (bytes) fill_byte_tiles(x, cols);
-  if (floats) fill_float_tiles(x, cols);
+  lay_out(groups);
+  struct Fill {
+    size_t group, tile;
+  };
+  std::vector<Fill> fills;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (size_t i = inputs_[g].first; i < inputs_[g].last; ++i) fills.push_back({g, i});
+  }
+  pool_.run(static_cast<int64_t>(fills.size()), [&](int64_t i, int) {
+    const Fill& fill = fills[static_cast<size_t>(i)];
+    const Input& input = inputs_[fill.group];
+    if (input.bytes) fill_byte_tile(groups[fill.group], byte_tiles_[fill.tile]);
+    if (input.floats) fill_float_tile(groups[fill.group], float_tiles_[fill.tile]);
+  });
 
-  const auto n_tiles = static_cast<int32_t>(byte_tiles_.size());
-  const size_t tile_bytes = static_cast<size_t>(groups_of(cols)) *
-                            tile_group_bytes(byte_tiles_[0].width) * (floats ? 3 : 1);
-  const auto together =
-      static_cast<int32_t>(std::max<size_t>(1, kTileBytes / std::max<size_t>(tile_bytes, 1)));
   std::vector<Task> tasks;
-  for (int32_t first_tile = 0; first_tile < n_tiles; first_tile += together) {
-    const int32_t last_tile = std::min(first_tile + together, n_tiles);
-    for (size_t i = 0; i < targets.size(); ++i) {
-      const PanelLayout& layout = static_cast<const CpuWeight*>(targets[i].weight)->layout;
-      const size_t panel = std::max<size_t>(layout.panel_bytes(), 1024);
-      // Multiples of 4 panels, which float formats take together.
-      int64_t step = std::max<int64_t>(4, static_cast<int64_t>(kTaskBytes / panel) / 4 * 4);
-      const int64_t fair = (layout.n_panels / (int64_t{pool_.size()} * 2) + 3) / 4 * 4;
-      step = std::clamp<int64_t>(fair, 1, step);
-      for (int64_t p = 0; p < layout.n_panels; p += step) {
-        tasks.push_back({static_cast<int32_t>(i), p, std::min(p + step, layout.n_panels),
-                         first_tile, last_tile});
+  const auto add = [&](const MatmulGroup& group, const Input& input) {
+    const int64_t cols = group.targets[0].weight->cols;
+    const size_t tile_bytes = static_cast<size_t>(groups_of(cols)) *
+                              tile_group_bytes(byte_tiles_[input.first].width) *
+                              (input.floats ? 3 : 1);
+    const size_t together = std::max<size_t>(1, kTileBytes / std::max<size_t>(tile_bytes, 1));
+    for (size_t first = input.first; first < input.last; first += together) {
+      const size_t last = std::min(first + together, input.last);
+      for (const MatmulTarget& target : group.targets) {
+        const PanelLayout& layout = static_cast<const CpuWeight*>(target.weight)->layout;
+        const size_t panel = std::max<size_t>(layout.panel_bytes(), 1024);
+        // Multiples of 4 panels, which float formats take together.
+        int64_t step = std::max<int64_t>(4, static_cast<int64_t>(kTaskBytes / panel) / 4 * 4);
+        const int64_t fair = (layout.n_panels / (int64_t{pool_.size()} * 2) + 3) / 4 * 4;
+        step = std::clamp<int64_t>(fair, 1, step);
+        for (int64_t p = 0; p < layout.n_panels; p += step) {
+          tasks.push_back({&target, p, std::min(p + step, layout.n_panels),
+                           static_cast<int32_t>(first), static_cast<int32_t>(last)});
+        }
       }
     }
+  };
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (inputs_[g].first < inputs_[g].last) add(groups[g], inputs_[g]);
   }
   pool_.run(static_cast<int64_t>(tasks.size()), [&](int64_t i, int thread) {
     const Task& task = tasks[static_cast<size_t>(i)];
-    run_task(targets[static_cast<size_t>(task.target)], task, thread);
+    run_task(*task.target, task, thread);
   });
 }
 

@@ -17,11 +17,17 @@ struct PlainWeight final : Weight {
   std::vector<float> vector;  // WeightUse::vector: the values
 };
 
+struct PlainStack final : Weight {
+  TensorView view;  // all of them
+  int32_t n = 0;
+};
+
 struct PlainKv final : KvStore {
   // Floats, rounded through the store's type on writing. [n_layer][n_cells][n_kv_head][head_dim]
   HostMemory k, v;
   int64_t k_row() const { return int64_t{shape.n_kv_head} * shape.head_dim_k; }
   int64_t v_row() const { return int64_t{shape.n_kv_head} * shape.head_dim_v; }
+  bool ok() const { return k.data() != nullptr && v.data() != nullptr; }
   float* k_layer(int32_t l) const {
     return reinterpret_cast<float*>(k.data()) + l * k_row() * shape.n_cells;
   }
@@ -69,7 +75,7 @@ class PlainBackend final : public Backend {
     const auto cells = static_cast<size_t>(shape.n_layer) * static_cast<size_t>(shape.n_cells);
     kv->k = HostMemory(cells * static_cast<size_t>(kv->k_row()) * 4, &in_use_);
     kv->v = HostMemory(cells * static_cast<size_t>(kv->v_row()) * 4, &in_use_);
-    if (kv->k.data() == nullptr || kv->v.data() == nullptr) {
+    if (!kv->ok()) {
       return fail(ErrorCode::out_of_memory,
                   "no memory for a KV cache of " + std::to_string(shape.n_cells) + " cells");
     }
@@ -112,8 +118,13 @@ class PlainBackend final : public Backend {
     float* to_k = store.k_layer(layer) + first_cell * store.k_row();
     float* to_v = store.v_layer(layer) + first_cell * store.v_row();
     std::memcpy(to_k, k, static_cast<size_t>(n_tokens * store.k_row()) * 4);
-    std::memcpy(to_v, v, static_cast<size_t>(n_tokens * store.v_row()) * 4);
     round_rows(store.shape.type, to_k, n_tokens * store.k_row(), store.shape.head_dim_k);
+    if (store.shape.latent) {
+      copy_rows(to_k + store.k_row() - store.v_row(), store.k_row(), to_v, store.v_row(),
+                store.v_row(), n_tokens);
+      return;
+    }
+    std::memcpy(to_v, v, static_cast<size_t>(n_tokens * store.v_row()) * 4);
     round_rows(store.shape.type, to_v, n_tokens * store.v_row(), store.shape.head_dim_v);
   }
   void attention(const AttentionArgs& args) override {
@@ -124,6 +135,36 @@ class PlainBackend final : public Backend {
     reference::silu_mul(gate, up, y, n);
   }
   void add(const float* x, float* y, int64_t n) override { reference::add(x, y, n); }
+
+  Result<std::unique_ptr<Weight>> load_stack(const TensorView& view, int32_t n) override {
+    if (Result<void> ok = check_view(view); !ok) return tl::unexpected<Error>(ok.error());
+    auto stack = std::make_unique<PlainStack>();
+    stack->type = view.type;
+    stack->rows = view.rows / n;
+    stack->cols = view.cols;
+    stack->view = view;
+    stack->n = n;
+    return stack;
+  }
+  void route(const float* logits, const ExpertRule& rule, int32_t n_tokens, int32_t* ids,
+             float* weights, uint32_t* counts) override {
+    const float* bias =
+        rule.bias == nullptr ? nullptr : static_cast<const PlainWeight*>(rule.bias)->vector.data();
+    reference::route(logits, rule, bias, n_tokens, ids, weights, counts);
+  }
+  void experts(const ExpertsArgs& args) override {
+    const auto& gate = static_cast<const PlainStack&>(*args.gate);
+    reference::experts(args, gate.view, static_cast<const PlainStack&>(*args.up).view,
+                       static_cast<const PlainStack&>(*args.down).view, gate.n);
+  }
+  void head_matmul(const HeadMatmulArgs& args) override {
+    reference::head_matmul(args, static_cast<const PlainStack&>(*args.weight).view);
+  }
+  void copy_rows(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t width,
+                 int64_t n_rows) override {
+    copy_rows_host(x, x_stride, y, y_stride, width, n_rows);
+  }
+
   int32_t query_tile(int32_t) const override { return 1; }
   int32_t key_block() const override { return 32; }
 

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <vector>
 
 #include "engine/cpu/quantize.h"
+#include "engine/tree_paths.h"
 
 namespace cambium::engine::cpu::reference {
 
@@ -74,9 +76,142 @@ void add(const float* x, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
+void route(const float* logits, const ExpertRule& rule, const float* bias, int32_t n_tokens,
+           int32_t* ids, float* weights, uint32_t* counts) {
+  const auto n = static_cast<size_t>(rule.n_expert);
+  const auto per_group = static_cast<std::ptrdiff_t>(rule.n_expert / rule.n_group);
+  constexpr double kNever = -std::numeric_limits<double>::infinity();
+  std::vector<double> score(n), rank(n), group(static_cast<size_t>(rule.n_group));
+  const auto best = [](const std::vector<double>& of) {
+    return std::max_element(of.begin(), of.end()) - of.begin();
+  };
+  for (int32_t t = 0; t < n_tokens; ++t, logits += n) {
+    if (rule.gating == Gating::softmax) {
+      const double top = *std::max_element(logits, logits + n);
+      double sum = 0;
+      for (size_t e = 0; e < n; ++e) sum += score[e] = std::exp(logits[e] - top);
+      for (double& s : score) s /= sum;
+    } else {
+      for (size_t e = 0; e < n; ++e) score[e] = 1.0 / (1.0 + std::exp(-double{logits[e]}));
+    }
+    for (size_t e = 0; e < n; ++e) rank[e] = score[e] + (bias == nullptr ? 0.0 : double{bias[e]});
+
+    if (rule.n_group_used < rule.n_group) {
+      for (size_t g = 0; g < group.size(); ++g) {
+        const auto first = rank.begin() + static_cast<std::ptrdiff_t>(g) * per_group;
+        std::vector<double> inside(first, first + per_group);
+        std::ranges::sort(inside, std::greater<>());
+        const bool two = rule.gating == Gating::sigmoid && per_group > 1;
+        group[g] = inside[0] + (two ? inside[1] : 0.0);
+      }
+      std::vector<bool> kept(group.size(), false);
+      for (int32_t i = 0; i < rule.n_group_used; ++i) {
+        const auto g = static_cast<size_t>(best(group));
+        kept[g] = true;
+        group[g] = kNever;
+      }
+      for (size_t e = 0; e < n; ++e) {
+        if (!kept[e / static_cast<size_t>(per_group)]) rank[e] = kNever;
+      }
+    }
+    double sum = 0;
+    for (int32_t j = 0; j < rule.n_used; ++j) {
+      const auto e = static_cast<size_t>(best(rank));
+      rank[e] = kNever;
+      ids[j] = static_cast<int32_t>(e);
+      weights[j] = static_cast<float>(score[e]);
+      sum += score[e];
+      if (counts != nullptr) ++counts[e];
+    }
+    // As the model's own code: the sum of chosen scores can be 0 in float, never by much.
+    const double factor = rule.normalise ? rule.scale / (sum + 1e-20) : double{rule.scale};
+    for (int32_t j = 0; j < rule.n_used; ++j) {
+      weights[j] = static_cast<float>(weights[j] * factor);
+    }
+    ids += rule.n_used;
+    weights += rule.n_used;
+  }
+}
+
+TensorView stacked(const TensorView& stack, int32_t n, int32_t i) {
+  const int64_t rows = stack.rows / n;
+  const size_t bytes = static_cast<size_t>(rows) * row_bytes(stack.type, stack.cols);
+  return {stack.type, rows, stack.cols, stack.data + static_cast<size_t>(i) * bytes};
+}
+
+void experts(const ExpertsArgs& args, const TensorView& gate, const TensorView& up,
+             const TensorView& down, int32_t n_expert) {
+  const auto n_ff = static_cast<size_t>(gate.rows / n_expert);
+  const auto n_embd = static_cast<size_t>(gate.cols);
+  std::vector<float> a(n_ff), b(n_ff), y(n_embd);
+  for (int32_t t = 0; t < args.n_tokens; ++t) {
+    const float* x = args.x + static_cast<size_t>(t) * n_embd;
+    float* sum = args.y + static_cast<size_t>(t) * n_embd;
+    for (int32_t j = 0; j < args.n_used; ++j) {
+      const int32_t e = args.ids[t * args.n_used + j];
+      matmul(stacked(gate, n_expert, e), nullptr, x, 1, false, a.data());
+      matmul(stacked(up, n_expert, e), nullptr, x, 1, false, b.data());
+      silu_mul(a.data(), b.data(), a.data(), static_cast<int64_t>(n_ff));
+      matmul(stacked(down, n_expert, e), nullptr, a.data(), 1, false, y.data());
+      for (size_t i = 0; i < n_embd; ++i) sum[i] += args.weights[t * args.n_used + j] * y[i];
+    }
+  }
+}
+
+void head_matmul(const HeadMatmulArgs& args, const TensorView& stack) {
+  for (int32_t t = 0; t < args.n_tokens; ++t) {
+    for (int32_t h = 0; h < args.n_head; ++h) {
+      matmul(stacked(stack, args.n_head, h), nullptr, args.x + t * args.x_token + h * args.x_head,
+             1, false, args.y + t * args.y_token + h * args.y_head);
+    }
+  }
+}
+
 bool head_prunes(uint64_t prune_heads, int32_t head) {
   return head < 64 ? ((prune_heads >> head) & 1) != 0 : prune_heads == ~0ull;
 }
+
+namespace {
+
+// Which cells a query of kv_head in `cell` reads by SparseRule; empty: all.
+std::vector<bool> sparse_cells(const AttentionArgs& args, const KvShape& shape, const float* k,
+                               int32_t t, int32_t kv_head) {
+  constexpr int32_t kBlock = 32;
+  const int32_t cell = args.first_cell + t, group = args.n_head / shape.n_kv_head;
+  const SparseRule& rule = args.sparse;
+  const int32_t first = (rule.sinks + kBlock - 1) / kBlock;
+  const int32_t last = std::max(0, cell + 1 - rule.window) / kBlock;
+  const auto best = static_cast<int32_t>(std::sqrt(static_cast<double>(cell)));
+  if (rule.from <= 0 || cell < rule.from || args.n_tokens > 8 || last - first <= best) return {};
+  const auto n = static_cast<size_t>(last - first);
+  std::vector<double> share(n, 0), score(n);
+  for (int32_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
+    const float* q = args.q + (int64_t{t} * args.n_head + h) * shape.head_dim_k;
+    double total = 0;
+    for (size_t b = 0; b < n; ++b) {
+      double sum = 0;
+      for (int32_t c = 0; c < kBlock; ++c) {
+        const int64_t row = (first + static_cast<int64_t>(b)) * kBlock + c;
+        const float* key = k + (row * shape.n_kv_head + kv_head) * shape.head_dim_k;
+        for (int32_t d = 0; d < shape.head_dim_k; ++d) sum += static_cast<double>(q[d]) * key[d];
+      }
+      score[b] = std::exp(sum / kBlock * args.scale);
+      total += score[b];
+    }
+    for (size_t b = 0; b < n; ++b) share[b] += score[b] / total;
+  }
+  std::vector<bool> reads(static_cast<size_t>(cell) + 1, true);
+  std::fill(reads.begin() + first * kBlock, reads.begin() + last * kBlock, false);
+  for (int32_t i = 0; i < best; ++i) {
+    const auto b = std::max_element(share.begin(), share.end()) - share.begin();
+    share[static_cast<size_t>(b)] = -1;
+    const auto at = reads.begin() + (first + b) * kBlock;
+    std::fill(at, at + kBlock, true);
+  }
+  return reads;
+}
+
+}  // namespace
 
 void attention(const AttentionArgs& args, const KvShape& shape, const float* k, const float* v) {
   const int32_t group = args.n_head / shape.n_kv_head;
@@ -90,6 +225,8 @@ void attention(const AttentionArgs& args, const KvShape& shape, const float* k, 
       const int32_t kv_head = h / group;
       const bool prunes =
           structured && args.mode == StructureMode::prune && head_prunes(args.prune_heads, h);
+      const std::vector<bool> reads =
+          structured ? std::vector<bool>() : sparse_cells(args, shape, k, t, kv_head);
       score.assign(static_cast<size_t>(cell) + 1, 0);
       double top = -std::numeric_limits<double>::infinity();
       for (int32_t c = 0; c <= cell; ++c) {
@@ -103,6 +240,16 @@ void attention(const AttentionArgs& args, const KvShape& shape, const float* k, 
                                                        args.cells->at(static_cast<size_t>(c))));
           s = s * (1.0 + args.emphasis_scale[r * args.n_head + h]) +
               args.emphasis_bias[r * args.n_head + h];
+        }
+        if (structured && args.mode == StructureMode::tree) {
+          const auto scopes = args.tree->scopes();
+          s += args.tree_bias[args.tree->tree_class(scopes[static_cast<size_t>(cell)],
+                                                    scopes[static_cast<size_t>(c)]) *
+                                  args.n_head +
+                              h];
+        }
+        if (!reads.empty() && !reads[static_cast<size_t>(c)]) {
+          s = -std::numeric_limits<double>::infinity();
         }
         if (prunes && !visible(args.cells->at(static_cast<size_t>(cell)),
                                args.cells->at(static_cast<size_t>(c)), c, args.prune)) {

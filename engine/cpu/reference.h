@@ -32,12 +32,26 @@ void silu_mul(const float* gate, const float* up, float* y, int64_t n);
 /// y += x
 void add(const float* x, float* y, int64_t n);
 
+/// As Backend::route with the bias as plain floats [n_expert] (or null); sums in double.
+void route(const float* logits, const ExpertRule& rule, const float* bias, int32_t n_tokens,
+           int32_t* ids, float* weights, uint32_t* counts);
+
+/// As Backend::experts; `gate`, `up` and `down` are whole stacks of n_expert matrices.
+void experts(const ExpertsArgs& args, const TensorView& gate, const TensorView& up,
+             const TensorView& down, int32_t n_expert);
+
+/// As Backend::head_matmul; `stack` holds args.n_head matrices.
+void head_matmul(const HeadMatmulArgs& args, const TensorView& stack);
+
+/// Matrix i of n in a stack.
+TensorView stacked(const TensorView& stack, int32_t n, int32_t i);
+
 /// AttentionArgs::prune_heads holds 64 heads; those past it prune only where all do.
 bool head_prunes(uint64_t prune_heads, int32_t head);
 
 /// Attention over plain k [n_cells, n_kv_head, head_dim_k] and v [n_cells, n_kv_head, head_dim_v].
 /// Uses args' q, out, n_tokens, first_cell, n_head, scale and the structure fields except
-/// `visible`: every pair is tested by relation() and visible().
+/// `visible`: every pair is tested by relation() and visible(). SparseRule's blocks are of 32 cells.
 void attention(const AttentionArgs& args, const KvShape& shape, const float* k, const float* v);
 
 }  // namespace cambium::engine::cpu::reference

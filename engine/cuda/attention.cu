@@ -191,6 +191,10 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   const int query0 = tile * p.map.queries;
   const int last_query = min(query0 + p.map.queries, a.n_tokens) - 1;
   const int n_blocks = (first + last_query) / kKeyBlock + 1;
+  // Block b belongs to stream b % streams: while the context is short, later blocks of streams have
+  // nothing, and would add nothing. They make room before the kernel ahead is done.
+  const int active = kSplit ? min(p.splits, (n_blocks + kWarps - 1) / kWarps) : 1;
+  if (kSplit && blockIdx.z >= active) return;
   const auto prefetch_block = [&](int block, bool values) {
     const int width = values ? DV : DK;
     const char* from = reinterpret_cast<const char*>(
@@ -208,11 +212,6 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   }
   grid_wait();
   if (!kSplit && tile < 0) return;
-  // Block b belongs to stream b % streams: while the context is short, later blocks of streams have
-  // nothing, and would add nothing.
-  const int active = kSplit ? min(p.splits, (n_blocks + kWarps - 1) / kWarps) : 1;
-  if (kSplit && blockIdx.z >= active) return;
-
   const auto query_of = [&](int r) { return query0 + r / p.map.heads; };
   const auto valid = [&](int r) {
     return r < p.map.heads * p.map.queries && query_of(r) < a.n_tokens;

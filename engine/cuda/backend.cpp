@@ -58,6 +58,11 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(int device) {
                      "creating a stream");
       !r)
     return tl::unexpected(r.error());
+  for (cudaEvent_t& event : b->paces_)
+    if (auto r =
+            check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+        !r)
+      return tl::unexpected(r.error());
   b->launch_.multiprocessors = properties.multiProcessorCount;
   b->dependent_launch_ = properties.major >= 9;
   b->description_ = std::string(properties.name) + ", " +
@@ -79,6 +84,8 @@ CudaBackend::~CudaBackend() {
   if (launch_.stream != nullptr) {
     cudaStreamSynchronize(launch_.stream);
     cublas_.reset();
+    for (const cudaEvent_t event : paces_)
+      if (event != nullptr) cudaEventDestroy(event);
     cudaStreamDestroy(launch_.stream);
   }
 }
@@ -242,6 +249,44 @@ uint64_t CudaBackend::work_bytes() const {
   // With room for the kernels themselves, which the driver loads at first use, and the decode
   // step's buffers.
   return kStagingBytes + kDequantizedBytes + kCublasBytes + (size_t{192} << 20);
+}
+
+void CudaBackend::pace() {
+  // An event that was never recorded counts as past.
+  const cudaEvent_t event = paces_[pace_++ % 2];
+  note(cudaEventSynchronize(event), "waiting for a layer");
+  note(cudaEventRecord(event, launch_.stream), "waiting for a layer");
+}
+
+Result<double> CudaBackend::copy_bandwidth() {
+  bind();
+  constexpr size_t kMost = size_t{1} << 30;
+  const size_t bytes = std::min<size_t>(kMost, static_cast<size_t>(free_bytes() / 4));
+  auto from = allocate(bytes), to = allocate(bytes);
+  if (!from) return tl::unexpected(from.error());
+  if (!to) return tl::unexpected(to.error());
+  cudaEvent_t start = nullptr, stop = nullptr;
+  cudaEventCreate(&start);
+  cudaEventCreate(&stop);
+  std::vector<float> ms;
+  Result<void> done =
+      check(cudaMemsetAsync((*from)->data(), 0x5a, bytes, launch_.stream), "filling a buffer");
+  for (int i = -1; i < 9 && done; ++i) {
+    cudaEventRecord(start, launch_.stream);
+    done = check(cudaMemcpyAsync((*to)->data(), (*from)->data(), bytes, cudaMemcpyDeviceToDevice,
+                                 launch_.stream),
+                 "copying a buffer");
+    cudaEventRecord(stop, launch_.stream);
+    if (done) done = synchronize();
+    float one = 0;
+    cudaEventElapsedTime(&one, start, stop);
+    if (i >= 0) ms.push_back(one);
+  }
+  cudaEventDestroy(start);
+  cudaEventDestroy(stop);
+  if (!done) return tl::unexpected(done.error());
+  std::sort(ms.begin(), ms.end());
+  return 2.0 * static_cast<double>(bytes) / ms[ms.size() / 2] * 1e3;
 }
 
 void CudaBackend::upload(void* to, const void* from_host, size_t bytes) {

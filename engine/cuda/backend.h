@@ -82,6 +82,8 @@ class CudaBackend final : public Backend {
   uint64_t free_bytes() const override;
   uint64_t weight_bytes(const TensorView& view) const override;
   uint64_t work_bytes() const override;
+  void pace() override;
+  Result<double> copy_bandwidth() override;
 
   void embed(const Weight& table, std::span<const int32_t> ids, float* x) override;
   void rms_norm(const float* x, const Weight& w, float eps, int32_t n_rows, float* y) override;
@@ -121,6 +123,8 @@ class CudaBackend final : public Backend {
   int device_ = 0;
   size_t in_use_ = 0;
   Launch launch_;
+  cudaEvent_t paces_[2] = {};  // recorded by turns
+  unsigned pace_ = 0;
   bool dependent_launch_ = false;
   Result<void> pending_;
   std::unique_ptr<Cublas> cublas_;

@@ -24,7 +24,7 @@ const float* values_of(const Weight* w) { return w != nullptr ? of(w).f32() : nu
 /// What the host reads and writes, page-locked.
 struct Mailbox {
   StepState state;
-  int32_t best[kMaxColumns];
+  BestToken best[kMaxColumns];
 };
 
 class Program final : public DecodeProgram {
@@ -33,18 +33,15 @@ class Program final : public DecodeProgram {
   ~Program() override {
     for (const Captured& c : graphs_) cudaGraphExecDestroy(c.exec);
     if (mail_ != nullptr) cudaFreeHost(mail_);
-    if (ahead_ != nullptr) cudaFreeHost(ahead_);
   }
 
   Result<void> prepare();
   Result<void> step(std::span<const int32_t> ids, KvStore& kv, int32_t first_cell,
                     const TokenStructure* cells, const VisibleBlocks* visible,
-                    std::span<int32_t> best) override;
+                    std::span<BestToken> best) override;
   Result<void> logits(std::span<float> host) override {
     return b_.download(host.data(), logits_, std::min(host.size_bytes(), logits_bytes()));
   }
-  Result<void> run_ahead(int32_t id, KvStore& kv, int32_t first_cell,
-                         std::span<int32_t> out) override;
 
  private:
   struct Captured {
@@ -86,10 +83,8 @@ class Program final : public DecodeProgram {
         *mixed_ = nullptr, *gate_ = nullptr, *up_ = nullptr, *logits_ = nullptr;
   Activations activations_;
   StepState* state_ = nullptr;
-  int32_t* best_ = nullptr;
+  BestToken* best_ = nullptr;
   Mailbox* mail_ = nullptr;
-  int32_t* ahead_ = nullptr;  // page-locked, [ahead_size_]
-  size_t ahead_size_ = 0;
   DeviceStructure structure_;
   std::vector<Captured> graphs_;
 };
@@ -138,7 +133,7 @@ Result<void> Program::prepare() {
   part(activations_.values, padded * kMaxColumns);
   part(activations_.scales, padded / 32 * kMaxColumns * static_cast<int64_t>(sizeof(float2)));
   part(state_, sizeof(StepState));
-  part(best_, kMaxColumns * static_cast<int64_t>(sizeof(int32_t)));
+  part(best_, kMaxColumns * static_cast<int64_t>(sizeof(BestToken)));
   auto arena = DeviceMemory::allocate(total, b_.counter());
   if (!arena) return tl::unexpected(arena.error());
   arena_ = std::move(*arena);
@@ -330,7 +325,7 @@ cudaError_t Program::enqueue(const CudaKv& kv, int32_t n, bool structured) {
   }
   const Projection out[] = {{m_.output, logits_}};
   if (e == cudaSuccess) e = project(out, x_, m_.output_norm, n, false);
-  if (e == cudaSuccess) e = argmax(launch_, logits_, m_.output->rows, n, best_, state_);
+  if (e == cudaSuccess) e = choose(launch_, logits_, m_.output->rows, n, best_);
   return e;
 }
 
@@ -390,49 +385,19 @@ Result<void> Program::start(std::span<const int32_t> ids, const CudaKv& kv, int3
 
 Result<void> Program::step(std::span<const int32_t> ids, KvStore& kv, int32_t first_cell,
                            const TokenStructure* cells, const VisibleBlocks* visible,
-                           std::span<int32_t> best) {
+                           std::span<BestToken> best) {
   const auto& store = static_cast<const CudaKv&>(kv);
   if (auto r = start(ids, store, first_cell, cells, visible); !r) return r;
   auto exec = graph(store, static_cast<int32_t>(ids.size()), cells != nullptr && !cells->empty());
   if (!exec) return tl::unexpected(exec.error());
   if (auto r = check(cudaGraphLaunch(*exec, launch_.stream), "launching a step"); !r) return r;
-  if (auto r = check(cudaMemcpyAsync(mail_->best, best_, ids.size_bytes(), cudaMemcpyDeviceToHost,
-                                     launch_.stream),
+  if (auto r = check(cudaMemcpyAsync(mail_->best, best_, ids.size() * sizeof(BestToken),
+                                     cudaMemcpyDeviceToHost, launch_.stream),
                      "reading a step's result");
       !r)
     return r;
   if (auto r = b_.synchronize(); !r) return r;
   std::copy_n(mail_->best, std::min(best.size(), ids.size()), best.begin());
-  return {};
-}
-
-Result<void> Program::run_ahead(int32_t id, KvStore& kv, int32_t first_cell,
-                                std::span<int32_t> out) {
-  const auto& store = static_cast<const CudaKv&>(kv);
-  if (first_cell + static_cast<int64_t>(out.size()) > kv.shape.n_cells)
-    return fail(ErrorCode::invalid_argument, "GPU: running ahead past the end of the cache");
-  if (out.size() > ahead_size_) {
-    if (ahead_ != nullptr) cudaFreeHost(ahead_);
-    ahead_ = nullptr;
-    ahead_size_ = 0;
-    void* memory = nullptr;
-    if (auto r = check(cudaMallocHost(&memory, out.size_bytes()), "page-locked memory"); !r)
-      return r;
-    ahead_ = static_cast<int32_t*>(memory);
-    ahead_size_ = out.size();
-  }
-  if (auto r = start(std::span(&id, 1), store, first_cell, nullptr, nullptr); !r) return r;
-  auto exec = graph(store, 1, false);
-  if (!exec) return tl::unexpected(exec.error());
-  for (size_t i = 0; i < out.size(); ++i) {
-    cudaError_t e = cudaGraphLaunch(*exec, launch_.stream);
-    if (e == cudaSuccess)
-      e = cudaMemcpyAsync(ahead_ + i, best_, sizeof(int32_t), cudaMemcpyDeviceToHost,
-                          launch_.stream);
-    if (auto r = check(e, "launching a step"); !r) return r;
-  }
-  if (auto r = b_.synchronize(); !r) return r;
-  std::copy_n(ahead_, out.size(), out.begin());
   return {};
 }
 

@@ -133,46 +133,50 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A block a token.
+// A block a token. Each thread keeps the largest of its logits and the sum of exp(logit - largest).
 __global__ void __launch_bounds__(1024)
-    argmax_kernel(const float* logits, int64_t n_vocab, int n_tokens, int32_t* best,
-                  StepState* next) {
-  __shared__ float values[32];
+    choose_kernel(const float* logits, int64_t n_vocab, BestToken* best) {
+  __shared__ float values[32], totals[32];
   __shared__ int32_t indices[32];
   launch_dependents();
   grid_wait();
   logits += blockIdx.x * n_vocab;
-  float largest = -FLT_MAX;
+  float largest = -FLT_MAX, total = 0;
   int32_t index = 0;
-  for (int64_t i = threadIdx.x; i < n_vocab; i += blockDim.x)
-    if (logits[i] > largest) {
-      largest = logits[i];
+#pragma unroll 8
+  for (int64_t i = threadIdx.x; i < n_vocab; i += blockDim.x) {
+    const float value = logits[i];
+    if (value > largest) {
+      total *= __expf(largest - value);
+      largest = value;
       index = static_cast<int32_t>(i);
     }
-  const auto join = [&](float v, int32_t i) {
-    if (v > largest || (v == largest && i < index)) {
-      largest = v;
-      index = i;
-    }
+    total += __expf(value - largest);
+  }
+  const auto join = [&](float v, float t, int32_t i) {
+    const float most = fmaxf(v, largest);
+    total = total * __expf(largest - most) + t * __expf(v - most);
+    if (v > largest || (v == largest && i < index)) index = i;
+    largest = most;
   };
-  for (int m = 16; m > 0; m >>= 1)
-    join(__shfl_xor_sync(~0u, largest, m), __shfl_xor_sync(~0u, index, m));
+  const auto join_lanes = [&] {
+    for (int m = 16; m > 0; m >>= 1)
+      join(__shfl_xor_sync(~0u, largest, m), __shfl_xor_sync(~0u, total, m),
+           __shfl_xor_sync(~0u, index, m));
+  };
+  join_lanes();
   if (threadIdx.x % 32 == 0) {
     values[threadIdx.x / 32] = largest;
+    totals[threadIdx.x / 32] = total;
     indices[threadIdx.x / 32] = index;
   }
   __syncthreads();
   if (threadIdx.x >= 32) return;
   largest = values[threadIdx.x];
+  total = totals[threadIdx.x];
   index = indices[threadIdx.x];
-  for (int m = 16; m > 0; m >>= 1)
-    join(__shfl_xor_sync(~0u, largest, m), __shfl_xor_sync(~0u, index, m));
-  if (threadIdx.x != 0) return;
-  best[blockIdx.x] = index;
-  if (next != nullptr && blockIdx.x + 1 == n_tokens) {
-    next->ids[0] = index;
-    next->first_cell += n_tokens;
-  }
+  join_lanes();
+  if (threadIdx.x == 0) best[blockIdx.x] = {index, -logf(total)};
 }
 
 dim3 blocks_for(int64_t n) {
@@ -217,10 +221,10 @@ cudaError_t kv_write(const Launch& l, const KvCells& kv, Cell first_cell, int n_
   return launch(l, kv_write_kernel, dim3(static_cast<unsigned>(ceil_div(groups, kThreads / 32))),
                 dim3(kThreads), 0, kv, first_cell, n_tokens, k, v);
 }
-cudaError_t argmax(const Launch& l, const float* logits, int64_t n_vocab, int n_tokens,
-                   int32_t* best, StepState* next) {
-  return launch(l, argmax_kernel, dim3(static_cast<unsigned>(n_tokens)), dim3(1024), 0, logits,
-                n_vocab, n_tokens, best, next);
+cudaError_t choose(const Launch& l, const float* logits, int64_t n_vocab, int n_tokens,
+                   BestToken* best) {
+  return launch(l, choose_kernel, dim3(static_cast<unsigned>(n_tokens)), dim3(1024), 0, logits,
+                n_vocab, best);
 }
 
 }  // namespace cambium::engine::cuda

@@ -126,14 +126,14 @@ cudaError_t rope(const Launch&, float* x, const RopeArgs&, Cell first_pos, int n
                  int head_dim);
 cudaError_t kv_write(const Launch&, const KvCells&, Cell first_cell, int n_tokens, const float* k,
                      const float* v);
-/// best[i] = the lowest index of the largest of logits[i, :]; next[0] and its cell advance so that
-/// the following step can run without the host (null: not).
+/// What a step runs on, in device memory.
 struct StepState {
   int32_t ids[kMaxColumns];
   int32_t first_cell;
 };
-cudaError_t argmax(const Launch&, const float* logits, int64_t n_vocab, int n_tokens, int32_t* best,
-                   StepState* next);
+/// best[i] = the lowest index of the largest of logits[i, :], and its log-probability.
+cudaError_t choose(const Launch&, const float* logits, int64_t n_vocab, int n_tokens,
+                   BestToken* best);
 
 // --- attention
 // -------------------------------------------------------------------------------------

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cassert>
 #include <utility>
 
+#include "engine/models/workspace.h"
+#include "engine/tree_paths.h"
 #include "engine/weights.h"
 
 namespace cambium::engine {
@@ -22,9 +25,6 @@ struct Workspace {
   std::unique_ptr<Buffer> mixed;  // [n_tokens, n_head, head_dim_v] what attention gathered
   std::unique_ptr<Buffer> gate;   // [n_tokens, n_ff]
   std::unique_ptr<Buffer> up;     // [n_tokens, n_ff]
-  int32_t n_rows = 0;
-  std::unique_ptr<Buffer> logits;  // [n_rows, n_vocab]
-  std::vector<float> logits_host;  // the same, for the sampler
 };
 
 constexpr int32_t kProgramTokens = 8;  // what DecodeProgram::step takes at once
@@ -44,8 +44,7 @@ class Llama final : public Model {
   Llama(std::shared_ptr<const GgufFile> file, ModelConfig config, std::unique_ptr<Backend> backend)
       : file_(std::move(file)), config_(std::move(config)), backend_(std::move(backend)) {}
 
-  Result<void> load(const std::function<void(double)>& progress) {
-    const DecoderTraits traits{.qk_norm = config_.architecture == "cambium"};
+  Result<void> load(const DecoderTraits& traits, const std::function<void(double)>& progress) {
     auto weights = load_decoder(*file_, config_, traits, *backend_, progress);
     if (!weights) return tl::unexpected(weights.error());
     weights_ = std::move(*weights);
@@ -73,11 +72,14 @@ class Llama final : public Model {
     const AttentionArgs attention = attention_args(pass, result);
     if (program_ && n_tokens <= kProgramTokens) return run_program(pass, attention, result);
 
+    last_rows_.clear();
     b.embed(*weights_.token_embd, pass.tokens, x);  // x [n_tokens, n_embd]
 
     for (int32_t l = 0; l < c.n_layer; ++l) {
-      if (pass.give_up && pass.give_up())
-        return fail(ErrorCode::cancelled, "the pass was given up");
+      if (pass.give_up) {
+        if (pass.give_up()) return fail(ErrorCode::cancelled, "the pass was given up");
+        b.pace();
+      }
       const DecoderLayer& layer = weights_.layers[static_cast<size_t>(l)];
 
       // Attention: x += Wo · attention(rope(Wq·h), rope(Wk·h), Wv·h), h = norm(x)
@@ -105,32 +107,35 @@ class Llama final : public Model {
       b.matmul(ffn_out, gate, n_tokens);
     }
 
-    // Logits of the rows asked for: norm(x[rows]) · output; consecutive rows go together.
-    float* logits = n_rows > 0 ? work_.logits->f32() : nullptr;
-    for (int32_t row = 0; row < n_rows;) {
-      const int32_t first = pass.logits_at[static_cast<size_t>(row)];
-      int32_t count = 1;
-      while (row + count < n_rows &&
-             pass.logits_at[static_cast<size_t>(row + count)] == first + count) {
-        ++count;
-      }
-      b.rms_norm(x + int64_t{first} * c.n_embd, *weights_.output_norm, c.norm_eps, count, h);
-      const MatmulTarget out[] = {
-          {&weights_.output_matrix(), logits + int64_t{row} * c.n_vocab, nullptr}};
-      b.matmul(out, h, count);
-      row += count;
-    }
-    const size_t n_logits = static_cast<size_t>(n_rows) * static_cast<size_t>(c.n_vocab);
-    auto done = n_rows > 0 ? b.download(work_.logits_host.data(), logits, n_logits * sizeof(float))
-                           : b.synchronize();
-    if (!done) return tl::unexpected(done.error());
-    result.logits = {work_.logits_host.data(), n_logits};
+    auto logits =
+        output_.compute(b, {weights_.output_norm.get(), &weights_.output_matrix(), c.norm_eps}, x,
+                        h, pass.logits_at);
+    if (!logits) return tl::unexpected(logits.error());
+    result.logits = *logits;
     return result;
+  }
+
+  Result<std::span<const float>> logits() override {
+    if (!program_ || last_rows_.empty()) return Model::logits();
+    // Rows up to the last one wanted come over; those wanted move to the front.
+    const auto n_vocab = static_cast<size_t>(config_.n_vocab);
+    const auto rows = static_cast<size_t>(last_rows_.back()) + 1;
+    float* host = output_.host(rows * n_vocab).data();
+    if (auto done = program_->logits({host, rows * n_vocab}); !done)
+      return tl::unexpected(done.error());
+    for (size_t i = 0; i < last_rows_.size(); ++i) {
+      const auto from = static_cast<size_t>(last_rows_[i]);
+      if (from != i) std::copy_n(host + from * n_vocab, n_vocab, host + i * n_vocab);
+    }
+    return std::span<const float>(host, last_rows_.size() * n_vocab);
   }
 
  private:
   // A backend with a fused step gets the whole decoder; the ops stay for longer passes.
   Result<void> compile() {
+    // It has one set of labels a step, and no place for tree positions.
+    if (config_.structure.uses(StructureMode::own) || config_.structure.uses(StructureMode::tree))
+      return {};
     DecoderOps ops;
     ops.token_embd = weights_.token_embd.get();
     ops.output_norm = weights_.output_norm.get();
@@ -178,27 +183,49 @@ class Llama final : public Model {
   Result<PassResult> run_program(const Pass& pass, const AttentionArgs& attention,
                                  PassResult result) {
     if (pass.give_up && pass.give_up()) return fail(ErrorCode::cancelled, "the pass was given up");
-    std::array<int32_t, kProgramTokens> best;
+    const auto n_rows = pass.logits_at.size();
+    last_rows_.assign(pass.logits_at.begin(), pass.logits_at.end());
+    std::array<BestToken, kProgramTokens> best;
     auto done = program_->step(pass.tokens, *pass.kv, pass.first_cell, attention.cells,
                                attention.visible, std::span(best).first(pass.tokens.size()));
     if (!done) return tl::unexpected(done.error());
-    if (pass.logits_at.empty()) return result;
-    // Rows up to the last one wanted come over; those wanted move to the front.
-    const auto n_vocab = static_cast<size_t>(config_.n_vocab);
-    const auto rows = static_cast<size_t>(pass.logits_at.back()) + 1;
-    if (work_.logits_host.size() < rows * n_vocab) work_.logits_host.resize(rows * n_vocab);
-    float* host = work_.logits_host.data();
-    done = program_->logits({host, rows * n_vocab});
-    if (!done) return tl::unexpected(done.error());
-    for (size_t i = 0; i < pass.logits_at.size(); ++i) {
-      const auto from = static_cast<size_t>(pass.logits_at[i]);
-      if (from != i) std::copy_n(host + from * n_vocab, n_vocab, host + i * n_vocab);
+    if (n_rows == 0) return result;
+    if (pass.greedy) {
+      for (size_t i = 0; i < n_rows; ++i) best_[i] = best[static_cast<size_t>(last_rows_[i])];
+      result.best = std::span(best_).first(n_rows);
+      return result;
     }
-    result.logits = {host, pass.logits_at.size() * n_vocab};
+    auto rows = logits();
+    if (!rows) return tl::unexpected(rows.error());
+    result.logits = *rows;
     return result;
   }
 
-  // What is the same in all layers; with a pruning layer, the visible blocks are found once here.
+  // Heads that prune in layers of `mode`, over all layers.
+  int64_t heads_of(StructureMode mode) const {
+    const uint64_t there =
+        config_.n_head >= 64 ? ~uint64_t{0} : (uint64_t{1} << config_.n_head) - 1;
+    int64_t heads = 0;
+    for (size_t l = 0; l < config_.structure.mode.size(); ++l) {
+      if (config_.structure.mode[l] == mode)
+        heads += std::popcount(config_.structure.prune_heads[l] & there);
+    }
+    return heads;
+  }
+
+  // The blocks that layers of `mode` see of `cells`; what they skip is counted into `result`.
+  VisibleBlocks blocks_of(StructureMode mode, const TokenStructure& cells, const Pass& pass,
+                          PassResult& result) const {
+    const auto n_tokens = static_cast<int32_t>(pass.tokens.size());
+    VisibleBlocks blocks = visible_blocks(cells, pass.first_cell, n_tokens, config_.structure.rule,
+                                          backend_->query_tile(n_tokens), backend_->key_block());
+    const int64_t all = causal_blocks(blocks, pass.first_cell, n_tokens);
+    result.blocks = int64_t{config_.n_layer} * config_.n_head * all;
+    result.skipped_blocks += heads_of(mode) * (all - static_cast<int64_t>(blocks.blocks.size()));
+    return blocks;
+  }
+
+  // What is the same in all layers; with pruning layers, the visible blocks are found once here.
   AttentionArgs attention_args(const Pass& pass, PassResult& result) {
     const auto n_tokens = static_cast<int32_t>(pass.tokens.size());
     AttentionArgs args;
@@ -209,18 +236,21 @@ class Llama final : public Model {
     args.first_cell = pass.first_cell;
     args.n_head = config_.n_head;
     args.scale = config_.attention_scale;
+    args.sparse = config_.sparse;
     if (pass.cells == nullptr || pass.cells->empty() || !config_.structure.any()) return args;
     args.cells = pass.cells;
     args.prune = config_.structure.rule;
     if (config_.structure.uses(StructureMode::prune)) {
-      visible_ = visible_blocks(*pass.cells, pass.first_cell, n_tokens, args.prune,
-                                backend_->query_tile(n_tokens), backend_->key_block());
+      visible_ = blocks_of(StructureMode::prune, *pass.cells, pass, result);
       args.visible = &visible_;
-      const int64_t all = causal_blocks(visible_, pass.first_cell, n_tokens);
-      const auto layers = std::count(config_.structure.mode.begin(), config_.structure.mode.end(),
-                                     StructureMode::prune);
-      result.blocks = layers * all;
-      result.skipped_blocks = layers * (all - static_cast<int64_t>(visible_.blocks.size()));
+    }
+    if (config_.structure.uses(StructureMode::tree)) {
+      tree_ = TreePaths(*pass.cells);
+      args.tree = &tree_;
+    }
+    if (config_.structure.uses(StructureMode::own)) {
+      closed_ = closed_scopes(*pass.cells);
+      closed_visible_ = blocks_of(StructureMode::own, closed_, pass, result);
     }
     return args;
   }
@@ -231,47 +261,35 @@ class Llama final : public Model {
     const auto i = static_cast<size_t>(l);
     args.mode = config_.structure.mode[i];
     args.prune_heads = config_.structure.prune_heads[i];
+    if (args.mode == StructureMode::own) {
+      args.mode = StructureMode::prune;
+      args.cells = &closed_;
+      args.visible = &closed_visible_;
+    }
     if (args.mode == StructureMode::emphasis) {
       args.emphasis_scale = weights_.layers[i].structure_scale.data();
       args.emphasis_bias = weights_.layers[i].structure_bias.data();
     }
+    if (args.mode == StructureMode::tree) args.tree_bias = weights_.layers[i].tree_bias.data();
     return args;
   }
 
   Result<void> prepare(int32_t n_tokens, int32_t n_rows) {
     const ModelConfig& c = config_;
-    const auto grow = [&](std::unique_ptr<Buffer>& buffer, int64_t rows,
-                          int64_t cols) -> Result<void> {
-      buffer.reset();  // first give back, then take
-      auto fresh = backend_->allocate(static_cast<size_t>(rows * cols) * sizeof(float));
-      if (!fresh) return tl::unexpected(fresh.error());
-      buffer = std::move(*fresh);
-      return {};
-    };
     if (n_tokens > work_.n_tokens) {
       work_.n_tokens = 0;
-      const std::pair<std::unique_ptr<Buffer>*, int64_t> buffers[] = {
-          {&work_.x, c.n_embd},
-          {&work_.h, c.n_embd},
-          {&work_.q, int64_t{c.n_head} * c.head_dim_k},
-          {&work_.k, int64_t{c.n_kv_head} * c.head_dim_k},
-          {&work_.v, int64_t{c.n_kv_head} * c.head_dim_v},
-          {&work_.mixed, int64_t{c.n_head} * c.head_dim_v},
-          {&work_.gate, c.n_ff},
-          {&work_.up, c.n_ff}};
-      for (const auto& [buffer, cols] : buffers) {
-        if (auto grown = grow(*buffer, n_tokens, cols); !grown) return grown;
-      }
+      const WantedBuffer wanted[] = {{&work_.x, c.n_embd},
+                                     {&work_.h, c.n_embd},
+                                     {&work_.q, int64_t{c.n_head} * c.head_dim_k},
+                                     {&work_.k, int64_t{c.n_kv_head} * c.head_dim_k},
+                                     {&work_.v, int64_t{c.n_kv_head} * c.head_dim_v},
+                                     {&work_.mixed, int64_t{c.n_head} * c.head_dim_v},
+                                     {&work_.gate, c.n_ff},
+                                     {&work_.up, c.n_ff}};
+      if (auto grown = grow_buffers(*backend_, n_tokens, wanted); !grown) return grown;
       work_.n_tokens = n_tokens;
     }
-    if (n_rows > work_.n_rows) {
-      work_.n_rows = 0;
-      if (auto grown = grow(work_.logits, n_rows, c.n_vocab); !grown) return grown;
-      const size_t n_logits = static_cast<size_t>(n_rows) * static_cast<size_t>(c.n_vocab);
-      work_.logits_host.resize(std::max(work_.logits_host.size(), n_logits));
-      work_.n_rows = n_rows;
-    }
-    return {};
+    return output_.prepare(*backend_, n_rows, c.n_vocab);
   }
 
   // Destroyed from the last to the first: buffers and weights before the backend, the backend
@@ -281,18 +299,33 @@ class Llama final : public Model {
   std::unique_ptr<Backend> backend_;
   DecoderWeights weights_;
   Workspace work_;
-  VisibleBlocks visible_;
-  std::unique_ptr<DecodeProgram> program_;  // null: none
+  OutputRows output_;
+  VisibleBlocks visible_;                       // of layers that prune
+  TokenStructure closed_;                       // what layers of mode own prune by
+  VisibleBlocks closed_visible_;                // and see
+  TreePaths tree_;                              // of the last pass's cells
+  std::unique_ptr<DecodeProgram> program_;      // null: none
+  std::array<BestToken, kProgramTokens> best_;  // of the last pass
+  std::vector<int32_t> last_rows_;              // whose logits the program still has
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> load_llama(std::shared_ptr<const GgufFile> file, ModelConfig config,
+Result<std::unique_ptr<Model>> load_dense(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                                          const DecoderTraits& traits,
                                           std::unique_ptr<Backend> backend,
                                           const std::function<void(double)>& progress) {
   auto model = std::make_unique<Llama>(std::move(file), std::move(config), std::move(backend));
-  if (auto loaded = model->load(progress); !loaded) return tl::unexpected(loaded.error());
+  if (auto loaded = model->load(traits, progress); !loaded) return tl::unexpected(loaded.error());
   return model;
+}
+
+Result<std::unique_ptr<Model>> load_llama(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                                          std::unique_ptr<Backend> backend,
+                                          const std::function<void(double)>& progress) {
+  using Has = DecoderTraits::Has;
+  const DecoderTraits traits{.qk_norm = config.architecture == "cambium" ? Has::maybe : Has::no};
+  return load_dense(std::move(file), std::move(config), traits, std::move(backend), progress);
 }
 
 }  // namespace cambium::engine

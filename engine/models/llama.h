@@ -4,10 +4,17 @@
 #pragma once
 
 #include "engine/models/model.h"
+#include "engine/weights.h"
 
 namespace cambium::engine {
 
 Result<std::unique_ptr<Model>> load_llama(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                                          std::unique_ptr<Backend> backend,
+                                          const std::function<void(double)>& progress);
+
+/// A decoder of that shape whose files hold what `traits` says: what qwen2 and qwen3 are made of.
+Result<std::unique_ptr<Model>> load_dense(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                                          const DecoderTraits& traits,
                                           std::unique_ptr<Backend> backend,
                                           const std::function<void(double)>& progress);
 

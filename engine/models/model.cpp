@@ -2,7 +2,10 @@
 
 #include <string_view>
 
+#include "engine/models/deepseek2.h"
 #include "engine/models/llama.h"
+#include "engine/models/qwen2.h"
+#include "engine/models/qwen3.h"
 
 namespace cambium::engine {
 
@@ -14,7 +17,10 @@ Result<std::unique_ptr<Model>> load_model_weights(std::shared_ptr<const GgufFile
                                                   std::unique_ptr<Backend>,
                                                   const std::function<void(double)>&);
   constexpr std::pair<std::string_view, Load> families[] = {{"llama", load_llama},
-                                                            {"cambium", load_llama}};
+                                                            {"cambium", load_llama},
+                                                            {"qwen2", load_qwen2},
+                                                            {"qwen3", load_qwen3},
+                                                            {"deepseek2", load_deepseek2}};
   for (const auto& [architecture, load] : families) {
     if (config.architecture == architecture) {
       return load(std::move(file), std::move(config), std::move(backend), progress);

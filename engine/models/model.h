@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "engine/attention_mask.h"
 #include "engine/config.h"
@@ -31,13 +32,20 @@ struct Pass {
   /// Asked between layers; true gives the pass up (ErrorCode::cancelled), its cells are then not
   /// valid. May be null.
   std::function<bool()> give_up;
+  /// The most likely token of each row will probably do: the result may have them in `best` and no
+  /// logits, which Model::logits() then brings.
+  bool greedy = false;
 };
 
 struct PassResult {
   std::span<const float> logits;  ///< [logits_at.size(), n_vocab], host; valid until the next pass
-  int64_t blocks = 0;             ///< key blocks a causal pass would read, over the pruning layers
-  int64_t skipped_blocks = 0;     ///< of these, skipped by the parent mask
+  std::span<const BestToken> best;  ///< [logits_at.size()] in place of logits; valid as long
+  int64_t blocks = 0;               ///< key blocks a causal pass reads, over all layers and heads
+  int64_t skipped_blocks = 0;       ///< of these, skipped by the parent mask
 };
+
+/// Tokens each expert has had, summed over the mixture layers, since the model was loaded.
+using ExpertLoads = std::vector<uint64_t>;  ///< [n_expert], empty: a dense model
 
 class Model {
  public:
@@ -46,6 +54,12 @@ class Model {
   virtual Backend& backend() = 0;
   virtual Result<std::unique_ptr<KvStore>> create_kv(int32_t n_cells) = 0;
   virtual Result<PassResult> forward(const Pass& pass) = 0;
+  /// Waits for the device.
+  virtual Result<ExpertLoads> expert_loads() { return ExpertLoads{}; }
+  /// Logits of the last pass, which answered with `best`; as PassResult::logits.
+  virtual Result<std::span<const float>> logits() {
+    return fail(ErrorCode::unsupported, "no pass has left its logits on the device");
+  }
 };
 
 /// Reads the weights of the family the file's architecture names. The model owns the backend and

@@ -144,9 +144,19 @@ def vocabulary(pieces, merges):
             "merges": [f"{spell(pieces[a])} {spell(pieces[b])}" for a, b in merges]}
 
 
+def text_of(tokens, ids):
+    """The text of `ids`, tokens as in vocabulary(); a special token shows its name."""
+    back = {c: b for b, c in byte_alphabet().items()}
+    out = b""
+    for i in ids:
+        name = tokens[int(i)]
+        out += name.encode() if int(i) < len(SPECIALS) else bytes(back[c] for c in name)
+    return out.decode("utf-8", "replace")
+
+
 def count_words(containers, sample_bytes):
     """Words of a sample in which every language has its share, half by bytes and half evenly."""
-    from corpus import read_records
+    from container import read_records
     words, seen, totals = collections.Counter(), collections.Counter(), collections.Counter()
     for path in containers:
         with open(path, "rb") as stream:

@@ -4,254 +4,25 @@
     corpus.py assemble IN OUT          de-duplicate, split by project, balance, pack into chunks
     corpus.py site-packages OUT        Python packages already installed, from an explicit list
 
-A container is a sequence of records, little endian:
-    u16 length of path, u32 length of text, path (UTF-8), text (UTF-8)
-The path is "<language>/<project>/<path in the project>"; cambium-prepare reads the same.
-
-Needs only the standard library.
+A container holds one record a file (container.py). Needs only the standard library.
 """
 
 import argparse
 import collections
-import fnmatch
 import hashlib
 import io
 import json
 import lzma
-import math
 import multiprocessing
 import pathlib
 import re
-import struct
 import subprocess
 import sysconfig
 import tarfile
-import zlib
 
-LANGUAGES = {
-    "py": "python", "pyi": "python", "c": "c", "h": "c", "cc": "cpp", "cpp": "cpp", "cxx": "cpp",
-    "hpp": "cpp", "hh": "cpp", "hxx": "cpp", "ipp": "cpp", "inl": "cpp", "cu": "cpp", "cuh": "cpp",
-    "js": "javascript", "mjs": "javascript", "cjs": "javascript", "jsx": "javascript",
-    "ts": "typescript", "mts": "typescript", "tsx": "typescript", "go": "go", "rs": "rust",
-    "java": "java", "cs": "csharp", "rb": "ruby", "rake": "ruby", "php": "php", "sh": "bash",
-    "bash": "bash", "bats": "bash", "lua": "lua", "kt": "kotlin", "kts": "kotlin",
-    "swift": "swift", "scala": "scala", "sbt": "scala",
-}
-MIN_BYTES, MAX_BYTES = 200, 200_000
-
-# --- licences -----------------------------------------------------------------------------------
-
-_PERMISSIVE = re.compile(
-    r"^(mit|expat|x11|x-11|bsd|freebsd|netbsd|apache|asl|isc|zlib|libpng|psf|python|boost|bsl|"
-    r"unlicense(?!d)|public[- ]domain|pd$|cc0|ncsa|postgresql|curl|0bsd|wtfpl|openssl|unicode|"
-    r"icu|php|ruby$|hpnd|ntp|tcl|ijg|ssleay|uiuc|blueoak|permissive|sgi-b|khronos|libtiff|"
-    r"0-clause|2-clause|3-clause|simplified bsd|new bsd|modified bsd|apple-mit|nodejs)")
-_COPYLEFT = re.compile(
-    r"GNU (Lesser |Affero |Library )?General Public|\b[LA]?GPL|Mozilla Public|\bMPL|Eclipse Public|"
-    r"\bEPL\b|\bCDDL\b|Creative Commons|\bCC-BY|Artistic|\bEUPL|non-?commercial", re.I)
-
-
-def permissive(name):
-    """True if a licence expression allows our use: any alternative of an "or", all of an "and"."""
-    name = name.strip().strip("()").lower().replace("licence", "license")
-    name = re.sub(r"^the\s+", "", name)
-    if not name:
-        return False
-    for part in re.split(r"\s+or\s+|\s*\|\s*|/(?=[a-z])", name):
-        terms = [t for t in re.split(r"\s+and\s+|,\s*|;\s*|&", part.strip("() ")) if t]
-        if terms and all(_PERMISSIVE.match(t.strip("() ")) for t in terms):
-            return True
-    return False
-
-
-class Copyright:
-    """Debian's copyright file: which paths of a source are permissively licensed.
-
-    Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/ (the last matching
-    stanza wins). A file in no machine-readable format is judged as a whole.
-    """
-
-    def __init__(self, text):
-        self.rules, self.names = [], collections.Counter()
-        self.whole = False
-        if re.search(r"^Format(-Specification)?:", text[:2000], re.M) and re.search(r"^Files:", text, re.M):
-            for stanza in re.split(r"\n\s*\n", text):
-                files = re.search(r"^Files:((?:.*)(?:\n[ \t]+.*)*)", stanza, re.M)
-                licence = re.search(r"^License:[ \t]*(.*)", stanza, re.M)
-                if not files or not licence:
-                    continue
-                ok = permissive(licence.group(1))
-                for pattern in files.group(1).split():
-                    pattern = pattern.strip(",").removeprefix("./")
-                    if not pattern.startswith("debian/"):
-                        self.rules.append((re.compile(fnmatch.translate(pattern)), pattern, ok))
-                        self.names[licence.group(1).strip()] += 1
-        elif text:
-            body = re.sub(r"(?is)the debian packaging.*", "", text)
-            free = re.search(r"\bMIT\b|BSD|Apache License|Permission is hereby granted|\bISC\b|"
-                             r"Redistribution and use in source|zlib license|Boost Software", body, re.I)
-            self.whole = bool(free) and not _COPYLEFT.search(body)
-            if self.whole:
-                self.names[free.group(0)] += 1
-
-    def allows(self, path, installed=False):
-        """`installed`: path is where a binary package puts it, not where the source has it."""
-        if not self.rules:
-            return self.whole
-        verdict = False
-        for regex, pattern, ok in self.rules:
-            if installed and pattern != "*":
-                # Cautious: an installed path only tells the tail of the one in the source.
-                if not ok and fnmatch.fnmatch(path, "*/" + "/".join(pattern.split("/")[-2:])):
-                    return False
-                continue
-            if regex.match(path):
-                verdict = ok
-        return verdict
-
-    def summary(self):
-        return " | ".join(n for n, _ in self.names.most_common(3))[:80]
-
-
-# --- one file -----------------------------------------------------------------------------------
-
-_SKIP_DIRS = re.compile(
-    r"(^|/)(vendor|vendored|_vendor|third[-_]?party|3rd[-_]?party|externals?|extern|node_modules|bundled|dist|"
-    r"min|testdata|test[-_]data|fixtures?|__snapshots__|snapshots|generated|gen|\.git|locales?|i18n|"
-    r"l10n|po|tests/ui|clang/test|llvm/test|lldb/test|mlir/test|flang/test|clang-tools-extra/test|"
-    r"libcxx/test|lit_tests|test262|mjsunit|webkit|testing/data|baselines|fourslash|tests/cases|"
-    r"migrations|cjs|umd|esm|fesm\d+|bundles|esm5|lib-commonjs|lib-amd|es5|commonjs)(/|$)", re.I)
-_SKIP_NAMES = re.compile(r"(\.min\.|\.bundle\.|\.pb\.|_pb2|\.d\.ts$|\.umd\.|-min\.|\.generated\.|\.g\.|"
-                         r"_generated|zz_generated|unicode_?(data|tables?)|mock_|_string\.go$|parser\.c$|"
-                         r"Lexer\.|\.production\.|\.development\.)", re.I)
-_TESTS = re.compile(r"(^|/)(tests?|specs?|__tests__|unittests?|testing)(/|$)|[._-](test|spec)\.|(^|/)test_|_test\.", re.I)
-_GENERATED = re.compile(r"generated (by|from|code|file|automatically)|auto-?matically generated|auto-?generated|"
-                        r"@generated|do not (edit|modify)|machine generated|"
-                        r"Object\.defineProperty\(exports, ['\"]__esModule|__webpack_require__|"
-                        r"var __awaiter|tslib", re.I)
-_SECRETS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|"
-                      r"\bxox[abprs]-[0-9A-Za-z-]{10,}|\bAIza[0-9A-Za-z_-]{35}\b|\bsk_live_[0-9a-zA-Z]{16,}|"
-                      r"\beyJ[A-Za-z0-9_-]{20,}\.eyJ[A-Za-z0-9_-]{20,}|\bglpat-[0-9A-Za-z_-]{20}")
-_QUOTED = re.compile(r"[\"'][A-Za-z0-9+/_=-]{24,120}[\"']")
-_KEY_WORD = re.compile(r"secret|token|passw|api_?key|credential", re.I)
-_SECRET_HINTS = ("-----BEGIN", "AKIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "AIza", "sk_live_", "eyJ", "glpat-")
-_COPYLEFT_HINTS = ("gpl", "gnu ", "mozilla", "mpl", "eclipse", "epl", "cddl", "creative", "cc-by", "artistic", "eupl", "commercial")
-_WHITE = b" \t\r\n"
-_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LONG = re.compile(r"[A-Za-z0-9+/=]{120,}")
-_NOTICE = re.compile(r"licen[sc]e|copyright|\(c\)|all rights reserved|spdx", re.I)
-_BLOCK = re.compile(r"\s*(/\*.*?\*/|(?:[ \t]*(?://|#(?!\s*(?:include|if|define|pragma|!))|--)[^\n]*\n)+)[ \t]*\n*", re.S)
-
-
-def entropy(text):
-    counts = collections.Counter(text)
-    return -sum(c / len(text) * math.log2(c / len(text)) for c in counts.values())
-
-
-def has_secret(text):
-    if any(hint in text for hint in _SECRET_HINTS) and _SECRETS.search(text):
-        return True
-    for m in _QUOTED.finditer(text):
-        body = m.group(0)[1:-1]
-        if (entropy(body) > 4.0 and re.search(r"\d", body) and
-                _KEY_WORD.search(text[max(0, m.start() - 40):m.start()])):
-            return True
-    return False
-
-
-def copyleft(head):
-    lower = head.lower()
-    return any(hint in lower for hint in _COPYLEFT_HINTS) and bool(_COPYLEFT.search(head))
-
-
-def strip_notice(text):
-    """Without the licence comment at the head, and without the shebang's loss."""
-    head = ""
-    if text.startswith("#!"):
-        head, _, text = text.partition("\n")
-        head += "\n"
-    for _ in range(2):
-        m = _BLOCK.match(text)
-        if not m or m.end() == 0 or not _NOTICE.search(m.group(1)):
-            break
-        text = text[m.end():]
-    return head + text
-
-
-def language_of(path):
-    return LANGUAGES.get(path.rsplit(".", 1)[-1].lower()) if "." in path.rsplit("/", 1)[-1] else None
-
-
-def path_wanted(path, keep_deps=False):
-    if language_of(path) is None or _SKIP_NAMES.search(path.rsplit("/", 1)[-1]):
-        return False
-    if _SKIP_DIRS.search(path.rsplit("/", 1)[0] if "/" in path else ""):
-        return False
-    if not keep_deps and re.search(r"(^|/)deps/", path):
-        return False
-    # A third of the tests: they are code too, but there is more of them than of anything else.
-    return not (_TESTS.search(path) and zlib.crc32(path.encode()) % 3)
-
-
-def clean(path, data):
-    """The text to train on, or None with the reason it is not wanted: (text, reason)."""
-    if not MIN_BYTES <= len(data) <= MAX_BYTES:
-        return None, "size"
-    if b"\0" in data:
-        return None, "binary"
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None, "encoding"
-    text = text.removeprefix("\ufeff")
-    # A prompt shows "\r\n" as "\n" too.
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if _GENERATED.search(text[:2500]):
-        return None, "generated"
-    if copyleft(text[:6000]):
-        return None, "licence"
-    if has_secret(text):
-        return None, "secret"
-    if zlib.crc32(path.encode()) % 8:  # an eighth keeps its notice, so that the model knows them
-        text = strip_notice(text)
-    lines = text.split("\n")
-    if len(text) < MIN_BYTES or len(lines) < 5:
-        return None, "size"
-    if max(map(len, lines)) > 600 or len(text) / len(lines) > 90 or _LONG.search(text):
-        return None, "long lines"
-    sample = text[:20000].encode()
-    dense = sample.translate(None, _WHITE)
-    if not dense:
-        return None, "empty"
-    letters = len(dense) - len(dense.translate(None, _LETTERS))
-    digits = len(dense) - len(dense.translate(None, b"0123456789"))
-    if letters < 0.45 * len(dense) or digits > 0.18 * len(dense):
-        return None, "data"
-    if len(dense) - len(dense.translate(None, bytes(range(128, 256)))) > 0.15 * len(dense):
-        return None, "not code"
-    if len(lines) > 60 and len(set(lines)) < 0.4 * len(lines):
-        return None, "repetitive"
-    return text, None
-
-
-# --- containers ---------------------------------------------------------------------------------
-
-def write_record(out, path, text):
-    p, t = path.encode(), text.encode()
-    out.write(struct.pack("<HI", len(p), len(t)))
-    out.write(p)
-    out.write(t)
-
-
-def read_records(stream):
-    while head := stream.read(6):
-        n, m = struct.unpack("<HI", head)
-        path = stream.read(n).decode()
-        data = stream.read(m)
-        if len(data) != m:
-            raise ValueError(f"container ends inside {path}: {len(data)} of {m} bytes")
-        yield path, data.decode()
-
+from cleaning import MAX_BYTES, MIN_BYTES, NearDuplicates, clean, language_of, path_wanted
+from container import read_records, write_record
+from licences import COPYLEFT, Copyright, permissive
 
 # --- archives -----------------------------------------------------------------------------------
 
@@ -388,34 +159,6 @@ def collect(args):
 
 
 # --- assemble -----------------------------------------------------------------------------------
-
-class NearDuplicates:
-    """Drops a file most of whose distinctive lines were seen before.
-
-    A line counts when it is long enough to be distinctive and its hash falls into a fixed eighth of
-    all hashes, so that the sketch of a file is small and the same lines are chosen in every copy.
-    """
-
-    def __init__(self, share=0.6):
-        self.exact, self.lines, self.share = set(), set(), share
-
-    def seen(self, text):
-        digest = hashlib.blake2b("".join(text.split()).encode(), digest_size=12).digest()
-        if digest in self.exact:
-            return "duplicate"
-        self.exact.add(digest)
-        sketch = set()
-        for line in text.encode().split(b"\n"):
-            line = line.strip()
-            if len(line) >= 24:
-                h = zlib.crc32(line)
-                if h & 7 == 0:
-                    sketch.add(h << 16 | zlib.adler32(line) & 0xFFFF)
-        if len(sketch) >= 4 and len(sketch & self.lines) > self.share * len(sketch):
-            return "near duplicate"
-        self.lines |= sketch
-        return None
-
 
 def held_out_projects(sizes, want_bytes, want_files, want_projects=3):
     """Per language, projects in a fixed pseudo-random order until there is enough.
@@ -571,7 +314,7 @@ def site_packages(args):
         for name in dict.fromkeys(SITE_PACKAGES):
             folder = base / name
             names, dist = licences.get(name, ([], ""))
-            ok = bool(names) and any(permissive(n) for n in names) and not any(_COPYLEFT.search(n) for n in names)
+            ok = bool(names) and any(permissive(n) for n in names) and not any(COPYLEFT.search(n) for n in names)
             if not folder.is_dir() or not ok or project_name(name) in held:
                 if folder.is_dir():
                     reasons["package: " + name] += 1

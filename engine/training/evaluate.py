@@ -22,6 +22,8 @@ def trainer_for(checkpoint, heldout, rows):
                 "--from", checkpoint, "--rows", str(rows), "--layers", str(config["layers"]),
                 "--width", str(config["width"]), "--ffn", str(config["ffn"]),
                 "--structure", "".join(map(str, config["structure"])), "--window", str(config["window"])]
+    if config.get("tree"):
+        sys.argv.append("--tree")
     args = train.arguments()
     return args, train.Trainer(args)
 
@@ -45,6 +47,9 @@ def main():
         stored = gguf.read(options.gguf).tensors
         weights = {}
         for key, value in trainer.model.state_dict().items():
+            if key.endswith("logit_scale"):  # the file has it in attn_q
+                weights[key] = torch.zeros_like(value)
+                continue
             array = torch.from_numpy(stored[export.tensor_name(key)].dequantize().copy())
             weights[key] = array.reshape(value.shape)
         trainer.model.load_state_dict(weights)

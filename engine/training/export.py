@@ -3,6 +3,7 @@
     export.py vocabulary VOCABULARY.json OUT.gguf        the tokenizer alone
     export.py model MODEL.pt VOCABULARY.json OUT_DIR     coder.gguf (quantized) and coder-f16.gguf
     export.py random VOCABULARY.json OUT_DIR             the same with random weights, for tests
+    export.py run MODEL.pt VOCABULARY.json OUT.gguf      one file of any type (--type Q8_0), of a run
 
 Needs NumPy; `model` also needs PyTorch, to read the checkpoint.
 """
@@ -19,6 +20,7 @@ import gguf
 # projections write into the residual stream: they get more bits, within 28 MB in all.
 QUANTIZED = {"token_embd": "Q6_K", "attn_v": "Q6_K", "ffn_down": "Q5_K"}
 DEFAULT = "Q4_K"
+LAST_MODE = 3  # of StructureMode in engine/attention_mask.h
 NORMAL, CONTROL = 1, 3  # tokenizer.ggml.token_type
 
 
@@ -42,7 +44,10 @@ def add_tokenizer(writer, vocabulary):
 
 def add_hyperparameters(writer, config, n_vocab, name):
     """config: the fields of model.Config."""
-    structured = any(config.get("structure") or ())
+    modes = config.get("structure") or (0,) * config["layers"]
+    if max(modes) > LAST_MODE:
+        raise ValueError(f"mode {max(modes)} is a control of the experiment; no file holds it")
+    structured = any(modes) or config.get("tree")
     arch = "cambium" if structured else "llama"
     writer.add("general.architecture", arch)
     writer.add("general.name", name)
@@ -61,9 +66,14 @@ def add_hyperparameters(writer, config, n_vocab, name):
     writer.add(f"{arch}.rope.dimension_count", config["head_width"])
     writer.add(f"{arch}.rope.freq_base", float(config["rope_theta"]))
     if structured:
-        writer.add("cambium.structure.mode", list(config["structure"]), "u32")
-        writer.add("cambium.structure.window", config["window"])
-        writer.add("cambium.structure.sinks", config["sinks"])
+        add_structure(writer, modes, config["window"], config["sinks"])
+
+
+def add_structure(writer, modes, window, sinks):
+    """The keys of a structured model or adapter; modes: 0 off, 1 emphasis, 2 prune, 3 own, a layer."""
+    writer.add("cambium.structure.mode", list(modes), "u32")
+    writer.add("cambium.structure.window", window)
+    writer.add("cambium.structure.sinks", sinks)
 
 
 def parameters(config, n_vocab):
@@ -72,33 +82,55 @@ def parameters(config, n_vocab):
 
 
 def tensor_name(name):
-    return name.replace(".structure_", ".attn_structure_")
+    """The file's name of a tensor of model.py. [C, n_head] tables: rows are relations (same, ancestor,
+    other), or tree classes (structure.tree_class)."""
+    return name.replace(".structure_tree", ".attn_tree_bias").replace(".structure_", ".attn_structure_")
 
 
-def kind_of(name, shape, quantized):
+def kind_of(name, shape, kind):
+    """How a matrix is stored; kind: "quantized" (a mix within 28 MB), or one type for all."""
     if len(shape) < 2 or "structure" in name:
         return "F32"
-    if not quantized:
-        return "F16"
+    if kind != "quantized":
+        return kind if kind in ("F16", "F32", "BF16") else gguf.quantize.fitting(kind, shape[-1])
     part = name.split(".")[-2]
     return gguf.quantize.fitting(QUANTIZED.get(part, DEFAULT), shape[-1])
 
 
-def write_model(path, weights, config, vocabulary, quantized, name="Cambium Coder"):
-    """weights: {name in PyTorch: float32 array}. The names are the file's but for the structure."""
+def fold_logit_scale(weights):
+    """The learned per-head scale of the scores, 1 + logit_scale [n_head], goes into the rows of attn_q,
+    which gives the same scores: a file of architecture `llama` knows no such scale."""
+    out = {}
+    for key, array in weights.items():
+        if key.endswith(".logit_scale"):
+            continue
+        scale = weights.get(key.replace("attn_q.weight", "logit_scale")) if key.endswith("attn_q.weight") else None
+        if scale is not None:
+            heads = array.reshape(len(scale), -1, array.shape[-1])
+            array = (heads * (1 + scale)[:, None, None]).reshape(array.shape)
+        out[key] = array
+    return out
+
+
+FILE_TYPES = {"quantized": 15, "F16": 1, "Q8_0": 7}  # general.file_type; 15 is mostly Q4_K_M
+
+
+def write_model(path, weights, config, vocabulary, kind, name="Cambium Coder"):
+    """weights: {name in model.py: float32 array}, logit_scale folded."""
     writer = gguf.Writer()
     add_hyperparameters(writer, config, len(vocabulary["tokens"]), name)
-    writer.add("general.file_type", 15 if quantized else 1)  # mostly Q4_K_M, mostly F16
+    writer.add("general.file_type", FILE_TYPES[kind])
     add_tokenizer(writer, vocabulary)
     for key, array in weights.items():
-        writer.add_tensor(tensor_name(key), array, kind_of(key, array.shape, quantized))
+        writer.add_tensor(tensor_name(key), array, kind_of(key, array.shape, kind))
     writer.write(path)
 
 
 def load_checkpoint(path):
+    """Its config, and the weights as a file holds them."""
     import torch
-    saved = torch.load(path, map_location="cpu", weights_only=False)
-    return saved["config"], {k: v.float().numpy() for k, v in saved["weights"].items()}
+    saved = torch.load(path, map_location="cpu")
+    return saved["config"], fold_logit_scale({k: v.float().numpy() for k, v in saved["weights"].items()})
 
 
 def random_weights(config, n_vocab, seed=1):
@@ -125,6 +157,11 @@ def main():
     p.add_argument("checkpoint")
     p.add_argument("vocabulary")
     p.add_argument("out")
+    p = sub.add_parser("run")
+    p.add_argument("checkpoint")
+    p.add_argument("vocabulary")
+    p.add_argument("out")
+    p.add_argument("--type", choices=["F16", "Q8_0", "quantized"], default="F16")
     p = sub.add_parser("random")
     p.add_argument("vocabulary")
     p.add_argument("out")
@@ -138,6 +175,10 @@ def main():
         writer.write(args.out)
         return
     out = pathlib.Path(args.out)
+    if args.verb == "run":
+        config, weights = load_checkpoint(args.checkpoint)
+        write_model(out, weights, config, vocabulary, args.type, f"Cambium experiment {out.stem}")
+        return
     out.mkdir(parents=True, exist_ok=True)
     if args.verb == "model":
         config, weights = load_checkpoint(args.checkpoint)
@@ -145,8 +186,8 @@ def main():
         config = {"width": 512, "layers": 12, "heads": 8, "kv_heads": 4, "head_width": 64, "ffn": 1280,
                   "rope_theta": 10000.0, "norm_eps": 1e-5, "context": 2048}
         weights = random_weights(config, len(vocabulary["tokens"]))
-    for name, quantized in [("coder.gguf", True), ("coder-f16.gguf", False)]:
-        write_model(out / name, weights, config, vocabulary, quantized)
+    for name, kind in [("coder.gguf", "quantized"), ("coder-f16.gguf", "F16")]:
+        write_model(out / name, weights, config, vocabulary, kind)
         print(out / name, (out / name).stat().st_size, "bytes")
 
 

@@ -4,8 +4,9 @@
 # is taken back, and everything on it is lost. Then start again on the next one, with SELFTEST=0 if the
 # self-test has passed before.
 #
-#   lease.sh start [MINUTES]   unpack chunk 1, prepare it, self-test, start training in the background
-#   lease.sh add N…            unpack and prepare more chunks; training picks them up
+#   lease.sh split             here, once: the chunks in .data/1… cut into parts .data/pN that a call can carry
+#   lease.sh start [MINUTES]   unpack part 1, prepare it, self-test, start training in the background
+#   lease.sh add N…            unpack and prepare the next parts, in order; training picks them up
 #   lease.sh installed         add the Python packages installed on the machine
 #   lease.sh status [SECONDS]  wait that long (or until training ends), print the last lines
 #   lease.sh finish OUT        wait for the end, export, measure quantization, copy the results to OUT
@@ -19,14 +20,15 @@
 #   WORK             folder for everything, /tmp/train
 #
 # Expects .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
-# .data/N/chunk.xz.
+# .data/pN/part: the compressed chunks one after the other, cut where a call's limit has it. A structured
+# model wants PREPARE_FLAGS=--labels.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=${WORK:-/tmp/train}
 here=$PWD/engine/training
 export PYTHONUNBUFFERED=1 PYTHONPATH=$here
 export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
-mkdir -p "$work"/{lib,raw,shards,heldout,run}
+mkdir -p "$work"/{lib,raw,parts,shards,heldout,run}
 
 unpack() { python3 -c 'import lzma, shutil, sys
 shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
@@ -34,8 +36,12 @@ shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$
 # shellcheck disable=SC2086 # several flags
 prepare() { "$work/cambium-prepare" --vocabulary .carry/vocab.gguf ${PREPARE_FLAGS:-} "$@"; }
 
+# As many whole files as the parts so far hold.
 add_chunk() {
-  unpack ".data/$1/chunk.xz" "$work/raw/$1.bin"
+  cp ".data/p$1/part" "$work/parts/$1"
+  python3 "$here/container.py" unpack "$work"/parts/* --skip "$(cat "$work/skip" 2>/dev/null || echo 0)" \
+    --out "$work/raw/$1.bin" >"$work/skip.new"
+  mv "$work/skip.new" "$work/skip"
   prepare --out "$work/shards" --name "chunk$1" --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
     --seed "$1" "$work/raw/$1.bin"
 }
@@ -43,6 +49,14 @@ add_chunk() {
 alive() { [ -f "$work/pid" ] && kill -0 "$(cat "$work/pid")" 2>/dev/null; }
 
 case ${1:-} in
+split)
+  cat .data/[0-9]/chunk.xz | split -b "${PART_BYTES:-30000000}" -d -a 1 --numeric-suffixes=1 - .data/part.
+  for part in .data/part.*; do
+    mkdir -p ".data/p${part##*.}"
+    mv "$part" ".data/p${part##*.}/part"
+  done
+  ls -l .data/p*/part
+  ;;
 start)
   nproc; python3 -c 'import torch; print(torch.__version__, torch.cuda.get_device_name(0))'
   unpack .carry/cambium-prepare.xz "$work/cambium-prepare"
@@ -55,7 +69,7 @@ start)
     timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary .carry/vocabulary.json
   fi
   setsid nohup python3 "$here/train.py" --data "$work/shards" --heldout "$work/heldout" --out "$work/run" \
-    --minutes "${2:-17}" ${TRAIN_FLAGS:-} >"$work/log" 2>&1 </dev/null &
+    --vocabulary .carry/vocabulary.json --minutes "${2:-17}" ${TRAIN_FLAGS:-} >"$work/log" 2>&1 </dev/null &
   echo $! >"$work/pid"
   for _ in $(seq 90); do
     sleep 1
@@ -93,7 +107,7 @@ finish)
   tail -n 2 "$work/log"
   python3 "$here/export.py" model "$work/run/model.pt" .carry/vocabulary.json "$work/run"
   split -b 14000000 -d -a 1 "$work/run/coder.gguf" "$out/coder.gguf."
-  cp "$work/run/log.jsonl" "$out/"
+  cp "$work/run/log.jsonl" "$work/run/samples.jsonl" "$out/"
   python3 "$here/evaluate.py" "$work/run/model.pt" "$work/heldout" --gguf "$work/run/coder.gguf" \
     >"$out/quantization.json" 2>"$work/evaluate.log" || tail -n 5 "$work/evaluate.log"
   cat "$out/quantization.json"

@@ -11,7 +11,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-OFF, EMPHASIS, PRUNE = 0, 1, 2  # StructureMode of engine/attention_mask.h
+import structure
+
+# StructureMode of engine/attention_mask.h. WINDOW is the experiment's control without a tree: a key is
+# seen in the window or not at all; no file says it.
+OFF, EMPHASIS, PRUNE, OWN, WINDOW = 0, 1, 2, 3, 4
+SAMPLE = 32  # of so many queries one teaches the tables of scores (Block.with_table_gradient)
+REACH = {OFF: 2, EMPHASIS: 2, PRUNE: 1, OWN: 0, WINDOW: -1}  # the largest relation always visible
 
 
 @dataclasses.dataclass
@@ -24,14 +30,20 @@ class Config:
     head_width: int = 64
     ffn: int = 1280
     rope_theta: float = 10000.0
+    rope_factor: float = 1.0  # linear scaling: positions are divided by it
     norm_eps: float = 1e-5
     context: int = 2048
-    structure: tuple = ()   # StructureMode a layer; empty: off everywhere
-    window: int = 256       # prune: |place difference| up to which an `other` key stays visible
+    structure: tuple = ()   # mode a layer; empty: off everywhere
+    window: int = 256       # |place difference| up to which a pruned key stays visible
     sinks: int = 4
+    tree: bool = False      # tree positions in every layer
+    tied: bool = True       # the output matrix is the embedding
 
     def mode(self, layer):
         return self.structure[layer] if self.structure else OFF
+
+    def labelled(self):
+        return self.tree or any(self.structure)
 
     def parameters(self):
         attention = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
@@ -42,6 +54,7 @@ def rope_tables(length, config, device):
     """cos, sin [length, E/2] of the interleaved rotation (pairs 2i, 2i+1)."""
     e = config.head_width
     freq = config.rope_theta ** (-torch.arange(0, e, 2, device=device, dtype=torch.float64) / e)
+    freq = freq / config.rope_factor
     angle = torch.arange(length, device=device, dtype=torch.float64)[:, None] * freq
     return angle.cos().float(), angle.sin().float()
 
@@ -53,24 +66,33 @@ def rotate(x, cos, sin):
     return torch.stack([a * c - b * s, a * s + b * c], -1).flatten(-2).to(x.dtype)
 
 
-def full_mask(doc, create=create_block_mask):
-    """Block mask: causal within a document. doc [B, T]."""
+def relation_of(scope, last, b, q, k):
+    """0 same, 1 ancestor, 2 other, of key k to query q."""
+    on_path = (scope[b, k] <= scope[b, q]) & (scope[b, q] <= last[b, k])
+    return torch.where(scope[b, k] == scope[b, q], 0, torch.where(on_path, 1, 2))
+
+
+def block_mask(batch, reach, window, sinks, create=create_block_mask):
+    """Causal within a document; and of relation `reach` or nearer, in the window, or a sink.
+
+    batch: doc, labels [B, T, 3], index [B, T] as train.to_device makes them. reach and window are
+    tensors [], so that every mode shares one compiled graph."""
+    doc, index = batch["doc"], batch["index"]
+    scope, last, place = batch["labels"].unbind(-1)
+
     def rule(b, h, q, k):
-        return (q >= k) & (doc[b, q] == doc[b, k])
+        near = (place[b, q] - place[b, k]).abs() <= window
+        seen = (relation_of(scope, last, b, q, k) <= reach) | near | (index[b, k] < sinks)
+        return (q >= k) & (doc[b, q] == doc[b, k]) & seen
     return create(rule, doc.shape[0], None, doc.shape[1], doc.shape[1], device=doc.device)
 
 
-def pruned_mask(doc, labels, index, config, create=create_block_mask):
-    """Block mask of `prune`: causal, same document, and on the ancestor path, near, or a sink.
-
-    labels [B, T, 3] scope, last, place; index [B, T] is the token's index in its document."""
-    scope, last, place = labels.unbind(-1)
-    window, sinks = config.window, config.sinks
+def full_mask(batch, create=create_block_mask):
+    """Causal within a document."""
+    doc = batch["doc"]
 
     def rule(b, h, q, k):
-        on_path = (scope[b, k] <= scope[b, q]) & (scope[b, q] <= last[b, k])
-        near = (place[b, q] - place[b, k]).abs() <= window
-        return (q >= k) & (doc[b, q] == doc[b, k]) & (on_path | near | (index[b, k] < sinks))
+        return (q >= k) & (doc[b, q] == doc[b, k])
     return create(rule, doc.shape[0], None, doc.shape[1], doc.shape[1], device=doc.device)
 
 
@@ -84,11 +106,28 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
 
 
+class LowRank(nn.Module):
+    """A frozen matrix with a low-rank update that learns (Hu et al. 2021): W + alpha/rank · B·A. B is zero at
+    first."""
+
+    def __init__(self, linear, rank, alpha):
+        super().__init__()
+        self.weight = nn.Parameter(linear.weight.detach(), requires_grad=False)
+        self.lora_a = nn.Parameter(torch.randn(rank, linear.in_features) / math.sqrt(linear.in_features))
+        self.lora_b = nn.Parameter(torch.zeros(linear.out_features, rank))
+        self.scale = alpha / rank
+
+    def forward(self, x):
+        return F.linear(x, self.weight) + F.linear(F.linear(x, self.lora_a), self.lora_b) * self.scale
+
+
 class Block(nn.Module):
     def __init__(self, config, layer):
         super().__init__()
         d, e = config.width, config.head_width
         self.config, self.mode = config, config.mode(layer)
+        if config.tree and self.mode != OFF:
+            raise ValueError(f"layer {layer}: tree positions and mode {self.mode} do not go together")
         self.attn_norm = RMSNorm(d, config.norm_eps)
         self.attn_q = nn.Linear(d, config.heads * e, bias=False)
         self.attn_k = nn.Linear(d, config.kv_heads * e, bias=False)
@@ -98,36 +137,101 @@ class Block(nn.Module):
         self.ffn_gate = nn.Linear(d, config.ffn, bias=False)
         self.ffn_up = nn.Linear(d, config.ffn, bias=False)
         self.ffn_down = nn.Linear(config.ffn, d, bias=False)
-        if self.mode == EMPHASIS:
+        self.logit_scale = nn.Parameter(torch.zeros(config.heads))  # export.py folds it into attn_q
+        # What of the structure is in the scores; forward() reads this and not the mode, so that
+        # layers that differ only in their mask share one compiled graph.
+        self.scored = "emphasis" if self.mode == EMPHASIS else "tree" if config.tree else ""
+        if self.scored == "emphasis":
             self.structure_scale = nn.Parameter(torch.zeros(3, config.heads))
             self.structure_bias = nn.Parameter(torch.zeros(3, config.heads))
+        if self.scored == "tree":
+            self.structure_tree = nn.Parameter(torch.zeros(structure.CLASSES, config.heads))
 
-    def forward(self, x, cos, sin, mask, labels=None):
+    def forward(self, x, cos, sin, mask, batch):
         # x [B, T, D]
         c = self.config
         b, t, _ = x.shape
         y = self.attn_norm(x)
         q = rotate(self.attn_q(y).view(b, t, c.heads, -1), cos, sin).transpose(1, 2)
+        q = (q.float() * (1 + self.logit_scale)[:, None, None]).to(q.dtype)
         k = rotate(self.attn_k(y).view(b, t, c.kv_heads, -1), cos, sin).transpose(1, 2)
         v = self.attn_v(y).view(b, t, c.kv_heads, -1).transpose(1, 2)
-        a = flex_attention(q, k, v, score_mod=self.score(labels), block_mask=mask, enable_gqa=True)
+        a = flex_attention(q, k, v, score_mod=self.score(batch), block_mask=mask, enable_gqa=True)
+        if self.scored and torch.is_grad_enabled():
+            a = self.with_table_gradient(a, q, k, v, batch)
         x = x + self.attn_output(a.transpose(1, 2).reshape(b, t, -1))
         y = self.ffn_norm(x)
         return x + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
 
-    def score(self, labels):
-        """`emphasis`: score·(1 + α[relation, head]) + β[relation, head]."""
-        if self.mode != EMPHASIS or labels is None:
-            return None
-        scope, last, _ = labels.unbind(-1)
-        scale, bias = self.structure_scale, self.structure_bias
+    def score(self, batch):
+        """emphasis: score·(1 + α[relation, head]) + β[relation, head]; tree positions: score + bias.
 
-        def emphasis(score, b, h, q, k):
-            on_path = (scope[b, k] <= scope[b, q]) & (scope[b, q] <= last[b, k])
-            same = scope[b, k] == scope[b, q]
-            r = torch.where(same, 0, torch.where(on_path, 1, 2))
-            return score * (1 + scale[r, h]) + bias[r, h]
-        return emphasis
+        The tables are constants here: with_table_gradient() says how they learn."""
+        if self.scored == "emphasis":
+            scope, last, _ = batch["labels"].unbind(-1)
+            # Rows of the tables, chosen by conditions: a gather an element made the kernel five times slower.
+            scales = self.structure_scale.detach().unbind(0)
+            biases = self.structure_bias.detach().unbind(0)
+
+            def emphasis(score, b, h, q, k):
+                same = scope[b, k] == scope[b, q]
+                on_path = (scope[b, k] <= scope[b, q]) & (scope[b, q] <= last[b, k])
+                scale, bias = (torch.where(same, t[0][h], torch.where(on_path, t[1][h], t[2][h]))
+                               for t in (scales, biases))
+                return score * (1 + scale) + bias
+            return emphasis
+        if self.scored == "tree":
+            path, table = batch["path"], self.structure_tree.detach()
+
+            def tree(score, b, h, q, k):
+                of_q = tuple(level[b, q] for level in path)
+                of_k = tuple(level[b, k] for level in path)
+                return score + table[structure.tree_class(of_q, of_k), h]
+            return tree
+        return None
+
+    def with_table_gradient(self, a, q, k, v, batch):
+        """`a` unchanged in value, through which the tables of score() learn.
+
+        A gradient of a small table inside the fused kernel is millions of atomic additions to a few
+        addresses. Instead every SAMPLE-th query (from batch["sample"] on, another one every step) is
+        computed once more, openly and with only the tables as variables; added to the result is this
+        minus itself, times the queries it stands for. That is an unbiased estimate of the tables'
+        gradient, and exact for everything else."""
+        doc = batch["doc"]
+        at = torch.arange(0, q.shape[2], SAMPLE, device=doc.device) + batch["sample"]  # [S]
+        groups = self.config.heads // self.config.kv_heads
+        qs = q.detach().index_select(2, at)                               # [B, H, S, E]
+        ks, vs = (u.detach().repeat_interleave(groups, 1) for u in (k, v))  # [B, H, T, E]
+        score = (qs @ ks.mT).float() / math.sqrt(q.shape[-1])             # [B, H, S, T]
+        if self.scored == "emphasis":
+            scope, last, _ = batch["labels"].unbind(-1)
+            sq, sk = scope[:, at, None], scope[:, None]
+            on_path = (sk <= sq) & (sq <= last[:, None])
+            cls = torch.where(sk == sq, 0, torch.where(on_path, 1, 2))
+            score = score * (1 + spread(self.structure_scale, cls)) + spread(self.structure_bias, cls)
+        else:
+            of_q = tuple(level[:, at, None] for level in batch["path"])
+            of_k = tuple(level[:, None] for level in batch["path"])
+            cls = structure.tree_class(of_q, of_k)
+            score = score + spread(self.structure_tree, cls)
+        causal = at[:, None] >= torch.arange(q.shape[2], device=at.device)
+        seen = causal & (doc[:, at, None] == doc[:, None])
+        p = score.masked_fill(~seen[:, None], -1e30).softmax(-1).to(vs.dtype)
+        o = (p @ vs).to(a.dtype) * SAMPLE                                 # [B, H, S, E]
+        here = torch.arange(SAMPLE, device=doc.device) == batch["sample"]
+        # Spread by a product, not by an indexed addition, which has no fast kernel in bfloat16.
+        nothing = (o - o.detach())[:, :, :, None] * here[:, None]
+        return (a.unflatten(2, (-1, SAMPLE)) + nothing).flatten(2, 3)
+
+
+def spread(table, cls):
+    """table [C, H] looked up by cls [B, S, T] -> [B, H, S, T]. Sums of masks, because a gather's
+    gradient would be the atomic additions that with_table_gradient() avoids."""
+    out = 0
+    for c, row in enumerate(table.unbind(0)):
+        out = out + row[:, None, None] * (cls == c)[:, None]
+    return out
 
 
 class Coder(nn.Module):
@@ -138,7 +242,10 @@ class Coder(nn.Module):
         self.token_embd = nn.Embedding(config.vocab, config.width)
         self.blk = nn.ModuleList(Block(config, i) for i in range(config.layers))
         self.output_norm = RMSNorm(config.width, config.norm_eps)
+        if not config.tied:
+            self.output = nn.Linear(config.width, config.vocab, bias=False)
         self.create_mask = create_block_mask
+        self.rules = {}  # mode: (reach, window), tensors made once
         self.reset()
 
     def compile(self):
@@ -159,20 +266,35 @@ class Coder(nn.Module):
             block.attn_output.weight.zero_()
             block.ffn_down.weight.zero_()
 
-    def hidden(self, tokens, doc, labels=None, index=None):
-        """tokens, doc [B, T] -> [B, T, D], after the last norm."""
-        c = self.config
-        cos, sin = rope_tables(tokens.shape[1], c, tokens.device)
-        modes = {block.mode for block in self.blk}
-        full = full_mask(doc, self.create_mask) if modes - {PRUNE} else None
-        pruned = pruned_mask(doc, labels, index, c, self.create_mask) if PRUNE in modes else None
+    def masks(self, batch, create):
+        """{mode: block mask} of the layers' modes. Without labels only `off` is possible."""
+        if "labels" not in batch:
+            return {OFF: full_mask(batch, create)}
+        made = {}
+        for mode in sorted({block.mode for block in self.blk}):
+            if mode not in self.rules:
+                self.rules[mode] = [torch.tensor(v, device=batch["doc"].device)
+                                    for v in (REACH[mode], self.config.window)]
+            made[mode] = block_mask(batch, *self.rules[mode], self.config.sinks, create)
+        return made
+
+    def hidden(self, batch, eager=False):
+        """batch: tokens, doc [B, T], with structure also labels, index and what score() reads ->
+        [B, T, D], after the last norm. eager: uncompiled, for a batch of another shape."""
+        tokens = batch["tokens"]
+        cos, sin = rope_tables(tokens.shape[1], self.config, tokens.device)
+        masks = self.masks(batch, create_block_mask if eager else self.create_mask)
         x = self.token_embd(tokens).to(self.compute)
         for block in self.blk:
-            x = block(x, cos, sin, pruned if block.mode == PRUNE else full, labels)
+            x = (block.forward if eager else block)(x, cos, sin, masks[block.mode], batch)
         return self.output_norm(x)
 
+    def head(self):
+        """The output matrix [vocab, D]."""
+        return self.token_embd.weight if self.config.tied else self.output.weight
+
     def logits(self, hidden):
-        return hidden @ self.token_embd.weight.to(hidden.dtype).T
+        return hidden @ self.head().to(hidden.dtype).T
 
 
 def loss_sum(hidden, targets, embedding, z_weight):

@@ -66,3 +66,11 @@ class Optimizer:
         for p in self.parameters:
             p.grad = None
         return norm
+
+    def state_dict(self):
+        return {"muon": self.muon.state, "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, saved):
+        for mine, theirs in zip(self.muon.state, saved["muon"], strict=True):
+            mine.copy_(theirs)
+        self.adam.load_state_dict(saved["adam"])

@@ -1,4 +1,8 @@
-"""The loss curve of a run as a picture: plot.py LOG.jsonl OUT.png"""
+"""Figures as pictures.
+
+    plot.py LOG.jsonl OUT.png              the loss curve of a run
+    plot.py attention BENCH.json OUT.svg   what `cambium bench --only attention --json` printed
+"""
 
 import json
 import pathlib
@@ -10,7 +14,44 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 - the backend is chosen first
 
 
+def attention_lines(report):
+    """{(what, mask): ([tokens], [value])} of a bench report."""
+    lines = {}
+    for figure in report["figures"]:
+        if figure["section"] != "attention":
+            continue
+        head, what = figure["name"].split(": ")
+        tokens, mask = head.split(" tokens, ")
+        x, y = lines.setdefault((what, mask), ([], []))
+        x.append(int(tokens))
+        y.append(figure["value"])
+    return lines
+
+
+def attention(report, out):
+    lines = attention_lines(report)
+    panels = [("prefill of a layer", "ms a layer", "log"), ("decode step of a layer", "ms a layer", "log"),
+              ("blocks of 64 x 64 skipped", "% skipped", "linear")]
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6))
+    for ax, (what, unit, scale) in zip(axes, panels):
+        for mask in ("off", "prune", "own"):
+            if (what, mask) in lines:
+                ax.plot(*lines[what, mask], marker="o", ms=3, label=mask)
+        ax.set_xscale("log", base=2)
+        ax.set_yscale(scale)
+        ax.set_title(what, fontsize=10)
+        ax.set_xlabel("tokens")
+        ax.set_ylabel(unit)
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(out)
+
+
 def main():
+    if sys.argv[1] == "attention":
+        attention(json.loads(pathlib.Path(sys.argv[2]).read_text()), sys.argv[3])
+        return
     log, out = sys.argv[1:]
     lines = [json.loads(line) for line in pathlib.Path(log).read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]

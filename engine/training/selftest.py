@@ -42,8 +42,8 @@ def causality(trainer, batch):
     changed = rows.clone()
     changed[:, at] = (changed[:, at] + 1) % trainer.model.config.vocab
     with torch.no_grad(), torch.autocast(trainer.device, torch.bfloat16):
-        a = trainer.model.hidden(rows, doc).float()
-        b = trainer.model.hidden(changed, doc).float()
+        a = trainer.model.hidden({"tokens": rows, "doc": doc}).float()
+        b = trainer.model.hidden({"tokens": changed, "doc": doc}).float()
     moved = (a - b).abs().amax(-1) > 1e-3
     inside = (doc == doc[:, at:at + 1]) & (torch.arange(rows.shape[1], device=rows.device) >= at)
     check(not bool((moved & ~inside).any()), "no position sees a later one or another document")
@@ -80,13 +80,13 @@ def exported(trainer, batch, vocabulary):
         trainer.save()
         config, weights = export.load_checkpoint(trainer.out / "model.pt")
         path = trainer.out / "f16.gguf"
-        export.write_model(path, weights, config, vocabulary, quantized=False)
+        export.write_model(path, weights, config, vocabulary, "F16")
         stored = gguf.read(path)
         worst = max(float(np.abs(np.asarray(stored.tensors[export.tensor_name(k)].dequantize()) - v).max())
                     for k, v in weights.items())
     check(worst < 0.01, f"exported weights agree (largest difference {worst:.2g})")
     tokens = batch["tokens"][0, :32].tolist()
-    check(len(trainer.sample(tokens, 8)) == 8, "samples are generated")
+    check(len(trainer.sample([(tokens, None)], 8)[0]) == 8, "samples are generated")
 
 
 def speed(args, steps=12):

@@ -16,6 +16,8 @@ import pathlib
 
 import numpy as np
 
+import structure
+
 
 class Shard:
     """One shard, mapped; documents are cut from it without a copy."""
@@ -52,10 +54,11 @@ class Packer:
     function of `seed` and of which shards were there when.
     """
 
-    def __init__(self, folder, length, seed=0, open_rows=64, with_labels=False, only=None):
+    def __init__(self, folder, length, seed=0, open_rows=64, with_labels=False, only=None,
+                 with_paths=False):
         self.folder, self.length, self.open_rows = folder, length, open_rows
         self.only = only  # the name of the one shard to take, or None for all
-        self.with_labels = with_labels
+        self.with_labels, self.with_paths = with_labels, with_paths
         self.rng = np.random.default_rng(seed)
         self.shards, self.names = [], set()
         self.epochs = 0
@@ -127,6 +130,8 @@ class Packer:
                "doc": np.full(self.length, -1, np.int32)}
         if self.with_labels:
             out["labels"] = np.zeros((self.length, 3), np.int32)
+        if self.with_paths:
+            out["path"] = np.zeros(self.length, np.int64)
         at = 0
         for i, (s, d) in enumerate(items):
             shard = self.shards[s]
@@ -139,6 +144,8 @@ class Packer:
             out["doc"][at:at + n] = i
             if self.with_labels:
                 out["labels"][at:at + n] = shard.labels[begin:end]
+            if self.with_paths:
+                out["path"][at:at + n] = structure.path_codes(shard.labels[begin:end])
             at += n
         return out
 

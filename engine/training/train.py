@@ -3,22 +3,29 @@
     python3 train.py --data SHARDS --heldout SHARDS --out DIR --minutes 17
 
 The learning rate warms up, stays, and falls linearly to 0 over the last part of the time (WSD), so the
-run ends well wherever the clock says it must. In --out: log.jsonl (a line an interval) and model.pt
-(weights and config, written at intervals and at the end).
+run ends well wherever the clock says it must. In --out: log.jsonl (a line an interval), model.pt (weights
+and config, written at intervals and at the end), samples.jsonl (what it writes into held-out holes, at
+intervals) and state.pt, from which --resume goes on after an interruption: with the same weights,
+optimizer and clock, and with rows in a new order.
 """
 import argparse
 import dataclasses
 import json
+import os
 import pathlib
 import queue
 import threading
 import time
 
+import numpy as np
 import torch
 
-from model import Coder, Config, loss_sum
+import gguf
+import structure
+from bpe import text_of
+from model import SAMPLE, Coder, Config, loss_sum
 from optimizer import Optimizer
-from shards import Packer, find_shards
+from shards import Packer, Shard, find_shards
 
 
 def arguments():
@@ -35,14 +42,19 @@ def arguments():
     p.add_argument("--length", type=int, default=2048)
     p.add_argument("--z", type=float, default=1e-4, help="weight of the z-loss")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--structure", default="", help="mode a layer, e.g. 002200220022; empty: off")
+    p.add_argument("--structure", default="",
+                   help="mode a layer: 0 off, 1 emphasis, 2 prune, 3 own, as 333303333333; empty: off")
+    p.add_argument("--tree", action="store_true", help="tree positions")
     p.add_argument("--window", type=int, default=256)
     p.add_argument("--layers", type=int, default=12)
     p.add_argument("--width", type=int, default=512)
     p.add_argument("--ffn", type=int, default=1280)
-    p.add_argument("--from", dest="start", help="model.pt to go on from (weights only)")
+    p.add_argument("--from", dest="start", help="model.pt or GGUF file to go on from (weights only)")
     p.add_argument("--eval-every", type=int, default=250, help="steps")
     p.add_argument("--save-every", type=int, default=500, help="steps")
+    p.add_argument("--sample-every", type=int, default=1000, help="steps; needs --vocabulary")
+    p.add_argument("--vocabulary", help="vocabulary.json, to write samples as text")
+    p.add_argument("--resume", action="store_true", help="go on from state.pt in --out")
     return p.parse_args()
 
 
@@ -73,7 +85,8 @@ class Loader:
 
 
 def to_device(batch, device):
-    """tokens [B, T], targets [B, T] (-1: none), doc, and labels + index where they are used."""
+    """tokens [B, T], targets [B, T] (-1: none), doc, and with labels also index, the token's in its
+    document."""
     b = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
     tokens, loss, doc = b["tokens"].long(), b["loss"], b["doc"]
     targets = torch.where(loss[:, 1:], tokens[:, 1:], -1)
@@ -85,7 +98,26 @@ def to_device(batch, device):
         first[:, 1:] = doc[:, 1:] != doc[:, :-1]
         out["labels"] = b["labels"]
         out["index"] = at - torch.where(first, at, 0).cummax(1).values
+        out["sample"] = torch.randint(SAMPLE, (), device=device)
+    if "path" in b:
+        out["path"] = tuple(level.int() for level in structure.path_levels(b["path"]))
     return out
+
+
+def raise_recompile_limit():
+    """One block's code serves every mode, size and seed of a process."""
+    for name in ("recompile_limit", "cache_size_limit"):
+        if hasattr(torch._dynamo.config, name):
+            setattr(torch._dynamo.config, name, 64)
+
+
+def start_weights(path, device):
+    """{name in model.py: tensor} of a checkpoint, or of an exported file, whose plain tensors have the same
+    names. Weights of an older run may lack logit_scale, and those of a plain one the structure's tables: zeros
+    of theirs change nothing."""
+    if str(path).endswith(".gguf"):
+        return {name: torch.from_numpy(np.array(t.dequantize())) for name, t in gguf.read(path).tensors.items()}
+    return torch.load(path, map_location=device)["weights"]
 
 
 class Trainer:
@@ -95,11 +127,15 @@ class Trainer:
         torch.set_float32_matmul_precision("high")
         config = Config(structure=tuple(int(c) for c in args.structure), window=args.window,
                         context=args.length, layers=args.layers, width=args.width, ffn=args.ffn,
-                        heads=args.width // 64, kv_heads=args.width // 128)
+                        tree=args.tree, heads=args.width // 64, kv_heads=args.width // 128)
         self.model = Coder(config).to(device)
         if args.start:
-            self.model.load_state_dict(torch.load(args.start, map_location=device)["weights"])
-        self.structured = any(config.structure)
+            weights = start_weights(args.start, device)
+            missing, unknown = self.model.load_state_dict(weights, strict=False)
+            if unknown or any("logit_scale" not in m and "structure" not in m for m in missing):
+                raise SystemExit(f"{args.start} is another model: lacks {missing}, has {unknown} besides")
+        self.structured = config.labelled()
+        raise_recompile_limit()
         self.optimizer = Optimizer(self.model)
         self.model.compile()
         self.loss_sum = torch.compile(loss_sum, dynamic=False)
@@ -109,8 +145,7 @@ class Trainer:
     def forward(self, batch):
         """Summed nll, summed objective, number of targets."""
         with torch.autocast(self.device, torch.bfloat16):
-            hidden = self.model.hidden(batch["tokens"], batch["doc"], batch.get("labels"),
-                                       batch.get("index"))
+            hidden = self.model.hidden(batch)
             return self.loss_sum(hidden.flatten(0, 1), batch["targets"].flatten(),
                                  self.model.token_embd.weight, self.args.z)
 
@@ -131,25 +166,75 @@ class Trainer:
                     "weights": {k: v.cpu() for k, v in self.model.state_dict().items()}},
                    self.out / name)
 
+    def checkpoint(self, **progress):
+        """All that a later start needs, in one piece: state.pt is the old or the new one, never half."""
+        torch.save({"weights": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), **progress},
+                   self.out / "state.part")
+        os.replace(self.out / "state.part", self.out / "state.pt")
+
+    def resume(self):
+        """The progress that was given to checkpoint()."""
+        saved = torch.load(self.out / "state.pt", map_location=self.device)
+        self.model.load_state_dict(saved.pop("weights"))
+        self.optimizer.load_state_dict(saved.pop("optimizer"))
+        return saved
+
     @torch.no_grad()
-    def sample(self, tokens, count=64, stop=()):
-        """Greedy continuation of one prompt; a full forward pass a token."""
-        length = self.args.length
-        row = torch.zeros(1, length, dtype=torch.long, device=self.device)
-        row[0, :len(tokens)] = torch.tensor(tokens)
-        doc = torch.zeros(1, length, dtype=torch.int32, device=self.device)
-        made = []
-        at = len(tokens)
-        for _ in range(min(count, length - at)):
+    def sample(self, prompts, count=48, stop=()):
+        """Greedy continuations: one list of ids a prompt. A prompt is (tokens [n], labels [n + 1, 3] or None);
+        the last label is that of the tokens written. A full, uncompiled forward pass a token."""
+        length, n = self.args.length, len(prompts)
+        tokens = torch.zeros(n, length, dtype=torch.long)
+        labels = torch.zeros(n, length, 3, dtype=torch.int32)
+        at = []
+        for i, (ids, label) in enumerate(prompts):
+            ids = ids[:length - count]
+            at.append(len(ids))
+            tokens[i, :len(ids)] = torch.as_tensor(np.asarray(ids, np.int64))
+            if label is not None:
+                labels[i, :len(ids)] = torch.from_numpy(np.array(label[:len(ids)]))
+                labels[i, len(ids):] = torch.from_numpy(np.array(label[-1]))
+        batch = {"tokens": tokens.to(self.device), "doc": torch.zeros(n, length, dtype=torch.int32, device=self.device)}
+        if self.structured:
+            batch["labels"] = labels.to(self.device)
+            batch["index"] = torch.arange(length, device=self.device).expand(n, length)
+        if self.model.config.tree:
+            codes = np.stack([structure.path_codes(row) for row in labels.numpy()])
+            batch["path"] = tuple(x.int().to(self.device) for x in structure.path_levels(torch.from_numpy(codes)))
+        made, done = [[] for _ in prompts], [False] * n
+        for step in range(count):
             with torch.autocast(self.device, torch.bfloat16):
-                hidden = self.model.hidden(row, doc)
-                token = int(self.model.logits(hidden[0, at - 1]).argmax())
-            if token in stop:
+                hidden = self.model.hidden(batch, eager=True)
+                last = hidden[torch.arange(n), torch.tensor(at) + step - 1]
+                best = self.model.logits(last).argmax(-1).tolist()
+            for i, token in enumerate(best):
+                done[i] = done[i] or token in stop
+                if not done[i]:
+                    made[i].append(token)
+                batch["tokens"][i, at[i] + step] = token
+            if all(done):
                 break
-            made.append(token)
-            row[0, at] = token
-            at += 1
         return made
+
+
+def heldout_holes(folder, structured, each=1):
+    """[(language, (tokens, labels) of a prompt, the middle that stood there)] of held-out shards."""
+    found = []
+    for path in find_shards(folder):
+        shard, here = Shard(path), 0
+        for begin, end in zip(shard.docs[:-1], shard.docs[1:]):
+            ids = np.array(shard.tokens[begin:end])
+            at = np.flatnonzero(ids == structure.MIDDLE)
+            # Prefix, suffix, middle only: there the marker says where the middle begins.
+            if ids[-1] != structure.END or not len(at) or at[-1] < 3 or ids[at[-1] - 1] < structure.SPECIALS:
+                continue
+            first = int(at[-1]) + 1
+            labels = np.array(shard.labels[begin:begin + first + 1]) if structured else None
+            found.append((path.name, (ids[:first], labels), ids[first:-1]))
+            here += 1
+            if here == each:
+                break
+    return found
 
 
 def heldout_batches(args, structured, device, rows=32):
@@ -158,7 +243,8 @@ def heldout_batches(args, structured, device, rows=32):
         return {}
     result = {}
     for path in find_shards(args.heldout):
-        packer = Packer(path.parent, args.length, with_labels=structured, only=path.name)
+        packer = Packer(path.parent, args.length, with_labels=structured, only=path.name,
+                        with_paths=args.tree)
         batch = {k: torch.from_numpy(v) for k, v in packer.batch(rows).items()}
         result[path.name] = [to_device(batch, device)]
     return result
@@ -176,7 +262,13 @@ def main():
     begin = time.monotonic()
     trainer = Trainer(args)
     config = trainer.model.config
-    packer = Packer(args.data, args.length, args.seed, with_labels=trainer.structured)
+    step = tokens = 0
+    if args.resume and (trainer.out / "state.pt").exists():
+        progress = trainer.resume()
+        step, tokens = progress["step"], progress["tokens"]
+        begin -= progress["elapsed"]
+    packer = Packer(args.data, args.length, args.seed + step, with_labels=trainer.structured,
+                    with_paths=args.tree)
     loader = Loader(packer, args.rows, trainer.structured, trainer.device)
     heldout = heldout_batches(args, trainer.structured, trainer.device, args.rows)
     accumulate = max(1, args.batch_tokens // (args.rows * args.length))
@@ -184,7 +276,9 @@ def main():
     print(f"{config.parameters() / 1e6:.1f} M parameters, {accumulate} x {args.rows} rows a step, "
           f"{len(packer.shards)} shards", flush=True)
 
-    step, tokens, window = 0, 0, [time.monotonic(), 0]
+    holes = heldout_holes(args.heldout, trainer.structured)[:8] if args.vocabulary and args.heldout else []
+    names = json.loads(pathlib.Path(args.vocabulary).read_text())["tokens"] if holes else []
+    window = [time.monotonic(), tokens]
     while True:
         elapsed = time.monotonic() - begin
         if elapsed >= args.minutes * 60:
@@ -217,6 +311,13 @@ def main():
             print(json.dumps(line), flush=True)
         if step % args.save_every == 0:
             trainer.save()
+            trainer.checkpoint(step=step, tokens=tokens, elapsed=time.monotonic() - begin)
+        if holes and step % args.sample_every == 0:
+            made = trainer.sample([prompt for _, prompt, _ in holes], stop=(0, structure.END))
+            with open(trainer.out / "samples.jsonl", "a", encoding="utf-8") as file:
+                for (language, (ids, _), middle), text in zip(holes, made):
+                    file.write(json.dumps({"step": step, "language": language, "wanted": text_of(names, middle),
+                                           "written": text_of(names, text)}) + "\n")
     final = {"step": step, "tokens": tokens, "seconds": round(time.monotonic() - begin, 1),
              "heldout": trainer.heldout(heldout), "final": True}
     log.write(json.dumps(final) + "\n")

@@ -6,10 +6,14 @@ using syntax::Quote;
 
 char closer_of(char c) {
   switch (c) {
-    case '(': return ')';
-    case '[': return ']';
-    case '{': return '}';
-    default: return 0;
+    case '(':
+      return ')';
+    case '[':
+      return ']';
+    case '{':
+      return '}';
+    default:
+      return 0;
   }
 }
 
@@ -18,10 +22,14 @@ bool is_closer(char c) { return c == ')' || c == ']' || c == '}'; }
 Quote CodeScanner::quote_kind(char c) const {
   if (rules_ == nullptr) return c == '"' ? Quote::line : Quote::none;
   switch (c) {
-    case '"': return rules_->double_quote;
-    case '\'': return rules_->single_quote;
-    case '`': return rules_->backtick;
-    default: return Quote::none;
+    case '"':
+      return rules_->double_quote;
+    case '\'':
+      return rules_->single_quote;
+    case '`':
+      return rules_->backtick;
+    default:
+      return Quote::none;
   }
 }
 

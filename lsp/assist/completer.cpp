@@ -12,8 +12,8 @@
 
 #include "lsp/assist/completion_controller.h"
 #include "lsp/assist/completion_plan.h"
+#include "lsp/assist/completion_request.h"
 #include "lsp/assist/postprocess.h"
-#include "lsp/assist/prompt.h"
 #include "lsp/assist/suggestion_cache.h"
 #include "lsp/assist/syntax_view.h"
 
@@ -23,15 +23,15 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Done = std::function<void(Result<CompletionOutput>)>;
 
-constexpr size_t kAnchors = 64;          ///< documents whose window is remembered
-constexpr int32_t kLineTokens = 48;      ///< a completion of one line is never longer
-constexpr int32_t kReserve = 8;          ///< cells left free behind a generation
+constexpr size_t kAnchors = 64;  ///< documents whose window is remembered
 
 double ms_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-bool raised(const engine::CancelFlag& flag) { return flag && flag->load(std::memory_order_relaxed); }
+bool raised(const engine::CancelFlag& flag) {
+  return flag && flag->load(std::memory_order_relaxed);
+}
 
 tl::unexpected<Error> cancelled() {
   return fail(ErrorCode::cancelled, "the request was cancelled");
@@ -41,7 +41,8 @@ tl::unexpected<Error> cancelled() {
 struct Job {
   CompletionInput input;
   Done done;
-  std::shared_ptr<const std::string> text;  ///< the buffer, with the popup's text in it if there is one
+  std::shared_ptr<const std::string>
+      text;  ///< the buffer, with the popup's text in it if there is one
   size_t cursor = 0;
   SyntaxView syntax;
   CompletionPlan plan;
@@ -137,53 +138,19 @@ WindowAnchor& Completer::Impl::anchor_of(uint64_t document) {
 }
 
 Result<engine::Request> Completer::Impl::prepare(Job& job) {
-  const CompletionInput& input = job.input;
-  const engine::Capabilities can = generator->capabilities();
-  const engine::Tokenizer* tokenizer = generator->tokenizer();
-  const engine::PromptFormat* format = generator->prompt_format();
-  if (!can.fill_in_middle || tokenizer == nullptr || format == nullptr) {
-    return fail(ErrorCode::unsupported,
-                "the model " + can.model + " has no tokens for fill-in-the-middle, so it cannot "
-                "complete at a cursor; choose a base model that was trained for it");
-  }
   const auto prompting = Clock::now();
-  engine::Request request;
-  request.max_tokens = std::max(1, input.settings.max_tokens);
-  if (job.plan.extent == Extent::line) request.max_tokens = std::min(request.max_tokens, kLineTokens);
-
-  PromptInput prompt_input;
-  prompt_input.text = *job.text;
-  prompt_input.cursor = job.cursor;
-  prompt_input.path = input.path;
-  prompt_input.scopes = &job.syntax.label_map();
-  prompt_input.at_cursor = job.syntax.at_cursor();
-  prompt_input.prefix_share = input.settings.prefix_share;
-  prompt_input.tokens = input.settings.prompt_tokens;
-  if (can.context > 0) {
-    // What stands before the prefix: special tokens and the file's name.
-    const auto lead = static_cast<int32_t>(input.path.size() - std::min(input.path.size(),
-                          input.path.find_last_of("/\\") + 1)) + 6;
-    prompt_input.tokens =
-        std::min(prompt_input.tokens, can.context - request.max_tokens - lead - kReserve);
-  }
-  auto prompt = build_prompt(*tokenizer, *format, prompt_input, anchor_of(job.document));
-  if (!prompt) return tl::unexpected(prompt.error());
-
-  job.required = prompt->required;
-  MiddleLabels labels;
-  if (can.structure) {
-    labels = job.syntax.middle_labels(prompt->sequence.middle.place);
-    request.structure = std::move(prompt->sequence.structure);
-  }
-  job.controller =
-      std::make_shared<CompletionController>(job.plan, prompt->required, std::move(labels));
-  request.prompt = std::move(prompt->sequence.tokens);
-  request.sampling.temperature = input.settings.temperature;
+  auto prepared = prepare_completion(*generator, job.input, *job.text, job.cursor, job.plan,
+                                     job.syntax, anchor_of(job.document));
+  if (!prepared) return tl::unexpected(prepared.error());
+  job.required = prepared->required;
+  job.controller = std::make_shared<CompletionController>(job.plan, std::move(prepared->required),
+                                                          std::move(prepared->labels));
+  engine::Request& request = prepared->request;
   request.controller = job.controller;
-  request.cancel = input.cancel;
+  request.cancel = job.input.cancel;
   request.slot_key = job.document;
   job.output.prompt_ms = ms_since(prompting);
-  return request;
+  return std::move(request);
 }
 
 void Completer::Impl::start(const std::shared_ptr<Job>& job) {
@@ -228,8 +195,8 @@ void Completer::Impl::start(const std::shared_ptr<Job>& job) {
   if (!input.has_selected) syntax.tree = input.tree;
   syntax.labels = generator->capabilities().structure;
   job->syntax = SyntaxView::make(syntax);
-  job->plan = plan_completion(*job->text, job->cursor, job->syntax.language,
-                              input.settings.multiline);
+  job->plan =
+      plan_completion(*job->text, job->cursor, job->syntax.language, input.settings.multiline);
   job->output.scope = job->syntax.scope_name;
   job->output.parse_ms = ms_since(parsing);
 
@@ -247,7 +214,8 @@ void Completer::Impl::start(const std::shared_ptr<Job>& job) {
   generator->generate(std::move(*request), nullptr,
                       [self = shared_from_this(), job, flag](Result<engine::Generated> generated) {
                         // The engine's thread must not wait for a parse.
-                        auto result = std::make_shared<Result<engine::Generated>>(std::move(generated));
+                        auto result =
+                            std::make_shared<Result<engine::Generated>>(std::move(generated));
                         const std::lock_guard lock(self->mutex);
                         self->flags.erase(flag);
                         self->tasks.push_back([self, job, result] {

@@ -19,16 +19,19 @@ namespace cambium::assist {
 struct CompletionSettings {
   int32_t prompt_tokens = 1536;  ///< budget for prefix + suffix
   int32_t max_tokens = 96;
-  double prefix_share = 0.67;    ///< of the budget, before the cursor
+  double prefix_share = 0.67;  ///< of the budget, before the cursor
   bool multiline = true;
   float temperature = 0.0f;
+  /// Weight of what followed earlier (engine::Request::copying). Off: with the model that ships it
+  /// has not been shown to help; `cambium eval MODEL,copying=100` measures it for another.
+  float copying = 0.0f;
 };
 
 struct CompletionInput {
   std::shared_ptr<const std::string> text;  ///< the buffer, UTF-8, line ends as they are
   size_t cursor = 0;                        ///< byte offset, on a character boundary
-  std::string path;                         ///< for the language and the slot affinity; may be empty
-  std::string language_id;                  ///< LSP's language id; empty: from the path
+  std::string path;         ///< for the language and the slot affinity; may be empty
+  std::string language_id;  ///< LSP's language id; empty: from the path
   /// Scopes of `text`; null: parsed here.
   std::shared_ptr<const syntax::ScopeMap> scopes;
   /// Tree of `text`; null: what is needed of it is parsed here.
@@ -49,9 +52,9 @@ struct CompletionItem {
 
 struct CompletionOutput {
   std::vector<CompletionItem> items;  ///< empty: nothing worth showing
-  std::string stop;    ///< why generation ended: "end_of_node", "end_of_line", "max_tokens", …
-  std::string scope;   ///< a person's name of the scope at the cursor: "function parse"
-  std::string dropped; ///< why a generated text is not shown; empty if it is
+  std::string stop;     ///< why generation ended: "end_of_node", "end_of_line", "max_tokens", …
+  std::string scope;    ///< a person's name of the scope at the cursor: "function parse"
+  std::string dropped;  ///< why a generated text is not shown; empty if it is
   engine::Timings timings;
   /// Milliseconds spent outside the model: parse, prompt, structure, post-processing.
   double parse_ms = 0, prompt_ms = 0, post_ms = 0;

@@ -45,16 +45,16 @@ class CompletionController final : public engine::StepController {
   std::string required_;  ///< what is still to come of it
   MiddleLabels labels_;
   CodeScanner scanner_;
-  size_t outer_open_ = 0;     ///< brackets open on the cursor's line before the cursor
-  std::string text_;          ///< generated, without what was required
-  std::string line_;          ///< the current line, from its start
-  std::string last_line_;     ///< the last generated line with something on it
+  size_t outer_open_ = 0;  ///< brackets open on the cursor's line before the cursor
+  std::string text_;       ///< generated, without what was required
+  std::string line_;       ///< the current line, from its start
+  std::string last_line_;  ///< the last generated line with something on it
   int blank_lines_ = 0;
-  bool wrote_ = false;        ///< something that is no white space
+  bool wrote_ = false;  ///< something that is no white space
   bool at_line_start_ = false;
-  bool block_open_ = false;   ///< the statement goes on in deeper lines
-  bool last_of_body_ = false; ///< the current line closes the body by its word
-  bool closing_ = false;      ///< the body's bracket is closed; only what belongs to it may follow
+  bool block_open_ = false;    ///< the statement goes on in deeper lines
+  bool last_of_body_ = false;  ///< the current line closes the body by its word
+  bool closing_ = false;       ///< the body's bracket is closed; only what belongs to it may follow
   std::string_view reason_;
 };
 

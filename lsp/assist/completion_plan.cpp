@@ -60,7 +60,8 @@ void learn_style(std::string_view text, size_t cursor, CompletionPlan& plan) {
 /// leave the body empty.
 std::string_view header_above(std::string_view text, size_t line_begin,
                               const syntax::Language* language) {
-  const std::string_view comment = language == nullptr ? std::string_view{} : language->line_comment;
+  const std::string_view comment =
+      language == nullptr ? std::string_view{} : language->line_comment;
   bool in_docstring = false;
   for (size_t i = 0; i < 64 && line_begin > 0; ++i) {
     const std::string_view line = line_above(text, line_begin, line_begin);
@@ -91,9 +92,12 @@ std::string_view header_above(std::string_view text, size_t line_begin,
 
 const char* to_string(Extent extent) {
   switch (extent) {
-    case Extent::line: return "line";
-    case Extent::statement: return "statement";
-    case Extent::body: return "body";
+    case Extent::line:
+      return "line";
+    case Extent::statement:
+      return "statement";
+    case Extent::body:
+      return "body";
   }
   return "line";
 }
@@ -154,11 +158,19 @@ bool opens_body(std::string_view line, const syntax::Language* language) {
     for (const syntax::WordRule& rule : language->rules->words) {
       if (rule.word != word) continue;
       switch (rule.role) {
-        case syntax::WordRole::open: ++depth; break;
+        case syntax::WordRole::open:
+          ++depth;
+          break;
         case syntax::WordRole::open_first:
-        case syntax::WordRole::open_once: depth += first ? 1 : 0; break;
-        case syntax::WordRole::middle: depth += depth == 0 ? 1 : 0; break;
-        case syntax::WordRole::close: --depth; break;
+        case syntax::WordRole::open_once:
+          depth += first ? 1 : 0;
+          break;
+        case syntax::WordRole::middle:
+          depth += depth == 0 ? 1 : 0;
+          break;
+        case syntax::WordRole::close:
+          --depth;
+          break;
       }
     }
     first = false;
@@ -200,8 +212,8 @@ CompletionPlan plan_completion(std::string_view text, size_t cursor,
   if (!multiline || !plan.rest_of_line.empty() || !before.in_code()) return plan;
 
   plan.extent = Extent::statement;
-  const std::string_view header =
-      plan.blank_before ? header_above(text, line_begin, language) : std::string_view(plan.line_before);
+  const std::string_view header = plan.blank_before ? header_above(text, line_begin, language)
+                                                    : std::string_view(plan.line_before);
   if (!header.empty() && opens_body(header, language)) {
     const int column = column_of(header, plan.tab_width);
     const bool inside = !plan.blank_before || plan.base_column > column || plan.line_before.empty();

@@ -24,14 +24,15 @@ struct CompletionPlan {
   /// body's lines are deeper; so are the further lines of a statement.
   int base_column = 0;
   int tab_width = 4;
-  std::string line_before;   ///< the cursor's line up to the cursor
-  std::string rest_of_line;  ///< from the cursor to the line's end, without white space at either end
-  std::string next_line;     ///< the first line below with something on it, as it is; may be empty
-  int next_column = -1;      ///< its column; -1: none
+  std::string line_before;  ///< the cursor's line up to the cursor
+  std::string
+      rest_of_line;       ///< from the cursor to the line's end, without white space at either end
+  std::string next_line;  ///< the first line below with something on it, as it is; may be empty
+  int next_column = -1;   ///< its column; -1: none
   bool indentation_delimits = false;
-  bool tabs = false;         ///< lines around here are indented with tabs
-  bool crlf = false;         ///< the line ends around here
-  int indent_width = 4;      ///< one level, where it is spaces
+  bool tabs = false;     ///< lines around here are indented with tabs
+  bool crlf = false;     ///< the line ends around here
+  int indent_width = 4;  ///< one level, where it is spaces
 };
 
 /// `multiline` false: never beyond the line.

@@ -43,7 +43,8 @@ std::string indent_like_file(const CompletionPlan& plan, std::string_view text) 
   if (plan.tabs) {
     int smallest = 8, previous = 0;
     for (size_t i = 1; i < lines.size(); ++i) {
-      const auto spaces = static_cast<int>(std::min(lines[i].find_first_not_of(' '), lines[i].size()));
+      const auto spaces =
+          static_cast<int>(std::min(lines[i].find_first_not_of(' '), lines[i].size()));
       if (trim(lines[i]).empty()) continue;
       const int step = std::abs(spaces - previous);
       if (step > 1) smallest = std::min(smallest, step);
@@ -108,8 +109,9 @@ std::string_view cut_overlap(const CompletionPlan& plan, std::string_view text) 
     const size_t words = static_cast<size_t>(
         std::count_if(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(n), is_word));
     // A word must be repeated as a whole: "count" before "t = 3" is no overlap.
-    const bool splits_word = (n < text.size() && is_word(rest[0]) && is_word(text[text.size() - n - 1])) ||
-                             (n < rest.size() && is_word(rest[n - 1]) && is_word(rest[n]));
+    const bool splits_word =
+        (n < text.size() && is_word(rest[0]) && is_word(text[text.size() - n - 1])) ||
+        (n < rest.size() && is_word(rest[n - 1]) && is_word(rest[n]));
     const bool whole = n == rest.size();
     const bool bracket = n == 1 && is_closer(rest[0]);
     if (splits_word || bracket || (!whole && words < 2 && n < 3)) continue;
@@ -127,7 +129,8 @@ std::string_view cut_repeated_lines(const CompletionPlan& plan, std::string_view
     const std::string first = plan.line_before + std::string(lines[i]);
     const std::string_view whole = trim_right(i == 0 ? std::string_view(first) : lines[i]);
     const std::string_view content = trim(whole);
-    const bool below = !plan.next_line.empty() && whole == plan.next_line && !trim(lines[i]).empty();
+    const bool below =
+        !plan.next_line.empty() && whole == plan.next_line && !trim(lines[i]).empty();
     const auto words = std::count_if(content.begin(), content.end(), is_word);
     const bool again = i > 0 && words >= 2 && content == trim(previous);
     if (below || again) return text.substr(0, at == 0 ? 0 : at - 1);

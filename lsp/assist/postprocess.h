@@ -16,9 +16,9 @@ namespace cambium::assist {
 using FitsSyntax = std::function<bool(std::string_view inserted)>;
 
 struct Draft {
-  std::string_view text;       ///< as generated, with line ends "\n"
-  std::string_view required;   ///< bytes before the cursor that it begins with (token healing)
-  bool cut_off = false;        ///< generation ended for want of tokens, not at an end
+  std::string_view text;      ///< as generated, with line ends "\n"
+  std::string_view required;  ///< bytes before the cursor that it begins with (token healing)
+  bool cut_off = false;       ///< generation ended for want of tokens, not at an end
 };
 
 struct Fitted {

@@ -42,7 +42,7 @@ struct Prompt {
   AlignedSequence sequence;
   engine::FimOrder order = engine::FimOrder::psm;
   /// Bytes before the cursor that are not in the prompt: the generated text must begin with them
-  /// (token healing). Empty unless the model knows no cursors inside words.
+  /// (token healing). The unfinished word's; trailing spaces too in prefix-suffix-middle order.
   std::string required;
   size_t begin = 0, end = 0;  ///< the window, document bytes
   size_t prefix_tokens = 0, suffix_tokens = 0;

@@ -22,13 +22,15 @@ const syntax::ScopeMap& one_scope() {
 SyntaxView SyntaxView::make(const SyntaxRequest& request) {
   SyntaxView view;
   const std::string_view text = *request.text;
-  view.language = request.language_id.empty() ? nullptr : syntax::language_by_id(request.language_id);
+  view.language =
+      request.language_id.empty() ? nullptr : syntax::language_by_id(request.language_id);
   if (view.language == nullptr) {
     view.language = syntax::language_of_file(request.path, text.substr(0, 256));
   }
   const bool small = text.size() <= syntax::kMaxText;
   if (request.labels && small) {
-    view.labeler_.emplace(view.language, text.substr(0, request.cursor), text.substr(request.cursor));
+    view.labeler_.emplace(view.language, text.substr(0, request.cursor),
+                          text.substr(request.cursor));
   }
   view.scopes = request.scopes;
   view.tree = request.tree;
@@ -48,15 +50,16 @@ SyntaxView SyntaxView::make(const SyntaxRequest& request) {
   if (small && view.language != nullptr) {
     // Made when it is first asked: there may be nothing to check.
     view.fits = [text_held = request.text, cursor = request.cursor, language = view.language,
-                 tree = view.tree,
-                 check = std::shared_ptr<syntax::InsertionCheck>()](std::string_view inserted) mutable {
+                 tree = view.tree, check = std::shared_ptr<syntax::InsertionCheck>()](
+                    std::string_view inserted) mutable {
       if (!check) {
         check = std::make_shared<syntax::InsertionCheck>(language, *text_held, cursor, tree.get());
       }
       return !check->adds_errors(inserted);
     };
   }
-  view.scope_name = view.scopes->describe(view.scopes->index_at(static_cast<uint32_t>(request.cursor)));
+  view.scope_name =
+      view.scopes->describe(view.scopes->index_at(static_cast<uint32_t>(request.cursor)));
   return view;
 }
 

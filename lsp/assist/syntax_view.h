@@ -23,7 +23,7 @@ struct SyntaxRequest {
   /// Of `text`, with kinds and names; null: parsed here.
   std::shared_ptr<const syntax::ScopeMap> scopes;
   std::shared_ptr<const syntax::Tree> tree;  ///< of `text`; may be null
-  bool labels = true;  ///< the model uses structure
+  bool labels = true;                        ///< the model uses structure
 };
 
 struct SyntaxView {
@@ -31,8 +31,8 @@ struct SyntaxView {
   /// What a person is told and where a window is best cut: the document's scopes, never null.
   std::shared_ptr<const syntax::ScopeMap> scopes;
   std::shared_ptr<const syntax::Tree> tree;  ///< may be null
-  std::string scope_name;  ///< of the cursor's scope: "function parse", "file"
-  FitsSyntax fits;         ///< empty: no grammar, or too large to parse
+  std::string scope_name;                    ///< of the cursor's scope: "function parse", "file"
+  FitsSyntax fits;                           ///< empty: no grammar, or too large to parse
 
   static SyntaxView make(const SyntaxRequest& request);
 

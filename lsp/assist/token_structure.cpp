@@ -38,6 +38,7 @@ AlignedSequence align(std::span<const PromptFormat::Part> layout, const TokenSpa
     switch (layout[i].kind) {
       case PromptFormat::Part::Kind::prefix:
         append_side(prefix, 0, scopes, out);
+        out.prefix_end = static_cast<int32_t>(out.tokens.size());
         break;
       case PromptFormat::Part::Kind::suffix:
         append_side(suffix, after_place, scopes, out);
@@ -58,18 +59,26 @@ AlignedSequence align(std::span<const PromptFormat::Part> layout, const TokenSpa
   return out;
 }
 
+std::vector<PromptFormat::Part> file_line(const PromptFormat& format,
+                                          const engine::Tokenizer& tokenizer,
+                                          std::string_view path) {
+  const size_t slash = path.find_last_of("/\\");
+  const std::string_view name = slash == path.npos ? path : path.substr(slash + 1);
+  std::vector<PromptFormat::Part> line;
+  if (!format.file || name.empty()) return line;
+  line.push_back({PromptFormat::Part::Kind::special, *format.file});
+  for (const engine::TokenId id : tokenizer.encode(std::string(name) + "\n")) {
+    line.push_back({PromptFormat::Part::Kind::special, id});
+  }
+  return line;
+}
+
 Result<std::vector<PromptFormat::Part>> file_layout(const PromptFormat& format,
                                                     const engine::Tokenizer& tokenizer,
                                                     engine::FimOrder order, std::string_view path) {
   auto layout = format.fim_layout(order);
   if (!layout) return layout;
-  const size_t slash = path.find_last_of("/\\");
-  const std::string_view name = slash == path.npos ? path : path.substr(slash + 1);
-  if (!format.file || name.empty()) return layout;
-  std::vector<PromptFormat::Part> line{{PromptFormat::Part::Kind::special, *format.file}};
-  for (const engine::TokenId id : tokenizer.encode(std::string(name) + "\n")) {
-    line.push_back({PromptFormat::Part::Kind::special, id});
-  }
+  const std::vector<PromptFormat::Part> line = file_line(format, tokenizer, path);
   const bool after_bos = format.bos && !layout->empty() && layout->front().special == *format.bos;
   layout->insert(layout->begin() + (after_bos ? 1 : 0), line.begin(), line.end());
   return layout;

@@ -46,6 +46,7 @@ constexpr int32_t suffix_place(size_t prefix_tokens) {
 struct AlignedSequence {
   std::vector<engine::TokenId> tokens;
   engine::TokenStructure structure;  ///< one label a token
+  int32_t prefix_end = 0;  ///< tokens up to the end of the prefix: what the middle follows
   /// Label of a middle token that opens no scope: the cursor's scope, at the cursor's place.
   engine::TokenLabel middle;
 };
@@ -66,8 +67,14 @@ AlignedSequence align(std::span<const engine::PromptFormat::Part> layout, const 
                       const TokenSpan& suffix, const syntax::ScopeMap& scopes,
                       syntax::ScopeLabel at_cursor);
 
+/// FILE name "\n" as special parts; nothing where the model knows no such line or the path is empty.
+/// Only the path's last part is shown to the model.
+std::vector<engine::PromptFormat::Part> file_line(const engine::PromptFormat& format,
+                                                  const engine::Tokenizer& tokenizer,
+                                                  std::string_view path);
+
 /// The layout with a line that names the file, where the model knows one:
-/// [bos] FILE name "\n" and then as fim_layout says. Only the name's last part is shown to the model.
+/// [bos] FILE name "\n" and then as fim_layout says.
 Result<std::vector<engine::PromptFormat::Part>> file_layout(const engine::PromptFormat& format,
                                                             const engine::Tokenizer& tokenizer,
                                                             engine::FimOrder order,

@@ -8,13 +8,15 @@
 #include <string>
 #include <vector>
 
+#include "engine/engine.h"
 #include "engine/generator.h"
 #include "engine/result.h"
+#include "engine/tensor.h"
 
 namespace cambium::cli {
 
 struct Figure {
-  std::string section;  ///< "syntax", "alignment", "typing", "lsp", "engine"
+  std::string section;  ///< "syntax", "alignment", "typing", "lsp", "attention", "engine", "long"
   std::string name;
   double value = 0;
   std::string unit;  ///< "ms", "tok/s", "tokens", "MB", "x"
@@ -55,17 +57,44 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-/// A C++ file of about so many lines; the same on every machine.
-std::string bench_source(int lines);
-
 /// Reparse and scopes after an edit of a 10,000-line file; what a request waits for after one that
 /// breaks the tree.
 void bench_syntax(Figures& figures);
 /// Scopes to the tokens of a 4,096-token prompt.
 void bench_alignment(const engine::Generator& model, Figures& figures);
 /// Everything but the model: from the message to the answer, through a session, at 2,000 lines.
-Result<void> bench_lsp(const engine::Generator& model, Figures& figures);
+Result<void> bench_lsp(const std::shared_ptr<engine::Generator>& model, Figures& figures);
+struct BenchText {
+  std::string path, text;
+};
+/// Attention of one layer on the CPU at 512 to 16,384 tokens, mask off, prune and own: time, and the
+/// share of blocks and keys skipped, over up to four of the files that are long enough (none given: a
+/// generated one).
+Result<void> bench_attention(const engine::Generator& model, int threads, engine::PruneRule rule,
+                             const std::vector<BenchText>& files, Figures& figures);
 /// Typing at one place with a prompt of 1,500 tokens: tokens evaluated and time a keystroke.
 Result<void> bench_typing(const std::shared_ptr<engine::Generator>& model, Figures& figures);
+/// Block-sparse attention over long answers: time at R1's shape, agreement on the model `path`.
+Result<void> bench_long(const std::string& path, const engine::LoadOptions& options,
+                        Figures& figures);
+/// How a mixture's tokens were spread over its experts ([n_expert] counts; none for a dense model);
+/// `each` lists every expert's share.
+void add_expert_figures(const std::string& name, const std::vector<uint64_t>& loads, bool each,
+                        Figures& figures);
+
+struct GpuFlags {
+  std::string shape;   ///< empty: the shapes that goals are set for
+  std::string type;    ///< of `shape`
+  std::string device;  ///< "auto" takes the first GPU
+  std::string folder;  ///< for the files
+  std::vector<std::string>
+      replay;  ///< text files for speculation's row; those not there are left out
+  bool json = false;
+};
+struct Run;
+/// `cambium bench --gpu`: measures, and prints the table or JSON.
+Result<void> bench_gpu(Run& run, const GpuFlags& flags);
+/// "q4_k" and so on.
+Result<engine::DType> weight_type(std::string_view name);
 
 }  // namespace cambium::cli

@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <ostream>
 
+#include "lsp/cli/review.h"
+#include "lsp/cli/serve.h"
 #include "lsp/cli/verbs.h"
 
 namespace cambium::cli {
@@ -13,10 +15,13 @@ int run_cli(int argc, const char* const* argv, std::ostream& out, std::ostream& 
   app.set_version_flag("--version", "cambium " CAMBIUM_VERSION);
   Run run{out, err, {}, kOk};
   add_complete(app, run);
+  add_review(app, run);
   add_check(app, run);
   add_lsp(app, run);
+  add_serve(app, run);
   add_models(app, run);
   add_bench(app, run);
+  add_eval(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <system_error>
 
+#include "engine/config.h"
 #include "lsp/cli/cli.h"
 #include "lsp/cli/verbs.h"
 #include "lsp/text.h"
@@ -73,11 +74,13 @@ bool Run::color() const {
 void add_common_flags(CLI::App& verb, CommonFlags& flags) {
   verb.add_option("--model", flags.model,
                   "Model file (GGUF); default: the one that ships with Cambium");
+  verb.add_option("--adapter", flags.adapter, "Adapter (GGUF) laid over the model");
   verb.add_option("--device", flags.device, "auto, cpu, cuda or cuda:N");
   verb.add_option("--threads", flags.threads, "Compute threads; 0: one a physical core");
   verb.add_option("--context", flags.context, "Tokens a sequence can hold");
-  verb.add_option("--structure", flags.structure, "auto, off, emphasis or prune");
+  verb.add_option("--structure", flags.structure, "auto, off, emphasis, prune, own or tree");
   verb.add_option("--config", flags.config, "Config file to use in place of the user's");
+  verb.add_option("--models", flags.models, "models.json to use in place of the user's");
   verb.add_option("--color", flags.color, "auto, always or never")
       ->check(CLI::IsMember({"auto", "always", "never"}));
   verb.add_option("--no-color", flags.no_color)->envname("NO_COLOR")->group("");
@@ -86,6 +89,7 @@ void add_common_flags(CLI::App& verb, CommonFlags& flags) {
 Result<Settings> settings_for(Run& run, const std::string& near, nlohmann::json overrides) {
   const CommonFlags& flags = run.flags;
   if (!flags.model.empty()) overrides["model"] = flags.model;
+  if (!flags.adapter.empty()) overrides["adapter"] = flags.adapter;
   if (!flags.device.empty()) overrides["device"] = flags.device;
   if (!flags.structure.empty()) overrides["structure"] = flags.structure;
   if (flags.threads >= 0) overrides["threads"] = flags.threads;
@@ -140,11 +144,10 @@ Result<ModelChoice> choose_model(const Config& config) {
 engine::LoadOptions load_options(const Config& config) {
   engine::LoadOptions options;
   options.engine.threads = config.threads;
+  options.adapter = config.adapter;
   options.engine.device = config.device;
   options.engine.context = config.context;
-  if (config.structure == "off") options.structure = engine::StructureMode::off;
-  if (config.structure == "emphasis") options.structure = engine::StructureMode::emphasis;
-  if (config.structure == "prune") options.structure = engine::StructureMode::prune;
+  options.structure = engine::structure_mode(config.structure);  // auto: as the file says
   return options;
 }
 
@@ -152,6 +155,9 @@ Result<std::shared_ptr<engine::Generator>> load_generator(Run& run, const Config
   auto choice = choose_model(config);
   if (!choice) return tl::unexpected(choice.error());
   engine::LoadOptions options = load_options(config);
+  options.engine.on_notice = [&run](const std::string& text) {
+    run.err << "cambium: " + text + '\n' << std::flush;
+  };
   const bool terminal = &run.err == &std::cerr && isatty(STDERR_FILENO) == 1;
   int shown = -1;
   if (terminal) {

@@ -1,8 +1,8 @@
 // `cambium lsp`: the language server.
-#include <filesystem>
 #include <memory>
 
 #include "lsp/cli/cli.h"
+#include "lsp/cli/roles.h"
 #include "lsp/cli/verbs.h"
 #include "lsp/server.h"
 
@@ -29,18 +29,17 @@ int serve(Run& run, const Flags& flags) {
   lsp::ServerOptions options;
   options.listen = flags.listen;
   options.settings = *settings;
+  auto models = configured_models(run);
+  if (!models) {  // completions go on with what works
+    options.notices.push_back(models.error().message + " (until then no role has a model)");
+    run.err << "cambium: " << options.notices.back() << std::endl;
+    models = ModelsConfig{};
+  }
   // A model that is not there is told to the client when it first asks: the server starts anyway.
-  const auto choice = choose_model(config);
-  options.model_name =
-      std::filesystem::path(choice ? choice->path : config.model).filename().string();
-  options.load = [config](const std::function<void(double)>& progress)
-      -> Result<std::shared_ptr<engine::Generator>> {
-    auto model = choose_model(config);
-    if (!model) return tl::unexpected(model.error());
-    engine::LoadOptions load = load_options(config);
-    load.on_progress = progress;
-    return engine::load_model(model->path, load);
-  };
+  options.models = pooled_models(run, config, *models);
+  options.pool = pool_options(*models);
+  options.assistant.classify_by_model = models->classify_by_model;
+  options.assistant.conversation_tokens = models->conversation_tokens;
   options.on_listening = [&run](const std::string& address) {
     run.err << "cambium: listening on " << address << std::endl;
   };

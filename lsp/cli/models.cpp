@@ -6,14 +6,20 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <set>
 
+#include "engine/adapter.h"
 #include "engine/config.h"
 #include "engine/gguf.h"
 #include "engine/prompt_format.h"
+#include "engine/remote/download.h"
 #include "engine/tokenizer.h"
+#include "lsp/cli/models_pull.h"
+#include "lsp/cli/roles.h"
 #include "lsp/cli/verbs.h"
+#include "lsp/environment.h"
 
 namespace cambium::cli {
 namespace {
@@ -40,14 +46,18 @@ std::map<std::string, TypeCount> tensors_by_type(const engine::GgufFile& file) {
 
 std::string structure_text(const engine::StructureConfig& structure) {
   if (!structure.any()) return "off (plain attention)";
-  size_t emphasis = 0, prune = 0;
+  size_t emphasis = 0, prune = 0, own = 0, tree = 0;
   for (const engine::StructureMode mode : structure.mode) {
     emphasis += mode == engine::StructureMode::emphasis ? 1 : 0;
     prune += mode == engine::StructureMode::prune ? 1 : 0;
+    own += mode == engine::StructureMode::own ? 1 : 0;
+    tree += mode == engine::StructureMode::tree ? 1 : 0;
   }
-  return fmt::format("{} layers emphasise, {} prune (window {}, sinks {}), {} are plain", emphasis,
-                     prune, structure.rule.window, structure.rule.sinks,
-                     structure.mode.size() - emphasis - prune);
+  return fmt::format(
+      "{} layers emphasise, {} prune, {} prune all but their own scope (window {}, sinks {}), {} "
+      "have tree positions, {} are plain",
+      emphasis, prune, own, structure.rule.window, structure.rule.sinks, tree,
+      structure.mode.size() - emphasis - prune - own - tree);
 }
 
 std::string fim_text(const engine::PromptFormat& format) {
@@ -98,6 +108,13 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
   int64_t parameters = 0;
   for (const engine::GgufTensor& tensor : file.tensors()) parameters += tensor.elements();
   const auto types = tensors_by_type(file);
+  std::optional<engine::AdapterInfo> adapter;
+  if (engine::is_adapter(file)) {
+    auto told = engine::adapter_info(file);
+    if (!told) return run.fail(told.error());
+    adapter = *told;
+    inside->problem.clear();  // no model, and none is needed
+  }
 
   if (as_json) {
     json out{{"path", path},
@@ -110,6 +127,12 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
       out["tensors"][name] = {
           {"count", count.tensors}, {"elements", count.elements}, {"bytes", count.bytes}};
     }
+    if (adapter) {
+      out["adapter"] = {{"updates", adapter->updates},
+                        {"rank", adapter->rank},
+                        {"alpha", adapter->alpha},
+                        {"structure_tensors", adapter->structure}};
+    }
     if (inside->config) {
       const engine::ModelConfig& c = *inside->config;
       out["name"] = c.name;
@@ -120,6 +143,12 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
       out["kv_heads"] = c.n_kv_head;
       out["head_dim"] = c.head_dim_k;
       out["context"] = c.context;
+      if (c.latent) out["kv_rank"] = c.latent->kv_rank;
+      if (c.experts) {
+        out["experts"] = c.experts->rule.n_expert;
+        out["experts_used"] = c.experts->rule.n_used;
+        out["experts_shared"] = c.experts->n_shared;
+      }
       out["structure"] = structure_text(c.structure);
     }
     if (inside->format && inside->format->fim) {
@@ -143,12 +172,32 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
   row("size", fmt::format("{}, {:.1f} M parameters, GGUF v{}{}", bytes_text(file.file_bytes()),
                           static_cast<double>(parameters) / 1e6, file.version(),
                           file.parts() > 1 ? fmt::format(", {} parts", file.parts()) : ""));
+  if (adapter) {
+    row("adapter",
+        fmt::format("{} low-rank updates of rank {} (alpha {:g}), {} tensors of structure; "
+                    "use it with --adapter beside a llama model",
+                    adapter->updates, adapter->rank, adapter->alpha, adapter->structure));
+  }
   if (inside->config) {
     const engine::ModelConfig& c = *inside->config;
     row("shape",
         fmt::format(
             "{} layers, embedding {}, feed-forward {}, {} heads ({} for keys and values) of {}",
             c.n_layer, c.n_embd, c.n_ff, c.n_head, c.n_kv_head, c.head_dim_k));
+    if (c.latent) {
+      row("attention",
+          fmt::format("latent of {} and {} rotated elements a token, {}", c.latent->kv_rank,
+                      c.latent->rope,
+                      c.latent->q_rank > 0 ? fmt::format("queries through {}", c.latent->q_rank)
+                                           : std::string("queries at once")));
+    }
+    if (c.experts) {
+      const engine::ExpertRule& rule = c.experts->rule;
+      row("experts",
+          fmt::format("{} of {} a token and {} shared, {} wide, from layer {}; {}", rule.n_used,
+                      rule.n_expert, c.experts->n_shared, c.experts->n_ff, c.experts->n_dense,
+                      rule.gating == engine::Gating::sigmoid ? "sigmoid" : "softmax"));
+    }
     row("context", fmt::format("{} tokens, {} of keys and values a token", c.context,
                                bytes_text(c.kv_bytes_per_cell())));
     row("structure", structure_text(c.structure));
@@ -171,7 +220,20 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
   return run.exit;
 }
 
-/// Folders in which model files are looked for: of the bundled model and of the one that is set.
+/// Which role has which model, where it is and what it takes.
+void list_roles(Run& run, const ModelsConfig& models) {
+  for (const assist::Role role : assist::kRoles) {
+    const auto& model = models.role(role);
+    if (!model) continue;
+    std::string where = model->remote() ? model->name() + " at " + model->url : model->file;
+    const uint64_t bytes = model->remote() ? 0 : model_file_bytes(model->file);
+    if (!model->remote()) where += bytes > 0 ? ", " + bytes_text(bytes) : ", not there";
+    run.out << fmt::format("  {:<12} {}\n", assist::to_string(role), where);
+  }
+}
+
+/// Folders in which model files are looked for: of the bundled model, of the one that is set, and the
+/// user's own.
 int list(Run& run) {
   auto settings = settings_for(run, {});
   if (!settings) return run.fail(settings.error());
@@ -183,15 +245,22 @@ int list(Run& run) {
     if (seen.insert(fs::weakly_canonical(file, ignored)).second) files.push_back(file);
   };
   if (!settings->config().model.empty()) add(settings->config().model);
-  for (const std::string& bundled : bundled_model_paths()) {
-    std::error_code ignored;
-    std::vector<fs::path> folder;
-    for (const auto& entry : fs::directory_iterator(fs::path(bundled).parent_path(), ignored)) {
-      if (entry.path().extension() == ".gguf") folder.push_back(entry.path());
+  const auto add_folder = [&](const fs::path& folder) {
+    std::error_code nowhere;
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator(folder, nowhere)) {
+      if (entry.path().extension() == ".gguf") found.push_back(entry.path());
     }
-    std::sort(folder.begin(), folder.end());
-    for (const fs::path& file : folder) add(file);
+    std::sort(found.begin(), found.end());
+    for (const fs::path& file : found) add(file);
+  };
+  for (const std::string& bundled : bundled_model_paths()) {
+    add_folder(fs::path(bundled).parent_path());
   }
+  add_folder(user_models_folder());
+  auto models = configured_models(run);
+  if (!models) return run.fail(models.error());
+  list_roles(run, *models);
   const auto chosen = choose_model(settings->config());
   for (const fs::path& path : files) {
     const bool used = chosen && path == chosen->path;
@@ -211,6 +280,9 @@ int list(Run& run) {
 
 /// Loads the file as a completion would and makes it write, which reads every weight.
 int verify(Run& run, const std::string& path) {
+  // The sum finds what a few tokens would not: damage anywhere in the file.
+  const auto checked = engine::verify_checksum(path);
+  if (!checked) return run.fail(checked.error());
   run.flags.model = path;
   auto settings = settings_for(run, {});
   if (!settings) return run.fail(settings.error());
@@ -234,7 +306,8 @@ int verify(Run& run, const std::string& path) {
     return run.fail(
         {ErrorCode::bad_format, path + ": its output is no probability; the file is damaged"});
   }
-  run.out << path << ": sound (" << can.description << ")\n";
+  run.out << path << ": sound (" << can.description << (*checked ? "; its SHA-256 is right" : "")
+          << ")\n";
   return run.exit;
 }
 
@@ -246,7 +319,7 @@ void add_models(CLI::App& app, Run& run) {
     bool json = false, metadata = false;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* verb = app.add_subcommand("models", "Model files: list, info, verify");
+  CLI::App* verb = app.add_subcommand("models", "Model files: list, info, pull, verify");
   verb->require_subcommand(1);
 
   CLI::App* one = verb->add_subcommand("info", "What is in a GGUF file");
@@ -255,13 +328,16 @@ void add_models(CLI::App& app, Run& run) {
   one->add_flag("--metadata", flags->metadata, "Also every key of the file");
   one->callback([&run, flags] { run.exit = info(run, flags->path, flags->json, flags->metadata); });
 
-  CLI::App* all =
-      verb->add_subcommand("list", "The model files that are here; * marks the one in use");
+  CLI::App* all = verb->add_subcommand(
+      "list",
+      "The roles that models have, and the model files that are here; * marks the one in use");
   add_common_flags(*all, run.flags);
   all->callback([&run] { run.exit = list(run); });
 
-  CLI::App* sound =
-      verb->add_subcommand("verify", "Load a model file and let it write a few tokens");
+  add_pull(*verb, run);
+
+  CLI::App* sound = verb->add_subcommand(
+      "verify", "Compare a model file with its SHA-256, load it and let it write");
   sound->add_option("FILE", flags->path)->required();
   add_common_flags(*sound, run.flags);
   sound->callback([&run, flags] { run.exit = verify(run, flags->path); });

@@ -16,7 +16,8 @@ namespace cambium::cli {
 
 /// Flags every verb takes that loads a model or reads settings.
 struct CommonFlags {
-  std::string model, device, structure, config;
+  std::string model, adapter, device, structure, config;
+  std::string models;  ///< models.json in place of the user's
   int32_t threads = -1, context = -1;
   std::string color = "auto";  ///< "auto", "always", "never"
   std::string no_color;        ///< NO_COLOR (no-color.org); not empty: never
@@ -39,6 +40,7 @@ void add_common_flags(CLI::App& verb, CommonFlags& flags);
 void add_complete(CLI::App& app, Run& run);
 void add_check(CLI::App& app, Run& run);
 void add_bench(CLI::App& app, Run& run);
+void add_eval(CLI::App& app, Run& run);
 void add_models(CLI::App& app, Run& run);
 void add_lsp(CLI::App& app, Run& run);
 

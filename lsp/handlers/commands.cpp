@@ -1,7 +1,9 @@
 #include "lsp/handlers/commands.h"
 
+#include "lsp/handlers/chat.h"
 #include "lsp/protocol/completion.h"
 #include "lsp/session.h"
+#include "syntax/closes.h"
 
 namespace cambium::lsp {
 
@@ -21,17 +23,102 @@ const char* state_name(ModelHost::State state) {
   return "unloaded";
 }
 
-Json models(Session& session) {
-  const ModelHost& host = *session.context().model;
+Json model_row(const ModelPool::Row& model) {
+  const ModelHost& host = *model.host;
   Json row = {{"name", host.name()}, {"state", state_name(host.state())}};
   if (const LoadedModel* loaded = host.model()) {
     row["description"] = loaded->capabilities.description;
     row["context"] = loaded->capabilities.context;
     row["fillInMiddle"] = loaded->capabilities.fill_in_middle;
     row["structure"] = loaded->capabilities.structure;
+    row["remote"] = loaded->capabilities.remote;
   }
   if (!host.problem().empty()) row["problem"] = host.problem();
-  return Json::array({std::move(row)});
+  row["roles"] = Json::array();
+  for (const assist::Role role : model.roles) row["roles"].push_back(to_string(role));
+  if (model.bytes > 0) row["bytes"] = model.bytes;
+  return row;
+}
+
+Json models(Session& session) {
+  Json rows = Json::array();
+  for (const auto& model : session.context().pool->rows()) rows.push_back(model_row(model));
+  return rows;
+}
+
+/// Every model, but those that load just now.
+bool unload_all(const ModelPool& pool) {
+  bool all = true;
+  for (const auto& host : pool.hosts()) all = host->unload() && all;
+  return all;
+}
+
+void explain(Session& session, const ExecuteCommandParams& params, Reply reply) {
+  ExplainParams asked;
+  std::string problem;
+  const Path root = Path::root(problem), all = root.field("arguments"), path = all.index(0);
+  if (!read(params.arguments.empty() ? Json() : params.arguments.front(), asked, path)) {
+    return reply.fail(RpcCode::invalid_params, problem);
+  }
+  explain(session, asked, std::move(reply));
+}
+
+/// The command's two arguments; if they are not there, the reply says so.
+std::optional<std::pair<std::string, std::string>> two_texts(const ExecuteCommandParams& params,
+                                                             Reply& reply, const char* first,
+                                                             const char* second) {
+  const auto& arguments = params.arguments;
+  if (arguments.size() < 2 || !arguments[0].is_string() || !arguments[1].is_string()) {
+    reply.fail(RpcCode::invalid_params,
+               std::string("arguments: expected ") + first + " and " + second + ", two strings");
+    return std::nullopt;
+  }
+  return std::pair(arguments[0].get<std::string>(), arguments[1].get<std::string>());
+}
+
+/// {"uri", "range"?} or {"scope": "diff"}.
+void review(Session& session, const ExecuteCommandParams& params, Reply reply) {
+  Reviews::Demand demand;
+  demand.token = params.work_done_token;
+  std::string problem, scope;
+  if (!params.arguments.empty()) {
+    // A path points to the one it is below: each needs a name.
+    const Path root = Path::root(problem), arguments = root.field("arguments");
+    const Path first = arguments.index(0);
+    const ObjectReader object(params.arguments.front(), first);
+    if (!object || !object.optional("uri", demand.uri) || !object.optional("range", demand.range) ||
+        !object.optional("scope", scope)) {
+      return reply.fail(RpcCode::invalid_params, problem);
+    }
+  }
+  demand.diff = scope == "diff" || demand.uri.empty();
+  if (demand.diff) demand.range.reset();
+  session.reviews().review(demand, std::move(reply));
+}
+
+/// Where the next syntax node of a suggestion ends: editors accept up to there.
+void node(Session& session, const ExecuteCommandParams& params, Reply reply) {
+  NodeParams asked;
+  std::string problem;
+  const Path root = Path::root(problem), all = root.field("arguments"), path = all.index(0);
+  if (!read(params.arguments.empty() ? Json() : params.arguments.front(), asked, path)) {
+    reply.fail(RpcCode::invalid_params, problem);
+    return;
+  }
+  const auto snapshot = session.documents().snapshot(asked.at.uri);
+  const auto cursor =
+      snapshot ? snapshot->lines.offset(*snapshot->text, asked.at.position, session.encoding())
+               : std::nullopt;
+  if (!cursor) {
+    reply.fail(RpcCode::invalid_params, "position: no such place in an open document");
+    return;
+  }
+  const syntax::Language* language = syntax::language_by_id(snapshot->language_id);
+  if (language == nullptr) language = syntax::language_of_file(snapshot->path);
+  syntax::InsertionCheck check(language, *snapshot->text, *cursor, snapshot->tree.get());
+  const size_t bytes = check.first_node(asked.text);
+  reply({{"length",
+          count_units(std::string_view(asked.text).substr(0, bytes), PositionEncoding::utf16)}});
 }
 
 using Run = void (*)(Session&, const ExecuteCommandParams&, Reply);
@@ -50,8 +137,23 @@ constexpr CommandEntry kCommands[] = {
        session.context().stats.accepted(params.arguments.front().get<std::string>());
        reply(nullptr);
      }},
+    {"cambium.dismiss",
+     [](Session& session, const ExecuteCommandParams& params, Reply reply) {
+       if (const auto two = two_texts(params, reply, "a URI", "a finding's fingerprint")) {
+         session.reviews().dismiss(two->first, two->second, std::move(reply));
+       }
+     }},
+    {"cambium.explain", explain},
+    {"cambium.fixAll",
+     [](Session& session, const ExecuteCommandParams& params, Reply reply) {
+       if (const auto two = two_texts(params, reply, "a URI", "a finding's code")) {
+         session.reviews().fix_all(two->first, two->second, std::move(reply));
+       }
+     }},
     {"cambium.models",
      [](Session& session, const ExecuteCommandParams&, Reply reply) { reply(models(session)); }},
+    {"cambium.node", node},
+    {"cambium.review", review},
     {"cambium.stats",
      [](Session& session, const ExecuteCommandParams&, Reply reply) {
        Json stats = session.context().stats.to_json();
@@ -62,11 +164,10 @@ constexpr CommandEntry kCommands[] = {
      }},
     {"cambium.unload",
      [](Session& session, const ExecuteCommandParams&, Reply reply) {
-       if (session.context().model->unload()) {
+       if (unload_all(*session.context().pool)) {
          reply({{"unloaded", true}});
        } else {
-         reply.fail(RpcCode::request_failed,
-                    "the model is being loaded; try again when it is there");
+         reply.fail(RpcCode::request_failed, "a model is being loaded; try again when it is there");
        }
      }},
 };

@@ -16,10 +16,12 @@ void bind_documents(Session& session) {
         // Reads ignore files; better now than with the first keystroke.
         const std::string path = path_of_uri(uri);
         if (!path.empty()) session.privacy().why_private(path);
+        session.reviews().opened(uri);
       });
   peer.on_notification<DidChangeParams>(
       "textDocument/didChange", Latency::instant, [&session](const DidChangeParams& params) {
         const auto applied = session.documents().change(params, session.encoding());
+        session.reviews().changed(params.uri);
         if (applied) return;
         session.log()->error("{}", applied.error().message);
         if (session.documents().is_open(params.uri)) {
@@ -32,10 +34,14 @@ void bind_documents(Session& session) {
                                         const std::string path = path_of_uri(params.uri);
                                         if (assist::is_ignore_file(path))
                                           session.privacy().forget();
+                                        if (is_dismissals_file(path)) session.reviews().refresh();
+                                        session.reviews().saved(params.uri);
                                       });
-  peer.on_notification<DidCloseParams>(
-      "textDocument/didClose", Latency::instant,
-      [&session](const DidCloseParams& params) { session.documents().close(params.uri); });
+  peer.on_notification<DidCloseParams>("textDocument/didClose", Latency::instant,
+                                       [&session](const DidCloseParams& params) {
+                                         session.documents().close(params.uri);
+                                         session.reviews().closed(params.uri);
+                                       });
 }
 
 }  // namespace cambium::lsp

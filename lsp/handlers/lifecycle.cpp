@@ -29,6 +29,7 @@ Json server_capabilities(PositionEncoding encoding, const ClientCapabilities& cl
       {"textDocumentSync",
        {{"openClose", true}, {"change", kIncremental}, {"save", {{"includeText", false}}}}},
       {"inlineCompletionProvider", true},
+      {"codeActionProvider", {{"codeActionKinds", {"quickfix"}}, {"resolveProvider", true}}},
       {"executeCommandProvider", {{"commands", command_names()}}},
       {"workspace", {{"workspaceFolders", {{"supported", true}, {"changeNotifications", true}}}}},
   };
@@ -37,6 +38,11 @@ Json server_capabilities(PositionEncoding encoding, const ClientCapabilities& cl
   if (!client.inline_completion) {
     offers["completionProvider"] = {{"triggerCharacters", {".", ":", ">", "(", ","}},
                                     {"resolveProvider", false}};
+  }
+  if (client.pull_diagnostics) {
+    offers["diagnosticProvider"] = {{"identifier", "cambium"},
+                                    {"interFileDependencies", false},
+                                    {"workspaceDiagnostics", true}};
   }
   return offers;
 }
@@ -62,14 +68,23 @@ Json unwrapped(const Json& settings) {
   return settings;
 }
 
+/// Asks for the settings of all and of each workspace folder, which may differ.
 void pull_configuration(Session& session) {
-  session.peer().call("workspace/configuration", {{"items", {{{"section", "cambium"}}}}},
-                      kCallTimeout, [&session](const CallResult& result) {
+  Json items = Json::array({{{"section", "cambium"}}});
+  for (const std::string& root : session.roots()) {
+    items.push_back({{"scopeUri", uri_of_path(root)}, {"section", "cambium"}});
+  }
+  session.peer().call("workspace/configuration", {{"items", std::move(items)}}, kCallTimeout,
+                      [&session, roots = session.roots()](const CallResult& result) {
                         if (!result) {
                           session.log()->debug("workspace/configuration: {}",
                                                result.error().message);
-                        } else if (result->is_array() && result->size() == 1) {
-                          session.set_client_settings(unwrapped(result->front()));
+                          return;
+                        }
+                        if (!result->is_array() || result->empty()) return;
+                        session.set_client_settings(unwrapped(result->front()));
+                        for (size_t i = 0; i < roots.size() && i + 1 < result->size(); ++i) {
+                          session.set_folder_settings(roots[i], unwrapped((*result)[i + 1]));
                         }
                       });
 }
@@ -83,7 +98,8 @@ void register_for_changes(Session& session) {
   }
   if (session.client().register_watched_files) {
     Json watchers = Json::array();
-    for (const char* pattern : {"**/.gitignore", "**/.cambiumignore", "**/.cambium/config.json"}) {
+    for (const char* pattern : {"**/.gitignore", "**/.cambiumignore", "**/.cambium/config.json",
+                                "**/.cambium/dismissed.json"}) {
       watchers.push_back({{"globPattern", pattern}});
     }
     registrations.push_back({{"id", "cambium-files"},
@@ -140,6 +156,9 @@ void bind_lifecycle(Session& session) {
     register_for_changes(session);
     if (session.client().configuration) pull_configuration(session);
     session.status().start(session.client().work_done_progress);
+    for (const std::string& notice : session.context().notices) {
+      session.show_message(MessageType::warning, "Cambium: " + notice);
+    }
   });
   peer.on_request<NoParams>("shutdown", Latency::setup, [&session](NoParams, Reply reply) {
     session.set_phase(Session::Phase::shut_down);
@@ -160,14 +179,16 @@ void bind_lifecycle(Session& session) {
   peer.on_notification<DidChangeWatchedFilesParams>(
       "workspace/didChangeWatchedFiles", Latency::setup,
       [&session](const DidChangeWatchedFilesParams& params) {
-        bool rules = false, config = false;
+        bool rules = false, config = false, dismissals = false;
         for (const FileEvent& event : params.changes) {
           const std::string path = path_of_uri(event.uri);
           rules = rules || assist::is_ignore_file(path);
           config = config || path.ends_with("/.cambium/config.json");
+          dismissals = dismissals || is_dismissals_file(path);
         }
         if (rules) session.privacy().forget();
         if (config) session.read_workspace_config();
+        if (dismissals) session.reviews().refresh();
       });
   peer.on_notification<DidChangeWorkspaceFoldersParams>(
       "workspace/didChangeWorkspaceFolders", Latency::setup,
@@ -181,6 +202,7 @@ void bind_lifecycle(Session& session) {
           if (!path.empty()) roots.push_back(path);
         }
         session.set_roots(std::move(roots));
+        if (session.client().configuration) pull_configuration(session);
       });
 }
 

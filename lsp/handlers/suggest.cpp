@@ -25,7 +25,8 @@ struct Suggester::Run {
 };
 
 Suggester::Refusal Suggester::refusal(const std::string& uri, const std::string& language_id) {
-  const Config& config = session_.settings().config();
+  const std::string path = path_of_uri(uri);
+  const Config& config = session_.settings_for(path).config();
   if (!config.completion_enabled) return {"suggestions are turned off", ""};
   const auto& disabled = config.completion_disabled_languages;
   if (std::find(disabled.begin(), disabled.end(), language_id) != disabled.end()) {
@@ -35,7 +36,6 @@ Suggester::Refusal Suggester::refusal(const std::string& uri, const std::string&
   if (!problem.empty()) return {"", std::move(problem)};
   // Other schemes (a notebook's cell, a remote file) have a name, but no ignore files that can be
   // read.
-  const std::string path = path_of_uri(uri);
   if (!path.empty()) return {session_.privacy().why_private(path), ""};
   if (assist::names_secrets(path_part_of_uri(uri))) {
     return {"files of this name hold secrets and are never read", ""};
@@ -89,7 +89,7 @@ void Suggester::suggest(const Ask& ask, Reply reply, Render render) {
       run->input.selected_begin = *begin;
     }
   }
-  const Config& config = session_.settings().config();
+  const Config& config = session_.settings_for(snapshot->path).config();
   run->input.settings.max_tokens = config.completion_max_tokens;
   run->input.settings.prompt_tokens = config.completion_prompt_tokens;
   run->input.settings.multiline = ask.multiline && config.completion_multiline;
@@ -113,8 +113,9 @@ void Suggester::ask_model(const std::shared_ptr<Run>& run) {
       [run, weak = session_.weak_from_this()](const Result<LoadedModel>& model) {
         const auto session = weak.lock();
         if (!session || run->cancel->load()) return;  // answered already
-        if (!model) {                                 // the user was told by the status
+        if (!model) {
           ++session->context().stats.failed;
+          session->status().set_failure(model.error().message);
           session->status().request_ended();
           run->reply(run->render({}, nullptr));
           return;

@@ -36,7 +36,8 @@ bool read(const Json& json, TextDocumentPosition& out, Path path) {
 bool read(const Json& json, ExecuteCommandParams& out, Path path) {
   const ObjectReader object(json, path);
   return object && object.required("command", out.command) &&
-         object.optional("arguments", out.arguments);
+         object.optional("arguments", out.arguments) &&
+         object.optional("workDoneToken", out.work_done_token);
 }
 
 namespace {

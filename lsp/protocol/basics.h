@@ -28,6 +28,7 @@ bool read(const Json& json, TextDocumentPosition& out, Path path);
 struct ExecuteCommandParams {
   std::string command;
   std::vector<Json> arguments;
+  Json work_done_token;  ///< null where the client wants no progress
 };
 bool read(const Json& json, ExecuteCommandParams& out, Path path);
 

@@ -15,6 +15,10 @@ bool read(const Json& json, InlineCompletionParams& out, Path path) {
   return ObjectReader(*context, inside).optional("selectedCompletionInfo", out.selected);
 }
 
+bool read(const Json& json, NodeParams& out, Path path) {
+  return read(json, out.at, path) && ObjectReader(json, path).required("text", out.text);
+}
+
 bool read(const Json& json, CompletionParams& out, Path path) { return read(json, out.at, path); }
 
 Json to_json(const Command& command) {

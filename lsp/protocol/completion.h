@@ -52,6 +52,13 @@ struct PopupCompletionItem {
 Json to_json(const PopupCompletionItem& item);
 Json completion_list(const std::vector<PopupCompletionItem>& items);
 
+/// Argument of cambium.node: what is left of a suggestion, and where it stands.
+struct NodeParams {
+  TextDocumentPosition at;
+  std::string text;
+};
+bool read(const Json& json, NodeParams& out, Path path);
+
 /// Copilot's shapes: {"item": …} and {"item": …, "acceptedLength": cumulative UTF-16 units}. `id`
 /// is the first argument of the item's command; empty where the item is not ours.
 struct DidShowCompletionParams {

@@ -31,6 +31,18 @@ ClientCapabilities read_capabilities(const Json& json) {
       says_true(json, "/workspace/didChangeConfiguration/dynamicRegistration");
   out.register_watched_files =
       says_true(json, "/workspace/didChangeWatchedFiles/dynamicRegistration");
+  out.pull_diagnostics = json.contains(Json::json_pointer("/textDocument/diagnostic"));
+  out.diagnostic_refresh = says_true(json, "/workspace/diagnostics/refreshSupport");
+  out.code_action_literals =
+      json.contains(Json::json_pointer("/textDocument/codeAction/codeActionLiteralSupport"));
+  const Json::json_pointer resolves("/textDocument/codeAction/resolveSupport/properties");
+  if (json.contains(resolves) && json.at(resolves).is_array()) {
+    for (const Json& property : json.at(resolves)) {
+      if (property == "edit") out.code_action_resolve = true;
+    }
+  }
+  out.document_changes = says_true(json, "/workspace/workspaceEdit/documentChanges");
+  out.apply_edit = says_true(json, "/workspace/applyEdit");
   out.inline_completion = json.contains(Json::json_pointer("/textDocument/inlineCompletion"));
   return out;
 }

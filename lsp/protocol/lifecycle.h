@@ -22,6 +22,12 @@ struct ClientCapabilities {
   bool register_configuration = false;  ///< takes a registration of didChangeConfiguration
   bool register_watched_files = false;  ///< takes a registration of didChangeWatchedFiles
   bool inline_completion = false;
+  bool pull_diagnostics = false;    ///< asks with textDocument/diagnostic
+  bool diagnostic_refresh = false;  ///< takes workspace/diagnostic/refresh
+  bool code_action_literals = false;
+  bool code_action_resolve = false;  ///< takes `edit` from codeAction/resolve
+  bool document_changes = false;     ///< takes versions in a WorkspaceEdit
+  bool apply_edit = false;           ///< takes workspace/applyEdit
 };
 
 struct InitializeParams {

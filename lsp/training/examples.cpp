@@ -48,34 +48,36 @@ void Examples::append(const Examples& other) {
   for (size_t i = 0; i < kinds.size(); ++i) kinds[i] += other.kinds[i];
 }
 
+std::optional<TokenId> end_of_middle(const engine::Tokenizer& tokenizer,
+                                     const PromptFormat& format) {
+  for (const char* spelling : {"<|fim_end|>", "<|endoftext|>", "<｜end▁of▁sentence｜>"})
+    if (const auto id = tokenizer.special(spelling)) return id;
+  if (format.end.empty()) return std::nullopt;
+  return format.end.front();
+}
+
 Result<ExampleMaker> ExampleMaker::create(std::shared_ptr<const engine::Tokenizer> tokenizer,
                                           std::shared_ptr<const PromptFormat> format,
                                           ExampleOptions options) {
   ExampleMaker maker;
-  if (tokenizer->size() > 65536)
-    return fail(ErrorCode::invalid_argument, "the vocabulary has " +
-                                                 std::to_string(tokenizer->size()) +
-                                                 " entries; prepared data holds 16-bit ids");
-  const auto end = tokenizer->special("<|fim_end|>");
-  if (!format->fim || !format->bos || !end)
+  const auto end = end_of_middle(*tokenizer, *format);
+  if (options.fill_in_middle > 0 && (!format->fim || !end))
     return fail(ErrorCode::invalid_argument,
-                "the vocabulary has no fill-in-the-middle tokens, no <|fim_end|> or no bos");
-  for (const FimOrder order : {FimOrder::psm, FimOrder::spm})
-    if (auto layout = format->fim_layout(order); !layout) return tl::unexpected(layout.error());
+                "the vocabulary has no fill-in-the-middle tokens or none that ends a middle");
   maker.tokenizer_ = std::move(tokenizer);
   maker.format_ = std::move(format);
-  maker.end_ = *end;
+  maker.end_ = end.value_or(-1);
   maker.options_ = options;
   return maker;
 }
 
-/// create() has seen that both orders have one.
+/// Only called with an order that the model has.
 ExampleMaker::Layout ExampleMaker::layout(FimOrder order, std::string_view name) const {
   return assist::file_layout(*format_, *tokenizer_, order, name).value();
 }
 
 void ExampleMaker::append(TokenId id, bool predicted, TokenLabel label, Examples& out) const {
-  out.tokens.push_back(static_cast<uint16_t>(id));
+  out.tokens.push_back(id);
   out.loss.push_back(predicted);
   if (options_.labels) out.labels.insert(out.labels.end(), {label.scope, label.last, label.place});
 }
@@ -96,11 +98,11 @@ void ExampleMaker::append(const assist::AlignedSequence& sequence, const Layout&
 void ExampleMaker::plain(const SourceFile& file, ByteRange window, const syntax::ScopeMap& scopes,
                          Random& random, Examples& out) const {
   TokenSpan text = assist::encode_span(*tokenizer_, file.text, window.begin, window.end);
-  Layout parts = layout(FimOrder::psm, random.chance(options_.named) ? file.name() : "");
-  // What stands before the first marker, and then the text.
-  parts.erase(std::find_if(parts.begin(), parts.end(),
-                           [&](const auto& p) { return p.special == format_->fim->prefix; }),
-              parts.end());
+  Layout parts;
+  if (format_->bos) parts.push_back({Kind::special, *format_->bos});
+  const Layout line =
+      assist::file_line(*format_, *tokenizer_, random.chance(options_.named) ? file.name() : "");
+  parts.insert(parts.end(), line.begin(), line.end());
   parts.push_back({Kind::prefix});
   const size_t room = options_.max_tokens - std::min<size_t>(parts.size(), options_.max_tokens);
   const bool whole = window.end == file.text.size() && text.size() <= room;
@@ -108,7 +110,8 @@ void ExampleMaker::plain(const SourceFile& file, ByteRange window, const syntax:
 
   const size_t start = out.tokens.size();
   append(assist::align(parts, text, {}, scopes, {}), parts, text.size(), 0, true, true, out);
-  if (whole)
+  // Where one token both begins and ends a text, its end is to be predicted too.
+  if (whole && format_->bos && format_->bos == tokenizer_->special("<|endoftext|>"))
     append(*format_->bos, true, assist::token_label({}, static_cast<int32_t>(text.size())), out);
   out.sizes.push_back(static_cast<uint32_t>(out.tokens.size() - start));
 }
@@ -116,7 +119,8 @@ void ExampleMaker::plain(const SourceFile& file, ByteRange window, const syntax:
 void ExampleMaker::hole(const SourceFile& file, ByteRange window, const Cuts& cuts, Random& random,
                         Examples& out) const {
   const Hole hole = choose_hole(file.text, window, cuts, options_.max_middle_bytes, random);
-  const bool spm = random.chance(options_.suffix_first);
+  const bool wanted_spm = random.chance(options_.suffix_first);
+  const bool spm = format_->fim->spm && (wanted_spm || !format_->fim->psm);
   const Layout parts =
       layout(spm ? FimOrder::spm : FimOrder::psm, random.chance(options_.named) ? file.name() : "");
 

@@ -14,6 +14,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -38,7 +39,7 @@ struct ExampleOptions {
 
 /// Examples one after the other.
 struct Examples {
-  std::vector<uint16_t> tokens;
+  std::vector<engine::TokenId> tokens;
   /// 1 where the token is to be predicted. With labels that is the plain text, the prefix of psm,
   /// and every middle: elsewhere the labels of earlier tokens tell of later ones (whether a body is
   /// still open at the hole, how far the hole is).
@@ -52,11 +53,16 @@ struct Examples {
   void append(const Examples& other);
 };
 
+/// What a model writes where a middle is done: <|fim_end|>, or where the vocabulary has none, the
+/// token that ends a text. Unset: it has neither.
+std::optional<engine::TokenId> end_of_middle(const engine::Tokenizer& tokenizer,
+                                             const engine::PromptFormat& format);
+
 /// Thread-safe after creation.
 class ExampleMaker {
  public:
-  /// invalid_argument if the vocabulary has no fill-in-the-middle tokens or more than 65536
-  /// entries.
+  /// invalid_argument if holes are wanted and the vocabulary has no fill-in-the-middle tokens. A
+  /// model that knows one order only gets its examples in that order.
   static Result<ExampleMaker> create(std::shared_ptr<const engine::Tokenizer> tokenizer,
                                      std::shared_ptr<const engine::PromptFormat> format,
                                      ExampleOptions options);
@@ -76,7 +82,7 @@ class ExampleMaker {
 
   std::shared_ptr<const engine::Tokenizer> tokenizer_;
   std::shared_ptr<const engine::PromptFormat> format_;
-  engine::TokenId end_ = -1;
+  engine::TokenId end_ = -1;  ///< of a middle
   ExampleOptions options_;
 };
 

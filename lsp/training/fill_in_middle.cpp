@@ -172,9 +172,38 @@ std::optional<Hole> cut(std::string_view text, ByteRange window, const Cuts& cut
       return Hole{{random.chance(0.5) ? e->begin : inside(text, e->begin, e->end, random), e->end},
                   kind};
     }
-    default:
-      return std::nullopt;
+    case HoleKind::rest_of_line:
+      return rest_of_line(text, window, target, random);
+    case HoleKind::random: {
+      const uint32_t begin = inside(text, target, window.end, random);
+      // Log-uniform: short holes as often as long ones.
+      uint32_t length = 1u << random.below(10);
+      length = std::min({length + random.below(length), max_bytes, window.end - begin});
+      uint32_t end = begin + length;
+      while (end > begin && !starts_character(text, end)) --end;
+      return Hole{{begin, end}, kind};
+    }
+    case HoleKind::nothing: {
+      const uint32_t at = std::min(line_end(text, target), window.end);
+      return Hole{{at, at}, kind};
+    }
   }
+  return std::nullopt;
+}
+
+/// Where in the window to look for a hole.
+uint32_t choose_target(ByteRange window, Random& random) {
+  const double where = random.chance(0.1) ? 0.35 * random.unit() : 0.35 + 0.63 * random.unit();
+  return window.begin + static_cast<uint32_t>(where * (window.end - window.begin));
+}
+
+/// The hole within `max_bytes`, both ends on character boundaries.
+Hole on_characters(std::string_view text, ByteRange window, uint32_t max_bytes, Hole hole) {
+  ByteRange& r = hole.range;
+  while (r.begin > window.begin && !starts_character(text, r.begin)) --r.begin;
+  r.end = std::min(r.end, r.begin + max_bytes);
+  while (r.end > r.begin && !starts_character(text, r.end)) --r.end;
+  return hole;
 }
 
 }  // namespace
@@ -199,9 +228,7 @@ Cuts find_cuts(std::string_view text, const syntax::Language* language) {
 
 Hole choose_hole(std::string_view text, ByteRange window, const Cuts& cuts, uint32_t max_bytes,
                  Random& random) {
-  const uint32_t size = window.end - window.begin;
-  const double where = random.chance(0.1) ? 0.35 * random.unit() : 0.35 + 0.63 * random.unit();
-  const uint32_t target = window.begin + static_cast<uint32_t>(where * size);
+  const uint32_t target = choose_target(window, random);
 
   struct Share {
     HoleKind kind;
@@ -223,28 +250,17 @@ Hole choose_hole(std::string_view text, ByteRange window, const Cuts& cuts, uint
     if ((left -= s.share) < 0) break;
   }
 
-  Hole hole;
-  if (kind == HoleKind::random) {
-    const uint32_t begin = inside(text, target, window.end, random);
-    // Log-uniform: short holes as often as long ones.
-    uint32_t length = 1u << random.below(10);
-    length = std::min({length + random.below(length), max_bytes, window.end - begin});
-    uint32_t end = begin + length;
-    while (end > begin && !starts_character(text, end)) --end;
-    hole = {{begin, end}, kind};
-  } else if (kind == HoleKind::nothing) {
-    const uint32_t at = std::min(line_end(text, target), window.end);
-    hole = {{at, at}, kind};
-  } else if (const auto found = cut(text, window, cuts, kind, target, max_bytes, random)) {
-    hole = *found;
-  } else {
-    hole = rest_of_line(text, window, target, random);
-  }
-  ByteRange& r = hole.range;
-  while (r.begin > window.begin && !starts_character(text, r.begin)) --r.begin;
-  r.end = std::min(r.end, r.begin + max_bytes);
-  while (r.end > r.begin && !starts_character(text, r.end)) --r.end;
-  return hole;
+  const auto found = cut(text, window, cuts, kind, target, max_bytes, random);
+  return on_characters(text, window, max_bytes,
+                       found ? *found : rest_of_line(text, window, target, random));
+}
+
+std::optional<Hole> cut_hole(std::string_view text, ByteRange window, const Cuts& cuts,
+                             HoleKind kind, uint32_t max_bytes, Random& random) {
+  const auto found =
+      cut(text, window, cuts, kind, choose_target(window, random), max_bytes, random);
+  if (!found) return std::nullopt;
+  return on_characters(text, window, max_bytes, *found);
 }
 
 }  // namespace cambium::training

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -52,5 +53,8 @@ struct Hole {
 /// often, as in a prompt.
 Hole choose_hole(std::string_view text, ByteRange window, const Cuts& cuts, uint32_t max_bytes,
                  Random& random);
+/// One of this kind, for measuring; none where the window has no node for it.
+std::optional<Hole> cut_hole(std::string_view text, ByteRange window, const Cuts& cuts,
+                             HoleKind kind, uint32_t max_bytes, Random& random);
 
 }  // namespace cambium::training

@@ -86,7 +86,8 @@ Result<void> write_shard(const fs::path& folder, const Examples& examples,
                             {"middle_tokens", examples.middle_tokens},
                             {"holes", holes},
                             {"language_bytes", languages}};
-  bool ok = !error && write_array(folder / "tokens.u16", examples.tokens) &&
+  const std::vector<uint16_t> tokens(examples.tokens.begin(), examples.tokens.end());
+  bool ok = !error && write_array(folder / "tokens.u16", tokens) &&
             write_array(folder / "loss.u8", examples.loss) &&
             write_array(folder / "docs.u64", docs);
   // A shard is labelled if the file is there; none may be left of an earlier run.
@@ -109,6 +110,10 @@ Result<void> run(const Options& o) {
   if (!gguf) return tl::unexpected(gguf.error());
   auto tokenizer = engine::Tokenizer::from_gguf(**gguf);
   if (!tokenizer) return tl::unexpected(tokenizer.error());
+  if ((*tokenizer)->size() > 65536)
+    return fail(ErrorCode::invalid_argument, o.vocabulary + ": the vocabulary has " +
+                                                 std::to_string((*tokenizer)->size()) +
+                                                 " entries; prepared data holds 16-bit ids");
   auto format = engine::PromptFormat::from_gguf(**gguf, **tokenizer);
   if (!format) return tl::unexpected(format.error());
 
@@ -168,6 +173,8 @@ int main(int argc, char** argv) {
   app.add_option("--threads", o.threads);
   app.add_option("--seed", o.examples.seed);
   app.add_option("--fim", o.examples.fill_in_middle, "share of fill-in-the-middle examples");
+  app.add_option("--max-tokens", o.examples.max_tokens, "of an example")
+      ->check(CLI::Range(64, 32768));
   app.add_option("--max-mb", o.max_mb, "of text a group; 0: all");
   app.add_flag("--labels", o.examples.labels,
                "also the scopes of every token, for a structured model");

@@ -7,6 +7,7 @@
 
 #include "engine/cpu/reference.h"
 #include "engine/ops.h"
+#include "engine/tree_paths.h"
 #include "random_data.h"
 
 namespace cambium::engine::cpu {
@@ -193,6 +194,39 @@ TEST_CASE("attention: emphasis scales and shifts scores by relation") {
   }
 }
 
+TEST_CASE("attention: tree positions add a bias for the way from scope to scope") {
+  for (const std::string& isa : isas()) {
+    uint32_t seed = 140;
+    for (const Case& c : kCases) {
+      std::mt19937 rng(++seed);
+      const Filled f = fill(isa, 2, c, seed);
+      // Labels of cells to come are known too, as those of a prompt are.
+      const TokenStructure cells =
+          random_tree(rng, static_cast<size_t>(c.first_cell + c.n_tokens) + 9);
+      const TreePaths tree(cells);
+      const std::vector<float> bias =
+          normal(rng, static_cast<size_t>(kTreeClasses * c.n_head), 1.0f);
+      const auto n = static_cast<size_t>(c.n_tokens * c.n_head * c.dv);
+      std::vector<float> out(n, NAN), expected(n), plain(n);
+      AttentionArgs args = args_of(c, f, out.data());
+      args.mode = StructureMode::tree;
+      args.cells = &cells;
+      args.tree = &tree;
+      args.tree_bias = bias.data();
+      f.backend->attention(args);
+      args.out = expected.data();
+      reference::attention(args, f.kv->shape, f.k.data(), f.v.data());
+      CAPTURE(isa);
+      CAPTURE(seed);
+      CHECK(relative_error(out.data(), expected.data(), n) <= error_bound(c.type));
+      args.mode = StructureMode::off;
+      args.out = plain.data();
+      f.backend->attention(args);
+      if (tree.n_scopes() > 3) CHECK(relative_error(out.data(), plain.data(), n) > 0.01);
+    }
+  }
+}
+
 TEST_CASE("attention: prune masks exactly what the rule says, with and without a block list") {
   for (const std::string& isa : isas()) {
     uint32_t seed = 60;
@@ -263,13 +297,15 @@ TEST_CASE("attention: skipped blocks are not read") {
 TEST_CASE("attention: a query has the same bits in any company and on any number of threads") {
   for (const std::string& isa : isas()) {
     for (const DType type : {DType::f16, DType::q8_0}) {
-      for (const StructureMode mode :
-           {StructureMode::off, StructureMode::emphasis, StructureMode::prune}) {
+      for (const StructureMode mode : {StructureMode::off, StructureMode::emphasis,
+                                       StructureMode::prune, StructureMode::tree}) {
         constexpr int32_t kFirst = 507, kTokens = 20;  // crosses a chunk's border at cell 512
         const Case all{6, 2, 64, 64, type, kFirst, kTokens};
         std::mt19937 rng(90);
         const TokenStructure cells = random_tree(rng, kFirst + kTokens);
-        const std::vector<float> alpha = normal(rng, 18, 0.3f), beta = normal(rng, 18);
+        const std::vector<float> alpha = normal(rng, 18, 0.3f), beta = normal(rng, 18),
+                                 bias = normal(rng, kTreeClasses * 6);
+        const TreePaths tree(cells);
         const size_t row = 6 * 64;
         std::vector<float> alone(kTokens * row, NAN);
         for (int threads = 1; threads <= 3; ++threads) {
@@ -285,6 +321,8 @@ TEST_CASE("attention: a query has the same bits in any company and on any number
             args.prune_heads = 0b011110;
             args.emphasis_scale = alpha.data();
             args.emphasis_bias = beta.data();
+            args.tree = &tree;
+            args.tree_bias = bias.data();
             const VisibleBlocks visible =
                 blocks_by_force(cells, kFirst + first, n, args.prune, f.backend->query_tile(n), 32);
             args.visible = &visible;

@@ -1,4 +1,5 @@
-// Figures at the shapes of DeepSeek-Coder with random weights, against the measured copy bandwidth.
+// Kernel by kernel at the shapes of DeepSeek-Coder with random weights, against the measured copy
+// bandwidth: for work on the kernels. `cambium bench --gpu` measures whole models.
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -56,18 +57,6 @@ Timing time_host(int repeats, F&& work) {
   std::sort(ms.begin(), ms.end());
   const size_t n = ms.size();
   return {ms[n / 2], (ms[n * 9 / 10] - ms[n / 10]) / 2};
-}
-
-double copy_bandwidth(CudaBackend& b) {
-  const size_t bytes = size_t{2} << 30;
-  auto from = b.allocate(bytes), to = b.allocate(bytes);
-  if (!from || !to) return 0;
-  cudaMemsetAsync((*from)->data(), 0x5a, bytes, b.launch().stream);
-  const Timing t = time_device(b, 7, [&] {
-    cudaMemcpyAsync((*to)->data(), (*from)->data(), bytes, cudaMemcpyDeviceToDevice,
-                    b.launch().stream);
-  });
-  return 2.0 * static_cast<double>(bytes) / t.median * 1e3;
 }
 
 struct Model {
@@ -154,60 +143,6 @@ bool make_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DTy
   return good;
 }
 
-/// The forward pass op by op over n tokens, logits of the last; buffers made by the caller.
-struct Activity {
-  Floats x, h, q, k, v, mixed, gate, up, logits;
-  Activity(CudaBackend& b, const Shape& s, size_t n)
-      : x(b, n * static_cast<size_t>(s.n_embd)),
-        h(b, n * static_cast<size_t>(s.n_embd)),
-        q(b, n * static_cast<size_t>(s.n_head) * kHeadDim),
-        k(b, n * static_cast<size_t>(s.n_kv_head) * kHeadDim),
-        v(b, n * static_cast<size_t>(s.n_kv_head) * kHeadDim),
-        mixed(b, n * static_cast<size_t>(s.n_head) * kHeadDim),
-        gate(b, n * static_cast<size_t>(s.n_ff)),
-        up(b, n * static_cast<size_t>(s.n_ff)),
-        logits(b, static_cast<size_t>(s.n_vocab)) {}
-};
-
-void forward(CudaBackend& b, const Model& m, Activity& t, KvStore& kv, std::span<const int32_t> ids,
-             int32_t first) {
-  const Shape& s = m.shape;
-  const auto n = static_cast<int32_t>(ids.size());
-  const float eps = m.ops.norm_eps;
-  b.embed(*m.ops.token_embd, ids, t.x.data());
-  for (int32_t i = 0; i < s.n_layer; ++i) {
-    const DecoderOps::Layer& l = m.ops.layers[static_cast<size_t>(i)];
-    b.rms_norm(t.x.data(), *l.attn_norm, eps, n, t.h.data());
-    const MatmulTarget qkv[] = {{l.wq, t.q.data()}, {l.wk, t.k.data()}, {l.wv, t.v.data()}};
-    b.matmul(qkv, t.h.data(), n);
-    b.rope(t.q.data(), m.ops.rope, first, n, s.n_head, kHeadDim);
-    b.rope(t.k.data(), m.ops.rope, first, n, s.n_kv_head, kHeadDim);
-    b.kv_write(kv, i, first, n, t.k.data(), t.v.data());
-    AttentionArgs a;
-    a.q = t.q.data();
-    a.out = t.mixed.data();
-    a.kv = &kv;
-    a.layer = i;
-    a.n_tokens = n;
-    a.first_cell = first;
-    a.n_head = s.n_head;
-    a.scale = m.ops.attention_scale;
-    b.attention(a);
-    const MatmulTarget out[] = {{l.wo, t.x.data(), nullptr, true}};
-    b.matmul(out, t.mixed.data(), n);
-    b.rms_norm(t.x.data(), *l.ffn_norm, eps, n, t.h.data());
-    const MatmulTarget gate_up[] = {{l.w_gate, t.gate.data()}, {l.w_up, t.up.data()}};
-    b.matmul(gate_up, t.h.data(), n);
-    b.silu_mul(t.gate.data(), t.up.data(), t.gate.data(), static_cast<int64_t>(n) * s.n_ff);
-    const MatmulTarget down[] = {{l.w_down, t.x.data(), nullptr, true}};
-    b.matmul(down, t.gate.data(), n);
-  }
-  const float* last = t.x.data() + static_cast<int64_t>(n - 1) * s.n_embd;
-  b.rms_norm(last, *m.ops.output_norm, eps, 1, t.h.data());
-  const MatmulTarget out[] = {{m.ops.output, t.logits.data()}};
-  b.matmul(out, t.h.data(), 1);
-}
-
 void row(const std::string& name, const std::string& value, const std::string& note) {
   std::printf("%-44s %-24s %s\n", name.c_str(), value.c_str(), note.c_str());
   std::fflush(stdout);
@@ -226,7 +161,7 @@ bool fine(CudaBackend& b) {
   return true;
 }
 
-void bench_kernels(CudaBackend& b, const Model& m, double bandwidth) {
+void bench_kernels(CudaBackend& b, const Model& m, const KvStore& kv, double bandwidth) {
   // One kernel at a time, rotating through the layers so that nothing stays in the L2.
   const Shape& s = m.shape;
   Floats x(b, std::vector<float>(8 * static_cast<size_t>(s.n_ff), 0.5f)),
@@ -273,14 +208,33 @@ void bench_kernels(CudaBackend& b, const Model& m, double bandwidth) {
     kernel("gate_up", {&L::w_gate, &L::w_up}, Epilogue::silu_mul, n);
     kernel("down", {&L::w_down}, Epilogue::store, n);
   }
+  // Attention of one token: what is left of a layer.
+  for (const int32_t cells : {64, 511}) {
+    const Timing t = time_device(b, 9, [&] {
+      for (int32_t l = 0; l < s.n_layer; ++l) {
+        AttentionArgs a;
+        a.q = x.data();
+        a.out = y.data();
+        a.kv = &kv;
+        a.layer = l;
+        a.n_tokens = 1;
+        a.first_cell = cells;
+        a.n_head = s.n_head;
+        a.scale = m.ops.attention_scale;
+        b.attention(a);
+      }
+    });
+    row("  kernel attention at " + std::to_string(cells),
+        format("%.2f us", t.median * 1e3 / s.n_layer), "launched one by one");
+  }
   fine(b);
 }
 
 void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DType output_type,
-                 double bandwidth, bool full) {
-  const int32_t n_cells = full ? 9216 : 2560;
+                 double bandwidth) {
+  constexpr int32_t kCells = 512;
   Model m;
-  if (!make_model(b, s, type, down_type, output_type, n_cells, m)) return;
+  if (!make_model(b, s, type, down_type, output_type, kCells, m)) return;
   const std::string name = std::string(s.name) + " " + std::string(type_traits(type)->name);
   auto kv = b.create_kv(m.ops.kv);
   auto program = b.compile_decode(m.ops);
@@ -288,141 +242,30 @@ void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DT
     std::printf("%s\n", (!kv ? kv.error() : program.error()).message.c_str());
     return;
   }
-  row(name + " load", format("%.2f s", m.load_seconds),
-      format("%.2f GB read a token, limit %.0f tok/s", m.read_bytes / 1e9,
-             bandwidth / m.read_bytes));
   {
     // Every cell holds something: zeros would flatter the chip.
     const size_t row_size = static_cast<size_t>(s.n_kv_head) * kHeadDim;
-    Floats some(b, Random(5).normal(512 * row_size));
+    Floats some(b, Random(5).normal(kCells * row_size));
     for (int32_t l = 0; l < s.n_layer; ++l)
-      for (int32_t first = 0; first < n_cells; first += 512)
-        b.kv_write(**kv, l, first, 512, some.data(), some.data());
+      b.kv_write(**kv, l, 0, kCells, some.data(), some.data());
     if (!fine(b)) return;
   }
-  constexpr int kSteps = 48;
-  std::vector<int32_t> out(kSteps);
-  const double kv_cell = 2.0 * s.n_layer * s.n_kv_head * kHeadDim * 2;
-  const auto decode = [&](int32_t first) {
-    bool good = true;
-    const Timing t = time_host(7, [&] {
-      auto r = (*program)->run_ahead(1, **kv, first, out);
-      if (!r && good) std::printf("%s\n", r.error().message.c_str());
-      good = good && r.has_value();
-    });
-    const double ms = t.median / kSteps, bytes = m.read_bytes + kv_cell * (first + kSteps / 2.0);
-    row(name + " decode at " + std::to_string(first) + " cells",
-        format("%.0f tok/s (+-%.1f%%)", 1e3 / ms, 100 * t.spread / t.median),
-        format("%.3f ms, %.0f%% of the limit %.0f", ms, 100 * bytes / (ms * 1e-3) / bandwidth,
-               bandwidth / bytes));
-    return ms;
-  };
-  const double single = decode(64);
-  if (full) {
-    decode(2048);
-    decode(8192);
-  }
-  {
-    std::vector<int32_t> best(1);
-    int32_t id = 1, cell = 64;
-    const Timing t = time_host(40, [&] {
-      if ((*program)->step(std::span(&id, 1), **kv, cell++, nullptr, nullptr, best)) id = best[0];
-    });
-    row(name + " decode, host reads every token", format("%.0f tok/s", 1e3 / t.median), "");
-  }
-  for (const int32_t n : {2, 4, 8}) {
+  double single = 0;
+  for (const int32_t n : {1, 2, 8}) {
     const std::vector<int32_t> ids(static_cast<size_t>(n), 5);
-    std::vector<int32_t> best(ids.size());
-    const Timing t = time_host(40, [&] {
+    std::vector<BestToken> best(ids.size());
+    const Timing t = time_host(100, [&] {
       if (auto r = (*program)->step(ids, **kv, 64, nullptr, nullptr, best); !r)
         std::printf("%s\n", r.error().message.c_str());
     });
-    row(name + " verify " + std::to_string(n), format("%.3f ms", t.median),
-        format("%.2f single steps", t.median / single));
+    if (n == 1) single = t.median;
+    row(name + " step of " + std::to_string(n),
+        format("%.3f ms (+-%.1f%%)", t.median, 100 * t.spread / t.median),
+        n == 1 ? format("%.0f tok/s, %.0f%% of the limit", 1e3 / t.median,
+                        100 * m.read_bytes / (t.median * 1e-3) / bandwidth)
+               : format("%.2f single steps", t.median / single));
   }
-  if (full) {
-    // Five characters typed are at most five tokens, and the first token comes out of their pass.
-    const std::vector<int32_t> ids(5, 7);
-    std::vector<int32_t> best(ids.size());
-    const Timing t = time_host(40, [&] {
-      if (auto r = (*program)->step(ids, **kv, 2048, nullptr, nullptr, best); !r)
-        std::printf("%s\n", r.error().message.c_str());
-    });
-    row(name + " 5 typed at a warm 2048",
-        format("%.2f ms (+-%.1f%%)", t.median, 100 * t.spread / t.median), "fused step");
-  }
-  bench_kernels(b, m, bandwidth);
-  if (!full) return;
-  for (const size_t n : {size_t{5}, size_t{256}, size_t{512}, size_t{2048}}) {
-    Activity activity(b, s, n);
-    std::vector<int32_t> ids(n);
-    for (size_t i = 0; i < n; ++i) ids[i] = static_cast<int32_t>(i * 37 % 32000);
-    const int32_t first = n == 5 ? 2048 : 0;
-    const Timing t = time_host(5, [&] {
-      forward(b, m, activity, **kv, ids, first);
-      fine(b);
-    });
-    row(name + " prefill " + std::to_string(n) + " at " + std::to_string(first),
-        format("%.0f tok/s", static_cast<double>(n) / t.median * 1e3), format("%.2f ms", t.median));
-  }
-}
-
-/// Attention alone, mask off and pruning, by context: a file of bodies of 60 tokens.
-void bench_attention(CudaBackend& b) {
-  const Shape& s = k6_7b;
-  for (const int32_t n : {2048, 8192}) {
-    auto kv = b.create_kv({1, s.n_kv_head, kHeadDim, kHeadDim, n, DType::f16});
-    if (!kv) return;
-    Random random(3);
-    const size_t row_size = static_cast<size_t>(s.n_head) * kHeadDim;
-    const std::vector<float> values = random.normal(static_cast<size_t>(n) * row_size);
-    Floats q(b, values), out(b, values.size());
-    b.kv_write(**kv, 0, 0, n, q.data(), q.data());
-    TokenStructure cells;
-    for (int32_t i = 0; i < n; ++i)
-      cells.push_back(i % 80 < 20 ? TokenLabel{0, INT32_MAX, i}
-                                  : TokenLabel{1 + i / 80, 1 + i / 80, i});
-    for (const int32_t tokens : {n, 1}) {
-      double off = 0;
-      for (const bool prune : {false, true}) {
-        AttentionArgs a;
-        a.q = q.data();
-        a.out = out.data();
-        a.kv = kv->get();
-        a.n_tokens = tokens;
-        a.first_cell = n - tokens;
-        a.n_head = s.n_head;
-        a.scale = 0.088f;
-        a.cells = &cells;
-        VisibleBlocks visible;
-        double share = 0;
-        if (prune) {
-          a.mode = StructureMode::prune;
-          visible = visible_blocks(cells, a.first_cell, tokens, a.prune, b.query_tile(tokens),
-                                   b.key_block());
-          a.visible = &visible;
-          double all = 0;
-          for (int32_t t = 0; t < tokens; t += visible.query_tile)
-            all += (a.first_cell + std::min(tokens, t + visible.query_tile) + kKeyBlock - 1) /
-                   kKeyBlock;
-          share = 1 - static_cast<double>(visible.blocks.size()) / all;
-        }
-        // Layers 0, 0, ...: every call uploads labels and lists, as the first layer of a pass does;
-        // a second and a third call in the same region, with ascending layers, would not.
-        const Timing t = time_device(b, 9, [&] { b.attention(a); });
-        if (!prune) off = t.median;
-        const double flops = 4.0 * kHeadDim * s.n_head *
-                             (static_cast<double>(tokens) * (n - tokens) + 0.5 * tokens * tokens);
-        row("attention " + std::to_string(tokens) + " of " + std::to_string(n) +
-                (prune ? " prune" : " off"),
-            format("%.3f ms", t.median),
-            prune ? format("%.0f%% of blocks skipped, %.2fx, list upload included", 100 * share,
-                           off / t.median)
-                  : format("%.0f TFLOP/s", flops / t.median / 1e9));
-      }
-    }
-    fine(b);
-  }
+  bench_kernels(b, m, **kv, bandwidth);
 }
 
 }  // namespace
@@ -431,14 +274,13 @@ void bench(CudaBackend& b, const std::string& only) {
   const auto wanted = [&](const char* name) {
     return only.empty() || std::string(name).find(only) != std::string::npos;
   };
-  const double bandwidth = copy_bandwidth(b);
+  const double bandwidth = b.copy_bandwidth().value_or(1);
   row("device-to-device copy", format("%.0f GB/s", bandwidth / 1e9),
       "read and written bytes counted");
   using D = DType;
-  if (wanted("6.7B Q4_K")) bench_model(b, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth, true);
-  if (wanted("6.7B Q8_0")) bench_model(b, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth, false);
-  if (wanted("1.3B Q4_K")) bench_model(b, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth, false);
-  if (wanted("attention")) bench_attention(b);
+  if (wanted("6.7B Q4_K")) bench_model(b, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth);
+  if (wanted("6.7B Q8_0")) bench_model(b, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth);
+  if (wanted("1.3B Q4_K")) bench_model(b, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth);
   fine(b);
 }
 

@@ -123,7 +123,10 @@ void check_elementwise(CudaBackend& b, Random& random, Report& report);
 void check_attention(CudaBackend& b, Random& random, Report& report);
 void check_decode(CudaBackend& b, Random& random, Report& report);
 void check_errors(CudaBackend& b, Report& report);
-/// `seconds` bounds the time taken; `only` picks rows whose name contains it.
+/// The model of `model_path` through the engine, on prompts cut from the texts.
+void check_engine(const std::string& model_path, std::span<const std::string> text_paths,
+                  Random& random, Report& report);
+/// Steps and single kernels; `only` picks models whose name contains it.
 void bench(CudaBackend& b, const std::string& only);
 
 }  // namespace cambium::engine::cuda::verify

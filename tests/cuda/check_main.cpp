@@ -1,8 +1,9 @@
 // cambium_cuda_check: every GPU kernel against its plain twin, then figures at real sizes.
 //
 //   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check | --check=GROUP]
+//                      [--model FILE --text FILE...]
 //
-// GROUP: small, matmul, attention, decode or errors.
+// GROUP: small, matmul, attention, decode, errors or engine; the last needs a model and texts.
 //
 // Exit code 0 all good, 1 something failed, 77 no device (ctest shows "skipped").
 #include <algorithm>
@@ -18,7 +19,8 @@ int main(int argc, char** argv) {
   using namespace cambium::engine::cuda;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was found survives a crash
   bool with_check = true, with_bench = false;
-  std::string only, group;
+  std::string only, group, model;
+  std::vector<std::string> texts;
   uint64_t seed = std::random_device{}();
   for (int i = 1; i < argc; ++i) {
     const std::string_view a = argv[i];
@@ -31,8 +33,15 @@ int main(int argc, char** argv) {
       if (a.starts_with("--bench=")) only = a.substr(8);
     } else if (a == "--seed" && i + 1 < argc) {
       seed = std::strtoull(argv[++i], nullptr, 10);
+    } else if (a == "--model" && i + 1 < argc) {
+      model = argv[++i];
+    } else if (a == "--text") {
+      while (i + 1 < argc && argv[i + 1][0] != '-') texts.emplace_back(argv[++i]);
     } else {
-      std::printf("usage: %s [--seed N] [--bench[=NAME]] [--no-check | --check=GROUP]\n", argv[0]);
+      std::printf(
+          "usage: %s [--seed N] [--bench[=NAME]] [--no-check | --check=GROUP] [--model FILE --text "
+          "FILE...]\n",
+          argv[0]);
       return 2;
     }
   }
@@ -53,6 +62,7 @@ int main(int argc, char** argv) {
     if (wanted("attention")) verify::check_attention(b, random, report);
     if (wanted("decode")) verify::check_decode(b, random, report);
     if (wanted("errors")) verify::check_errors(b, report);
+    if (!model.empty() && wanted("engine")) verify::check_engine(model, texts, random, report);
     report.close();
     failures = report.total();
     std::printf(failures == 0 ? "all checks passed\n" : "%d checks FAILED\n", failures);

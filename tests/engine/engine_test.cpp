@@ -112,6 +112,10 @@ TEST_CASE("load: every failure is a value with a message") {
   options = {};
   options.structure = StructureMode::emphasis;
   holds(refused(file.path(), options), ErrorCode::unsupported, {"attn_structure_scale", "prune"});
+  options.structure = StructureMode::tree;
+  holds(refused(file.path(), options), ErrorCode::unsupported, {"attn_tree_bias", "prune"});
+  options.structure = StructureMode::own;  // needs no tensors
+  CHECK(test::load(file.path(), options)->capabilities().structure);
 
   auto contents = test::tiny_model_writer({}).bytes();
   contents.resize(contents.size() * 2 / 3);
@@ -348,6 +352,34 @@ TEST_CASE("controller: required bytes come first (token healing)") {
     CHECK(got.text.starts_with("heal"));
     CHECK(got.tokens.size() > 4);
   }
+}
+
+TEST_CASE("copying: what stood here before is written again, drafted or not") {
+  const auto file = test::write_tiny_model({});
+  const auto generator = test::load(file.path());
+  const std::string line = "the quick brown fox; ";
+  auto r = request(line + line + "the qu", 12);
+  const auto own = generate(*generator, r);
+  r.copying = 1;
+  const auto drafted = generate(*generator, r);
+  CHECK(drafted.text == "ick brown fo");
+  CHECK(own.text != drafted.text);
+  r.speculate = false;
+  const auto stepped = generate(*generator, r);
+  CHECK(stepped.tokens == drafted.tokens);
+  CHECK(stepped.logprobs.size() == stepped.tokens.size());
+  // What follows the hole is text of the document too, but not what is gone on from.
+  auto hole = request("the quick brown f" + line + line, 4);
+  hole.copying = 1;
+  hole.text_end = 17;
+  CHECK(generate(*generator, hole).text == "ox; ");
+  // A controller has the last word.
+  r.controller = controller([](const Step& step) {
+    StepDecision decision;
+    if (step.piece == "i") decision.verdict = StepDecision::Verdict::reject;
+    return decision;
+  });
+  CHECK(generate(*generator, r).text[0] != 'i');
 }
 
 TEST_CASE("structure: labels change the text, and unchanged ones keep the cells") {

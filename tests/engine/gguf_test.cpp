@@ -13,6 +13,7 @@
 
 #include "engine/cpu/quantize.h"
 #include "engine/gguf_writer.h"
+#include "tests/support/source_dir.h"
 
 using namespace cambium;
 using namespace cambium::engine;
@@ -339,7 +340,7 @@ TEST_CASE("gguf: split files") {
 }
 
 TEST_CASE("gguf: files of the Python exporter dequantize to what it says") {
-  const auto file = GgufFile::open(CAMBIUM_SOURCE_DIR "/tests/golden/quantized.gguf");
+  const auto file = GgufFile::open(cambium::test::source_dir() + "/tests/golden/quantized.gguf");
   REQUIRE_MESSAGE(file.has_value(), (file ? "" : file.error().message));
   int types = 0;
   for (const GgufTensor& tensor : (*file)->tensors()) {

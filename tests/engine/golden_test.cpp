@@ -11,6 +11,7 @@
 #include "engine/sampler.h"
 #include "tests/support/engine/golden_models.h"
 #include "tests/support/engine/tiny_model.h"
+#include "tests/support/source_dir.h"
 
 namespace cambium::engine {
 namespace {
@@ -27,7 +28,7 @@ double relative_error(std::span<const float> got, const std::vector<double>& wan
 TEST_CASE("llama.cpp agrees: logits and greedy text of the golden models") {
   for (const auto& golden : test::golden_models()) {
     CAPTURE(golden.name);
-    std::ifstream in(CAMBIUM_SOURCE_DIR "/tests/golden/llama_" + golden.name + ".json");
+    std::ifstream in(cambium::test::source_dir() + "/tests/golden/llama_" + golden.name + ".json");
     REQUIRE_MESSAGE(in.good(), "the fixture is missing; make it with tests/golden/make_llama.mjs");
     const auto fixture = nlohmann::json::parse(in);
     REQUIRE_MESSAGE(fixture["fingerprint"] == test::fingerprint(golden.bytes),

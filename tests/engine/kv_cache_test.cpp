@@ -136,19 +136,22 @@ TEST_CASE("reuse: logits on kept cells equal fresh ones after random edits") {
   struct Mode {
     std::string name;
     std::vector<uint32_t> structure;
+    bool tree = false;
   };
   for (const Mode& mode : {Mode{"plain", {}}, Mode{"emphasis", {1, 1, 1}}, Mode{"prune", {2, 2, 2}},
-                           Mode{"mixed", {0, 1, 2}}}) {
+                           Mode{"mixed", {0, 1, 2}}, Mode{"tree", {0, 0, 0}, true}}) {
     CAPTURE(mode.name);
     test::TinyModel tiny;
     tiny.shape.architecture = "cambium";
     tiny.structure = mode.structure;
+    tiny.tree = mode.tree;
     const auto file = test::write_tiny_model(tiny);
     const auto model = test::open_model(file.path());
     const auto& structure = model->config().structure;
     KvCache cache(
         {.slots = 1,
-         .structure = structure.any() ? std::optional(structure.reuse_rule()) : std::nullopt},
+         .structure = structure.any() ? std::optional(structure.reuse_rule()) : std::nullopt,
+         .tree = mode.tree},
         [&] { return model->create_kv(96); });
     const auto fresh_kv = model->create_kv(96);
 

@@ -52,7 +52,7 @@ struct Case {
 };
 
 std::vector<Case> cases() {
-  std::vector<Case> all(8);
+  std::vector<Case> all(11);
   all[0].name = "plain";
   all[1].name = "linear RoPE scaling";
   all[1].model.shape.rope_linear_scale = 4;
@@ -73,6 +73,18 @@ std::vector<Case> cases() {
   all[7].model.shape.architecture = "cambium";
   all[7].model.structure = {2, 2, 2};
   all[7].model.prune_heads = {5, 2, 15};
+  all[8].name = "structure: own scope, beside layers that see all and that prune";
+  all[8].model.shape.architecture = "cambium";
+  all[8].model.structure = {3, 2, 0};
+  all[8].model.prune_heads = {7, 15, 15};
+  all[9].name = "structure: tree positions";
+  all[9].model.shape.architecture = "cambium";
+  all[9].model.structure = {0, 0, 0};
+  all[9].model.tree = true;
+  all[10].name = "structure: tree positions beside layers that prune";
+  all[10].model.shape.architecture = "cambium";
+  all[10].model.structure = {2, 0, 3};
+  all[10].model.tree = true;
   return all;
 }
 
@@ -109,7 +121,8 @@ TEST_CASE("forward: logits of every variant in one pass and in chunks") {
         skipped += result->skipped_blocks;
       }
       CHECK(worst < kTolerance);
-      const bool prunes = std::count(c.model.structure.begin(), c.model.structure.end(), 2u) > 0;
+      const bool prunes = std::any_of(c.model.structure.begin(), c.model.structure.end(),
+                                      [](uint32_t mode) { return mode >= 2; });
       CHECK((blocks > 0) == prunes);
       CHECK(skipped <= blocks);
     }
@@ -122,9 +135,10 @@ TEST_CASE("forward: structure changes what comes out") {
   std::mt19937 random(4);
   const auto tokens = random_tokens(random, 40);
   const auto labels = sibling_labels(40);
-  for (const uint32_t mode : {1u, 2u}) {
+  for (const uint32_t mode : {1u, 2u, 3u, 0u}) {
     CAPTURE(mode);
     tiny.structure = {mode, mode, mode};
+    tiny.tree = mode == 0;
     const auto file = test::write_tiny_model(tiny);
     const auto plain = test::naive_logits(**GgufFile::open(file.path()), tokens, {});
     const auto model = test::open_model(file.path());
@@ -262,7 +276,8 @@ TEST_CASE("load: a wrong file is refused with a message that says what and where
   };
   const auto good = test::tiny_model_writer({}).bytes();
   CHECK(load(good) == "");
-  check(with_text(good, "llama", "mamba"), {"wrong.gguf", "mamba", "llama, cambium"});
+  check(with_text(good, "llama", "mamba"),
+        {"wrong.gguf", "mamba", "llama, cambium, qwen2, qwen3, deepseek2"});
   check(with_value(good, "llama.feed_forward_length", 100),
         {"wrong.gguf", "blk.0.ffn_gate.weight", "[64, 96]", "[64, 100]"});
   check(with_value(good, "llama.block_count", 4), {"wrong.gguf", "blk.3."});
@@ -278,8 +293,8 @@ TEST_CASE("load: a wrong file is refused with a message that says what and where
   writer.add_tensor("blk.1.attn_sub_norm.weight", DType::f32, {2}, std::vector<std::byte>(8));
   check(writer.bytes(), {"wrong.gguf", "blk.1.attn_sub_norm.weight"});
   writer = test::tiny_model_writer({});
-  writer.set_string("llama.rope.scaling.type", "yarn");
-  check(writer.bytes(), {"rope.scaling.type", "yarn", "linear"});
+  writer.set_string("llama.rope.scaling.type", "longrope");
+  check(writer.bytes(), {"rope.scaling.type", "longrope", "linear"});
   writer = test::tiny_model_writer({});
   writer.set_u32("llama.expert_count", 8);
   check(writer.bytes(), {"8 experts"});

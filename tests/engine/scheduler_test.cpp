@@ -7,6 +7,10 @@
 #include <atomic>
 #include <future>
 
+#include "engine/gguf.h"
+#include "engine/prompt_format.h"
+#include "engine/sampler.h"
+#include "engine/tokenizer.h"
 #include "tests/support/engine/blocking.h"
 #include "tests/support/engine/tiny_model.h"
 
@@ -231,6 +235,116 @@ TEST_CASE("the end: a generator may be let go in its own callback") {
     keep.reset();
     done.get_future().wait();
   }
+}
+
+/// A model whose device chooses tokens itself, and may die after so many passes.
+class DeviceModel final : public Model {
+ public:
+  DeviceModel(std::unique_ptr<Model> real, int lives) : real_(std::move(real)), lives_(lives) {}
+  const ModelConfig& config() const override { return real_->config(); }
+  Backend& backend() override { return real_->backend(); }
+  Result<std::unique_ptr<KvStore>> create_kv(int32_t n) override { return real_->create_kv(n); }
+  Result<PassResult> forward(const Pass& pass) override {
+    if (lives_-- == 0) return fail(ErrorCode::device, "GPU: it fell off the bus");
+    auto result = real_->forward(pass);
+    if (!result || !pass.greedy) return result;
+    logits_.assign(result->logits.begin(), result->logits.end());
+    best_.clear();
+    const auto n_vocab = static_cast<size_t>(config().n_vocab);
+    for (size_t row = 0; row < pass.logits_at.size(); ++row) {
+      const auto values = std::span<const float>(logits_).subspan(row * n_vocab, n_vocab);
+      best_.push_back({argmax(values), log_probability(values, argmax(values))});
+    }
+    result->logits = {};
+    result->best = best_;
+    return result;
+  }
+  Result<std::span<const float>> logits() override {
+    ++fetched;
+    return std::span<const float>(logits_);
+  }
+  int fetched = 0;
+
+ private:
+  std::unique_ptr<Model> real_;
+  int lives_;
+  std::vector<float> logits_;
+  std::vector<BestToken> best_;
+};
+
+struct OnDevice {
+  std::shared_ptr<const GgufFile> file;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<const PromptFormat> format;
+  DeviceModel* model = nullptr;
+  std::unique_ptr<Scheduler> scheduler;
+
+  std::unique_ptr<Model> open() const {
+    auto config = ModelConfig::from_gguf(*file);
+    REQUIRE(config.has_value());
+    auto opened = load_model_weights(file, *config, make_cpu_backend(1), nullptr);
+    REQUIRE(opened.has_value());
+    return std::move(*opened);
+  }
+  OnDevice(const std::string& path, int lives, bool replaceable) {
+    file = *GgufFile::open(path);
+    tokenizer = *Tokenizer::from_gguf(*file);
+    format = *PromptFormat::from_gguf(*file, *tokenizer);
+    auto made = std::make_unique<DeviceModel>(open(), lives);
+    model = made.get();
+    Scheduler::Options options{128, 2, 256};
+    if (replaceable) options.replacement = [this](const Error&) { return open(); };
+    scheduler = std::make_unique<Scheduler>(std::move(made), tokenizer, format, options);
+  }
+  Result<Generated> generate(Request r) {
+    Outcome outcome;
+    scheduler->generate(std::move(r), nullptr, outcome.on_done());
+    return outcome.promise.get_future().get();
+  }
+};
+
+TEST_CASE("a device that chooses tokens: the same text, logits fetched only for a refusal") {
+  Loaded loaded(2);
+  const auto plain = generate(*loaded.generator, request("the same text", 24, Priority::normal));
+  OnDevice device(loaded.file.path(), -1, false);
+  const auto chosen = device.generate(request("the same text", 24, Priority::normal));
+  REQUIRE(chosen.has_value());
+  CHECK(chosen->tokens == plain.tokens);
+  REQUIRE(chosen->logprobs.size() == plain.logprobs.size());
+  for (size_t i = 0; i < plain.logprobs.size(); ++i)  // two ways of rounding
+    CHECK(chosen->logprobs[i] == doctest::Approx(plain.logprobs[i]).epsilon(1e-4));
+  CHECK(device.model->fetched == 0);
+
+  // Every third proposal is refused, on both.
+  const auto picky = [](Request r) {
+    r.controller = controller([n = 0](const Step&) mutable {
+      StepDecision decision;
+      if (++n % 3 == 0) decision.verdict = StepDecision::Verdict::reject;
+      return decision;
+    });
+    return r;
+  };
+  const auto want = generate(*loaded.generator, picky(request("refused", 24, Priority::normal)));
+  const auto got = device.generate(picky(request("refused", 24, Priority::normal)));
+  REQUIRE(got.has_value());
+  CHECK(got->tokens == want.tokens);
+  CHECK(device.model->fetched > 0);
+}
+
+TEST_CASE("a device that dies: requests go on elsewhere with what they have, or hear why") {
+  Loaded loaded(2);
+  const auto want = generate(*loaded.generator, request("to be continued", 24, Priority::normal));
+  OnDevice replaced(loaded.file.path(), 9, true);
+  const auto got = replaced.generate(request("to be continued", 24, Priority::normal));
+  REQUIRE(got.has_value());
+  CHECK(got->tokens == want.tokens);
+  CHECK(replaced.generate(request("and again", 8, Priority::normal)).has_value());
+
+  OnDevice alone(loaded.file.path(), 9, false);
+  const auto error = alone.generate(request("to be continued", 24, Priority::normal));
+  REQUIRE(!error.has_value());
+  CHECK(error.error().code == ErrorCode::device);
+  CHECK(error.error().message.find("bus") != std::string::npos);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "engine/gguf.h"
 #include "engine/pretokenizer.h"
 #include "tests/engine/vocabulary.h"
+#include "tests/support/source_dir.h"
 
 using namespace cambium;
 using namespace cambium::engine;
@@ -20,9 +21,9 @@ using namespace cambium::test;
 
 namespace {
 
-const std::string kGolden = CAMBIUM_SOURCE_DIR "/tests/golden/";
+const std::string kGolden = cambium::test::source_dir() + "/tests/golden/";
 /// Stock vocabularies with test vectors; present in some checkouts only.
-const std::string kStock = CAMBIUM_SOURCE_DIR "/../shared/vocab/ggml-vocab-";
+const std::string kStock = cambium::test::source_dir() + "/../shared/vocab/ggml-vocab-";
 constexpr const char* kStockNames[] = {"deepseek-coder", "deepseek-llm", "qwen2", "llama-bpe"};
 
 std::string slurp(const std::string& path) {

@@ -35,12 +35,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto context = std::make_shared<lsp::ServerContext>();
   context->strand = io.get_executor();
   context->log = lsp::null_logger();
-  context->model = std::make_shared<lsp::ModelHost>(
-      context->strand, "fuzz", [](const std::function<void(double)>&) -> Result<lsp::LoadedModel> {
-        lsp::LoadedModel model;
-        model.completion = std::make_shared<Completion>();
-        return model;
-      });
+  lsp::PooledModel pooled;
+  pooled.roles = {assist::Role::completion};
+  pooled.load = [](const std::function<void(double)>&) -> Result<lsp::LoadedModel> {
+    lsp::LoadedModel model;
+    model.completion = std::make_shared<Completion>();
+    return model;
+  };
+  lsp::PoolOptions options;
+  options.idle = std::chrono::minutes(0);
+  context->use(lsp::ModelPool::create(context->strand, {pooled}, options));
   const auto session = lsp::Session::create(
       context,
       [](const std::string& body) {
@@ -80,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   }
   session->disconnected();
-  context->model->close();
+  context->close();
   io.restart();
   io.poll();
   return 0;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -78,6 +79,132 @@ bool one_line(const std::string& text) {
 }
 
 }  // namespace
+
+TEST_CASE("bench attention says what the mask skips") {
+  const Folder folder;
+  std::string source;
+  for (int i = 0; i < 6; ++i) {
+    source += "def f" + std::to_string(i) + "(x):\n";
+    for (int line = 0; line < 12; ++line) source += "    x = x + " + std::to_string(line) + "\n";
+    source += "    return x\n\n";
+  }
+  const std::string data = folder.write("long.py", source);
+  const Ran ran =
+      run({"bench", "--only", "attention", "--json", "--threads", "1", "--config",
+           folder.at("config.json"), "--model", folder.model(), "--data", data, "--window", "16"});
+  CHECK(ran.err == "");
+  REQUIRE(ran.code == cli::kOk);
+  std::map<std::string, double> figures;
+  const json report = json::parse(ran.out);
+  for (const json& figure : report["figures"])
+    figures[figure["name"]] = figure["value"].get<double>();
+  // The file has about 1,300 tokens of a byte each: two of the lengths.
+  CHECK(figures.count("512 tokens, off: prefill of a layer") == 1);
+  CHECK(figures.count("1024 tokens, off: prefill of a layer") == 1);
+  CHECK(figures.count("2048 tokens, off: prefill of a layer") == 0);
+  const double prune = figures.at("1024 tokens, prune: blocks of 64 x 64 skipped"),
+               own = figures.at("1024 tokens, own: blocks of 64 x 64 skipped");
+  CHECK(prune > 5.0);
+  CHECK(own >= prune);
+  CHECK(own < 100.0);
+  CHECK(figures.at("1024 tokens, own: keys a decode step skips") > 50.0);
+  CHECK(figures.at("1024 tokens, own: decode step of a layer") > 0.0);
+}
+
+TEST_CASE("eval --infill generates for a public benchmark's tasks") {
+  const Folder folder;
+  const std::string tasks = folder.write(
+      "tasks.jsonl", R"({"task_id":"t/1","prompt":"x = ","suffix":"\n","canonical_solution":"1"})");
+  const std::vector<std::string> arguments{"eval",
+                                           "--infill",
+                                           tasks,
+                                           "--json",
+                                           "--config",
+                                           folder.at("config.json"),
+                                           "--threads",
+                                           "1",
+                                           "--context",
+                                           "256",
+                                           "--max-tokens",
+                                           "4",
+                                           "--prompt-tokens",
+                                           "64",
+                                           "--details",
+                                           folder.at("samples.jsonl"),
+                                           folder.model()};
+  const Ran ran = run(arguments);
+  CHECK(ran.err == "");
+  REQUIRE(ran.code == cli::kOk);
+  CHECK(json::parse(ran.out)["exact_match"] == 0.0);
+  std::ifstream samples(folder.at("samples.jsonl"));
+  const json sample = json::parse(samples);
+  CHECK(sample["task_id"] == "t/1");
+  CHECK(sample["completion"].is_string());
+  folder.write("tasks.jsonl", "{}");
+  CHECK(run(arguments).code == cli::kBadInput);
+}
+
+TEST_CASE("eval prints figures a language, and compares two settings") {
+  const Folder folder;
+  folder.write("a.py",
+               "def f(x):\n    total = x + 1\n    return total\n\n\ndef g(x):\n"
+               "    total = x + 2\n    return total\n");
+  const std::string model = folder.model();
+  const std::vector<std::string> common{"eval",
+                                        "--config",
+                                        folder.at("config.json"),
+                                        "--data",
+                                        folder.at("a.py"),
+                                        "--cases",
+                                        "4",
+                                        "--threads",
+                                        "1",
+                                        "--context",
+                                        "256",
+                                        "--prompt-tokens",
+                                        "64",
+                                        "--max-tokens",
+                                        "4",
+                                        "--loss-tokens",
+                                        "20"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = common;
+    all.insert(all.end(), more.begin(), more.end());
+    return run(all);
+  };
+  const Ran table = with({model});
+  CHECK(table.err == "");
+  REQUIRE(table.code == cli::kOk);
+  CHECK(table.out.find("python") != std::string::npos);
+  CHECK(table.out.find("copy") != std::string::npos);
+
+  const Ran ran = with({"--json", "--details", folder.at("details.jsonl"), "--ab", model,
+                        model + ",prompt-tokens=32"});
+  REQUIRE(ran.code == cli::kOk);
+  const json report = json::parse(ran.out);
+  REQUIRE(report["models"].size() == 2);
+  const json& figures = report["models"][0]["figures"]["python"];
+  CHECK(figures["line"]["exact_match"]["mean"] == 0.0);
+  CHECK(figures["middle_loss"]["nats_per_token"] > 0.0);
+  CHECK(figures["text_loss"]["tokens"] > 0);
+  CHECK(report["comparisons"][0]["line_exact_match"]["n"] == figures["line"]["cases"]);
+  CHECK(report["baseline"]["figures"]["all"]["line"]["cases"] == figures["line"]["cases"]);
+  std::ifstream details(folder.at("details.jsonl"));
+  std::string line;
+  size_t lines = 0;
+  while (std::getline(details, line)) {
+    CHECK(json::parse(line)["path"] == "a.py");
+    ++lines;
+  }
+  CHECK(lines == 2 * report["cases"].get<size_t>());
+
+  const Ran bad = with({model + ",window=wide"});
+  CHECK(bad.code == cli::kBadInput);
+  CHECK(bad.err.find("window=N") != std::string::npos);
+  const Ran missing = with({folder.at("none.gguf")});
+  CHECK(missing.code == cli::kBadInput);
+  CHECK(missing.err.find("none.gguf") != std::string::npos);
+}
 
 TEST_CASE("bad input: one clear line and exit code 2") {
   const Folder folder;

@@ -6,6 +6,7 @@
 
 #include "lsp/handlers/commands.h"
 #include "tests/support/lsp/lsp_client.h"
+#include "tests/support/source_dir.h"
 
 using namespace cambium;
 using namespace cambium::test;
@@ -97,7 +98,7 @@ TEST_CASE("the model is described, unloaded, and loaded again at need") {
 }
 
 TEST_CASE("the page for client authors names every command and every setting a client has") {
-  std::ifstream file(CAMBIUM_SOURCE_DIR "/lsp/protocol/README.md");
+  std::ifstream file(cambium::test::source_dir() + "/lsp/protocol/README.md");
   std::ostringstream page;
   page << file.rdbuf();
   for (const std::string& name : lsp::command_names()) {
@@ -110,4 +111,20 @@ TEST_CASE("the page for client authors names every command and every setting a c
     const std::string row = "| `" + name + "` | `" + std::string(key.default_json) + "` |";
     CHECK((page.str().find(row) != std::string::npos) == key.harmless);
   }
+}
+
+TEST_CASE("where the next node of a suggestion ends, in UTF-16 units") {
+  Editor editor;
+  const auto ask = [&](Json argument) {
+    return editor.command("cambium.node", Json::array({std::move(argument)}));
+  };
+  Json at = editor.client.position_params(kUri, 0, 1);
+  at["text"] = " = \"\xf0\x9f\x98\x80\"; y = 1;";
+  CHECK(ask(at)["result"]["length"] == 7);  // ` = "` 4, the emoji 2, `"` 1
+  at["text"] = "";
+  CHECK(ask(at)["result"]["length"] == 0);
+  at["position"]["line"] = 7;
+  CHECK(ask(at)["error"]["code"] == -32602);
+  CHECK(ask(Json::object())["error"]["code"] == -32602);
+  CHECK(editor.command("cambium.node")["error"]["code"] == -32602);
 }

@@ -34,7 +34,8 @@ struct Bench {
   }
   Result<CompletionOutput> run(CompletionInput in) {
     std::promise<Result<CompletionOutput>> promise;
-    completer.complete(std::move(in), [&](Result<CompletionOutput> out) { promise.set_value(std::move(out)); });
+    completer.complete(std::move(in),
+                       [&](Result<CompletionOutput> out) { promise.set_value(std::move(out)); });
     return promise.get_future().get();
   }
   CompletionOutput complete(std::string_view source, std::string_view path = "a.py") {
@@ -64,8 +65,11 @@ TEST_CASE("from a cursor to a completion") {
   CHECK(out.timings.prompt_tokens > 0);
   CHECK(out.timings.generated_tokens > 0);
   const auto& request = bench.model->requests.back();
-  CHECK(bench.model->as_text(request.prompt) == "<BOS><FILE>a.py\n<PRE><SUF>\n<MID>def f(a):\n    ");
+  CHECK(bench.model->as_text(request.prompt) ==
+        "<BOS><FILE>a.py\n<PRE><SUF>\n<MID>def f(a):\n    ");
   CHECK(request.structure.size() == request.prompt.size());
+  CHECK(request.text_end == static_cast<int32_t>(request.prompt.size()));
+  CHECK(request.copying == 0);
   CHECK(request.slot_key != 0);
 }
 
@@ -90,7 +94,7 @@ TEST_CASE("tokens of the middle are labelled as they are written") {
 
 TEST_CASE("the popup's selection is extended, in its range") {
   Bench bench(FakeGenerator::Script([](const std::string& prompt) {
-    return prompt.ends_with("os.path") ? ".join(a)" : "wrong";
+    return prompt.ends_with("os.") ? ".join(a)" : "wrong";  // "path" is required before it
   }));
   CompletionInput in = Bench::input("import os\nx = os.pa<|>\n");
   in.has_selected = true;
@@ -110,11 +114,11 @@ TEST_CASE("typing along a suggestion does not ask the model") {
   CHECK(text_of(typed) == "urn a + b");
   CHECK(typed.stop == "cached");
   CHECK(bench.model->requests.size() == 1);
-  bench.complete("def f(a, b):\n    rex<|>\n");                // another way
-  bench.complete("def f(a, b):\n    return a + b<|>\n");       // typed to its end
-  bench.complete("def f(a, b):\n    ret<|>\n# more\n");        // another text below
-  bench.complete("def f(a, c):\n    ret<|>\n");                // above
-  bench.complete("def f(a, b):\n    ret<|>\n", "other.py");    // another document
+  bench.complete("def f(a, b):\n    rex<|>\n");              // another way
+  bench.complete("def f(a, b):\n    return a + b<|>\n");     // typed to its end
+  bench.complete("def f(a, b):\n    ret<|>\n# more\n");      // another text below
+  bench.complete("def f(a, c):\n    ret<|>\n");              // above
+  bench.complete("def f(a, b):\n    ret<|>\n", "other.py");  // another document
   CHECK(bench.model->requests.size() == 6);
 }
 
@@ -141,12 +145,15 @@ TEST_CASE("nothing worth showing comes with its reason") {
   CHECK(!out.dropped.empty());
 }
 
-TEST_CASE("token healing for a model trained prefix-suffix-middle only") {
-  Bench bench("th.join(a)", false);  // the fake puts what is required before it
-  const CompletionOutput out = bench.complete("import os\nx = os.pa<|>\n");
-  CHECK(text_of(out) == "th.join(a)");
-  const std::string prompt = bench.model->as_text(bench.model->requests.back().prompt);
-  CHECK(prompt.find("os.<SUF>") != std::string::npos);
+TEST_CASE("a word that was begun is chosen anew as whole tokens, in both orders") {
+  for (const bool spm : {false, true}) {
+    Bench bench("th.join(a)", spm);  // the fake puts what is required before it
+    const CompletionOutput out = bench.complete("import os\nx = os.pa<|>\n");
+    CHECK(text_of(out) == "th.join(a)");
+    const std::string prompt = bench.model->as_text(bench.model->requests.back().prompt);
+    CHECK(prompt.find(spm ? "x = os." : "os.<SUF>") != std::string::npos);
+    CHECK(prompt.find("os.pa") == std::string::npos);
+  }
 }
 
 TEST_CASE("errors and cancels are answered once") {
@@ -166,7 +173,9 @@ TEST_CASE("errors and cancels are answered once") {
 
   in = Bench::input("x = <|>\n");
   in.cancel = engine::make_cancel_flag();
-  bench.model->before_generate = [](const engine::Request& request) { request.cancel->store(true); };
+  bench.model->before_generate = [](const engine::Request& request) {
+    request.cancel->store(true);
+  };
   out = bench.run(in);
   REQUIRE(!out);
   CHECK(out.error().code == ErrorCode::cancelled);
@@ -189,8 +198,9 @@ TEST_CASE("everything asked is answered when the completer goes") {
   {
     Bench bench("a + b");
     for (int i = 0; i < 20; ++i) {
-      bench.completer.complete(Bench::input("x" + std::string(static_cast<size_t>(i), 'x') + " = <|>\n"),
-                               [&](Result<CompletionOutput>) { ++answers; });
+      bench.completer.complete(
+          Bench::input("x" + std::string(static_cast<size_t>(i), 'x') + " = <|>\n"),
+          [&](Result<CompletionOutput>) { ++answers; });
     }
   }
   CHECK(answers == 20);

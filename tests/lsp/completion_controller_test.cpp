@@ -63,7 +63,8 @@ TEST_CASE("how far a completion goes") {
       {"python", "def f(a):\n    <|>\n", Extent::body},
       {"python", "def f(a):<|>\n", Extent::body},
       {"python", "def f(a):\n    \"\"\"Says what f does.\"\"\"\n    <|>\n", Extent::body},
-      {"python", "def f(a):\n    \"\"\"Says\n\n    more.\n    \"\"\"\n    # now\n    <|>\n", Extent::body},
+      {"python", "def f(a):\n    \"\"\"Says\n\n    more.\n    \"\"\"\n    # now\n    <|>\n",
+       Extent::body},
       {"python", "def f(a):\n    <|>\n    return a\n", Extent::statement},
       {"python", "def f(a):<|>\n    return a\n", Extent::line},
       {"python", "def f(a):\n    x = 1\n    <|>\n", Extent::statement},
@@ -103,8 +104,8 @@ TEST_CASE("a completion ends where its node ends") {
        "b = a\n\n    return b\n\n\ndef g():\n", "b = a\n\n    return b", "end_of_node"},
       {"a body on the header's line", "python", "class A:\n    def f(a):<|>\n",
        "\n        return a\n\n    def g(self):\n", "\n        return a", "end_of_node"},
-      {"a body by brackets, closed below", "cpp", "void f() {\n  <|>\n}\n", "a();\n  b();\n}\n\nint x;",
-       "a();\n  b();", "end_of_node"},
+      {"a body by brackets, closed below", "cpp", "void f() {\n  <|>\n}\n",
+       "a();\n  b();\n}\n\nint x;", "a();\n  b();", "end_of_node"},
       {"a body by brackets, not closed", "cpp", "void f() {\n  <|>\n", "a();\n}\n\nint x;",
        "a();\n}", "end_of_node"},
       {"the bracket below closes something else", "cpp",
@@ -118,8 +119,8 @@ TEST_CASE("a completion ends where its node ends") {
        "g(\"}\");  // }\n  h('}');\n}\n", "g(\"}\");  // }\n  h('}');", "end_of_node"},
       {"a body by words", "ruby", "def f(a)\n  <|>\nend\n", "b = a\n  b + 1\nend\n\ndef g",
        "b = a\n  b + 1\nend", "repeats_suffix"},  // what was written twice is cut afterwards
-      {"a body by words, not closed", "ruby", "def f(a)\n  <|>\n", "b = a\nend\ndef g", "b = a\nend",
-       "end_of_node"},
+      {"a body by words, not closed", "ruby", "def f(a)\n  <|>\n", "b = a\nend\ndef g",
+       "b = a\nend", "end_of_node"},
       {"the bracket that is there", "python", "x = f(<|>)\n", "a, b)", "a, b", "repeats_suffix"},
       {"its own brackets", "python", "x = f(<|>)\n", "g(a))", "g(a)", "repeats_suffix"},
       {"the rest of the line", "cpp", "int x = <|> + offset;\n", "base + offset; // more",
@@ -128,7 +129,8 @@ TEST_CASE("a completion ends where its node ends") {
        "if a:\n        b()\n    return a\n    x", "if a:\n        b()", "end_of_node"},
       {"a line twice", "python", "def f(a):\n    <|>\n", "a += 1\n    a += 1\n    a += 1\n",
        "a += 1\n    a += 1", "repeats_itself"},
-      {"blank lines", "python", "def f(a):\n    <|>\n", "a += 1\n\n\n\n\n", "a += 1", "end_of_line"},
+      {"blank lines", "python", "def f(a):\n    <|>\n", "a += 1\n\n\n\n\n", "a += 1",
+       "end_of_line"},
   };
   for (const Case& c : cases) {
     for (const size_t size : {1, 2, 3, 7, 100}) {

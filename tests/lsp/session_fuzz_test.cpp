@@ -37,7 +37,8 @@ class RandomClient {
     // The model loads on a thread of its own, so the last requests may reach it only now.
     server_.run_until([this] {
       while (!server_.completion->held.empty()) answer_one();
-      return std::all_of(ids_.begin(), ids_.end(), [this](auto id) { return client_.answered(id); });
+      return std::all_of(ids_.begin(), ids_.end(),
+                         [this](auto id) { return client_.answered(id); });
     });
     for (const auto id : ids_) {
       CAPTURE(id);

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "lsp/assist/prompt.h"
-#include "syntax/middle_labeler.h"
 #include "syntax/languages.h"
+#include "syntax/middle_labeler.h"
 #include "tests/support/cursor.h"
 #include "tests/support/fake_generator.h"
 
@@ -20,9 +20,7 @@ using test::FakeTokenizer;
 
 namespace {
 
-engine::PromptFormat format(bool spm) {
-  return test::FakeGenerator({}, spm).format_;
-}
+engine::PromptFormat format(bool spm) { return test::FakeGenerator({}, spm).format_; }
 
 /// A random program: nested blocks with statements, in C's or Python's layout.
 std::string program(std::mt19937& random, bool python) {
@@ -43,8 +41,11 @@ std::string program(std::mt19937& random, bool python) {
           if (!python) text += std::string(static_cast<size_t>(depth) * 2, ' ') + "}\n";
         }
         break;
-      case 2: text += "\n"; break;
-      default: text += indent + "gamma(delta, 42)" + (python ? "\n" : ";\n");
+      case 2:
+        text += "\n";
+        break;
+      default:
+        text += indent + "gamma(delta, 42)" + (python ? "\n" : ";\n");
     }
   }
   return text;
@@ -115,7 +116,8 @@ TEST_CASE("the sequences of both orders") {
   const test::Marked at = test::marked("ab(<|>)");
   test::FakeGenerator model({}, true);
   const TokenSpan prefix = assist::encode_span(model.tokenizer_, at.text, 0, at.cursor);
-  const TokenSpan suffix = assist::encode_span(model.tokenizer_, at.text, at.cursor, at.text.size());
+  const TokenSpan suffix =
+      assist::encode_span(model.tokenizer_, at.text, at.cursor, at.text.size());
   const syntax::ScopeMap map = syntax::ScopeMap::whole_file(static_cast<uint32_t>(at.text.size()));
   const auto sequence = [&](FimOrder order, std::string_view path) {
     model.format_.fim->spm = order == FimOrder::spm;

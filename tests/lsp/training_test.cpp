@@ -13,7 +13,9 @@
 #include "lsp/assist/completer.h"
 #include "lsp/assist/prompt.h"
 #include "lsp/assist/syntax_view.h"
+#include "lsp/eval/cases.h"
 #include "lsp/training/examples.h"
+#include "tests/support/source_dir.h"
 
 using namespace cambium;
 using engine::TokenId;
@@ -30,7 +32,8 @@ class Recorder final : public engine::Generator {
  public:
   Recorder() {
     const auto file =
-        engine::GgufFile::open(CAMBIUM_SOURCE_DIR "/engine/models/cambium-coder.gguf").value();
+        engine::GgufFile::open(cambium::test::source_dir() + "/engine/models/cambium-coder.gguf")
+            .value();
     tokenizer_ = engine::Tokenizer::from_gguf(*file).value();
     format_ = engine::PromptFormat::from_gguf(*file, *tokenizer_).value();
   }
@@ -181,6 +184,7 @@ bool same_labels(const std::vector<TokenLabel>& got, const engine::TokenStructur
 }  // namespace
 
 TEST_CASE("training: an example is the request that a completion makes") {
+  int compared = 0, healed = 0;
   for (const Source& source : kSources) {
     for (uint64_t seed = 1; seed <= 12; ++seed) {
       CAPTURE(source.path);
@@ -205,10 +209,19 @@ TEST_CASE("training: an example is the request that a completion makes") {
         answered.get_future().wait();
       }
       const engine::Request& request = recorder()->last;
+      REQUIRE(request.controller != nullptr);
+      if (const std::string begun(request.controller->required_prefix()); !begun.empty()) {
+        // A word cut in half is learnt from, but served with its tokens chosen anew.
+        ++healed;
+        REQUIRE(example.prefix.ends_with(begun));
+        CHECK(request.prompt.size() < example.tokens.size());
+        CHECK(std::equal(request.prompt.begin(), request.prompt.end(), example.tokens.begin()));
+        continue;
+      }
+      ++compared;
       CHECK(request.prompt == example.tokens);
       CHECK(same_labels(example.labels, request.structure));
       // The middle, as the engine would report it; serving may stop earlier than the file does.
-      REQUIRE(request.controller != nullptr);
       std::string before;
       for (size_t i = 0; i < example.middle.size(); ++i) {
         const std::string_view piece = recorder()->tokenizer_->piece(example.middle[i]);
@@ -220,42 +233,70 @@ TEST_CASE("training: an example is the request that a completion makes") {
       }
     }
   }
+  CHECK(compared > 10);
+  CHECK(healed > 10);
+}
+
+/// The examples of a source beside what serving makes of the same document, cursor and window:
+/// tokens, labels, and the labels of the middle however much of it is there yet. Returns how many.
+size_t check_windows(const Source& source, double suffix_first, uint64_t seed) {
+  ExampleOptions options;
+  options.fill_in_middle = 1.0;
+  options.suffix_first = suffix_first;
+  options.labels = true;
+  options.seed = seed;
+  const auto examples = take_apart(prepare(source, options), source);
+  const auto& tokenizer = *recorder()->tokenizer_;
+  training::Random random(seed, source.path);
+  size_t begin = 0;
+  for (const Parts& example : examples) {
+    const std::string middle = tokenizer.decode(example.middle);
+    const size_t cursor = begin + example.prefix.size();
+    assist::SyntaxRequest asked;
+    std::string document = source.text;
+    document.erase(cursor, middle.size());
+    asked.text = std::make_shared<const std::string>(document);
+    asked.cursor = cursor;
+    asked.path = source.path;
+    const auto view = assist::SyntaxView::make(asked);
+    const auto layout =
+        assist::file_layout(*recorder()->format_, tokenizer,
+                            example.spm ? engine::FimOrder::spm : engine::FimOrder::psm,
+                            example.named ? source.path : "");
+    REQUIRE(layout.has_value());
+    const auto expected = assist::align(
+        *layout, assist::encode_span(tokenizer, document, begin, cursor),
+        assist::encode_span(tokenizer, document, cursor, cursor + example.suffix.size()),
+        view.label_map(), view.at_cursor());
+    CHECK(expected.tokens == example.tokens);
+    CHECK(same_labels(example.labels, expected.structure));
+    // Written up to anywhere, the middle has had the labels that training gave it.
+    for (int cut = 0; cut < 3; ++cut) {
+      const size_t n = random.below(static_cast<uint32_t>(example.middle.size()) + 1);
+      const auto label_of = view.middle_labels(expected.middle.place);
+      for (size_t i = 0; i < n; ++i)
+        REQUIRE(label_of(tokenizer.piece(example.middle[i])) == example.middle_labels[i]);
+      // As is the token that ends it: by what stands before it, like white space.
+      if (n == example.middle.size()) CHECK(label_of({}) == example.middle_labels.back());
+    }
+    begin = cursor + middle.size() + example.suffix.size();
+  }
+  return examples.size();
 }
 
 TEST_CASE("training: windows of a longer file have the labels of the whole document") {
-  const Source source = long_source();
-  for (const double suffix_first : {0.0, 1.0}) {
-    ExampleOptions options;
-    options.fill_in_middle = 1.0;
-    options.suffix_first = suffix_first;
-    options.labels = true;
-    const auto examples = take_apart(prepare(source, options), source);
-    REQUIRE(examples.size() > 4);
-    size_t begin = 0;
-    for (const Parts& example : examples) {
-      const std::string middle = recorder()->tokenizer_->decode(example.middle);
-      const size_t cursor = begin + example.prefix.size();
-      assist::SyntaxRequest asked;
-      std::string document = source.text;
-      document.erase(cursor, middle.size());
-      asked.text = std::make_shared<const std::string>(document);
-      asked.cursor = cursor;
-      asked.path = source.path;
-      const auto view = assist::SyntaxView::make(asked);
-      const auto layout =
-          assist::file_layout(*recorder()->format_, *recorder()->tokenizer_,
-                              example.spm ? engine::FimOrder::spm : engine::FimOrder::psm,
-                              example.named ? source.path : "");
-      REQUIRE(layout.has_value());
-      const auto& tokenizer = *recorder()->tokenizer_;
-      const auto expected = assist::align(
-          *layout, assist::encode_span(tokenizer, document, begin, cursor),
-          assist::encode_span(tokenizer, document, cursor, cursor + example.suffix.size()),
-          view.label_map(), view.at_cursor());
-      CHECK(expected.tokens == example.tokens);
-      CHECK(same_labels(example.labels, expected.structure));
-      begin = cursor + middle.size() + example.suffix.size();
-    }
+  for (const double suffix_first : {0.0, 1.0})
+    CHECK(check_windows(long_source(), suffix_first, 1) > 4);
+}
+
+TEST_CASE("training: scopes are those of serving in every language, wherever the hole is") {
+  const auto samples =
+      eval::read_sources(cambium::test::source_dir() + "/tests/syntax/samples").value();
+  CHECK(samples.files.size() >= 16);
+  for (const SourceFile& file : samples.files) {
+    CAPTURE(file.path);
+    for (uint64_t seed = 1; seed <= 4; ++seed)
+      check_windows({std::string(file.path), std::string(file.text)}, seed % 2 ? 1.0 : 0.0, seed);
   }
 }
 

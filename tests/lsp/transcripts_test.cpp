@@ -24,6 +24,7 @@
 #include "lsp/server.h"
 #include "tests/support/fake_generator.h"
 #include "tests/support/lsp/wire.h"
+#include "tests/support/source_dir.h"
 
 using namespace cambium;
 using namespace cambium::test;
@@ -34,12 +35,14 @@ namespace {
 lsp::ServerOptions options_with_fake_model() {
   lsp::ServerOptions options;
   options.settings.set_layer(Origin::command_line, {{"log.level", "off"}});
-  options.model_name = "fake.gguf";
-  options.load = [](const std::function<void(double)>& progress)
-      -> Result<std::shared_ptr<engine::Generator>> {
+  lsp::PooledModel& model = options.models.emplace_back();
+  model.name = "fake.gguf";
+  model.roles = {assist::Role::completion};
+  model.load = lsp::load_completer([](const std::function<void(double)>& progress)
+                                       -> Result<std::shared_ptr<engine::Generator>> {
     progress(0.5);
     return std::make_shared<FakeGenerator>([](const std::string&) { return "a + b\n"; });
-  };
+  });
   return options;
 }
 
@@ -108,7 +111,7 @@ std::vector<Json> read_lines(const std::filesystem::path& path) {
 TEST_CASE("recorded conversations over stdin and stdout") {
   size_t played = 0;
   for (const auto& entry :
-       std::filesystem::directory_iterator(CAMBIUM_SOURCE_DIR "/tests/transcripts")) {
+       std::filesystem::directory_iterator(cambium::test::source_dir() + "/tests/transcripts")) {
     if (entry.path().extension() != ".jsonl") continue;
     const std::string name = entry.path().filename().string();
     CAPTURE(name);
@@ -140,7 +143,7 @@ TEST_CASE("two editors on one process, over a socket") {
     auto first = Wire::connect(address), second = Wire::connect(address);
     REQUIRE(first.has_value());
     REQUIRE(second.has_value());
-    const auto lines = read_lines(CAMBIUM_SOURCE_DIR "/tests/transcripts/session.jsonl");
+    const auto lines = read_lines(cambium::test::source_dir() + "/tests/transcripts/session.jsonl");
     play(*first, lines);
     CHECK(first->closed());  // its exit ends its session only
     play(*second, lines);
@@ -169,6 +172,27 @@ TEST_CASE("a 100 MB file over the wire is skipped; asking about it is answered")
        R"({"textDocument":{"uri":"file:///huge.c"},"position":{"line":0,"character":1}}})");
   play(wire, {Json{{"server", {{"id", nullptr}, {"error", {{"code", -32600}}}}}},
               Json{{"server", {{"id", 2}, {"result", {{"items", Json::array()}}}}}}});
+}
+
+TEST_CASE("a large file and all that follows it is answered, though the input ends at once") {
+  ChildServer server(options_with_fake_model());
+  Wire& wire = server.wire();
+  const auto send = [&](const Json& message) { wire.send(message.dump()); };
+  send({{"id", 1}, {"method", "initialize"}, {"params", {{"capabilities", Json::object()}}}});
+  std::string text = "int f() {\n  \n}\n";
+  while (text.size() < 1'000'000) text += "// a line of a large file\n";
+  send({{"method", "textDocument/didOpen"},
+        {"params",
+         {{"textDocument",
+           {{"uri", "file:///l.c"}, {"languageId", "c"}, {"version", 1}, {"text", text}}}}}});
+  send({{"id", 2}, {"method", "no/such"}});
+  send({{"id", 3}, {"method", "shutdown"}});
+  send({{"method", "exit"}});
+  wire.close_writing();
+  play(wire,
+       {Json{{"server", {{"id", 1}}}}, Json{{"server", {{"id", 2}, {"error", {{"code", -32601}}}}}},
+        Json{{"server", {{"id", 3}, {"result", nullptr}}}}});
+  CHECK(server.exit_code() == 0);
 }
 
 TEST_CASE("an address that cannot be had is exit code 2") {

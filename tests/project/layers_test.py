@@ -1,7 +1,7 @@
 """The layers of the design, enforced on every #include.
 
 syntax knows text and trees; engine knows tokens and tensors; only lsp/ sees both, and within it
-lsp/assist/ knows no JSON-RPC.
+lsp/assist/ knows no JSON-RPC (what a model answers may be JSON).
 """
 import pathlib
 import re
@@ -17,7 +17,7 @@ FORBIDDEN = {
     "engine": ["syntax/", "lsp/", "tree_sitter/"],
     "engine/cpu": ["syntax/", "lsp/", "tree_sitter/", "boost/", "nlohmann/", "cuda", "cublas"],
     "lsp/assist": ["lsp/protocol/", "lsp/handlers/", "lsp/server", "lsp/jsonrpc", "lsp/transport",
-                   "lsp/cli/", "nlohmann/", "boost/asio", "tree_sitter/"],
+                   "lsp/cli/", "boost/asio", "tree_sitter/"],
     "lsp": ["tree_sitter/", "cuda_runtime", "cublas"],
 }
 # CUDA headers stay inside the module that is loaded at run time.

@@ -43,7 +43,8 @@ class FakeTokenizer final : public engine::Tokenizer {
   }
   std::string_view piece(engine::TokenId id) const override {
     const std::lock_guard lock(mutex_);
-    return id < kSpecials ? std::string_view{} : std::string_view(*pieces_[static_cast<size_t>(id - kSpecials)]);
+    return id < kSpecials ? std::string_view{}
+                          : std::string_view(*pieces_[static_cast<size_t>(id - kSpecials)]);
   }
   std::string decode(std::span<const engine::TokenId> ids) const override {
     std::string text;
@@ -75,8 +76,8 @@ class FakeTokenizer final : public engine::Tokenizer {
   }
   engine::TokenId id_of(std::string_view piece) const {
     const std::lock_guard lock(mutex_);
-    const auto [it, fresh] = ids_.try_emplace(std::string(piece),
-                                              static_cast<engine::TokenId>(pieces_.size()) + kSpecials);
+    const auto [it, fresh] = ids_.try_emplace(
+        std::string(piece), static_cast<engine::TokenId>(pieces_.size()) + kSpecials);
     if (fresh) pieces_.push_back(&it->first);
     return it->second;
   }
@@ -125,8 +126,10 @@ class FakeGenerator final : public engine::Generator {
     static constexpr const char* kNames[] = {"<BOS>", "<EOS>", "<PRE>", "<SUF>", "<MID>", "<FILE>"};
     std::string text;
     for (const engine::TokenId id : ids) {
-      if (id < FakeTokenizer::kSpecials) text += kNames[id];
-      else text += tokenizer_.piece(id);
+      if (id < FakeTokenizer::kSpecials)
+        text += kNames[id];
+      else
+        text += tokenizer_.piece(id);
     }
     return text;
   }

@@ -21,8 +21,9 @@ TEST_CASE("the generated source is sound, of the wanted length and always the sa
 TEST_CASE("the bench fills in every figure") {
   const BenchFigures figures = bench_syntax(200, 4);
   CHECK(figures.scopes > 10);
-  for (double figure : {figures.open_ms, figures.type.p50_ms, figures.type.p99_ms, figures.break_wait.max_ms,
-                        figures.break_parse.max_ms, figures.undo_wait.max_ms, figures.labeler_ms,
-                        figures.middle_token_us, figures.align_us, figures.check_ms})
+  for (double figure :
+       {figures.open_ms, figures.type.p50_ms, figures.type.p99_ms, figures.break_wait.max_ms,
+        figures.break_parse.max_ms, figures.undo_wait.max_ms, figures.labeler_ms,
+        figures.middle_token_us, figures.align_us, figures.check_ms})
     CHECK(figure > 0);
 }

@@ -24,7 +24,8 @@ Marked marked(std::string text) {
 TEST_CASE("errors are counted where they are") {
   const Language* c = language_by_id("c");
   Parser parser(*c);
-  const std::string good = "int f() {\n  return 1;\n}\n", bad = "int f() {\n  return 1\n}\nint g( {\n}\n";
+  const std::string good = "int f() {\n  return 1;\n}\n",
+                    bad = "int f() {\n  return 1\n}\nint g( {\n}\n";
   CHECK(count_errors(*parser.parse(good)).total() == 0);
   const Tree tree = *parser.parse(bad);
   const ErrorCount all = count_errors(tree);
@@ -106,9 +107,39 @@ TEST_CASE("a completion ends where the node at the cursor ends") {
   }
 }
 
+TEST_CASE("an insertion of several statements may end with a node, too") {
+  const struct {
+    const char *language, *text, *insertion;
+    bool ends;
+  } cases[] = {
+      {"c", "int f() {\n  ^\n}\n", "x = 1;\n  y = 2;", true},
+      {"c", "int f() {\n  ^\n}\n", "x = 1;\n  y = 2;\n", true},
+      {"c", "int f() {\n  ^\n}\n", "if (a) {\n    y = 2;", false},
+      {"c", "int f() {\n  return g(^\n}\n", "1, 2);", true},
+      {"c", "int f() {\n  return g(1 ^);\n}\n", "+", false},
+      {"python", "def f():\n    ^\n", "a()\n    b()", true},
+      {"python", "def f():\n    ^\n", "a()\n    b(", false},
+      {"python", "x = [^]\n", "1, 2,", true},
+      {"python", "def f():\n    ^\n", "  ", false},
+      {"go", "package p\n\nfunc f() {\n\t^\n}\n", "x := 1\n\ty(x)", true},
+      {"rust", "fn f() {\n    ^\n}\n", "let x = 1;\n    g(x)", true},
+      {"rust", "fn f() {\n    ^\n}\n", "let x = 1;\n    let", false},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.language);
+    CAPTURE(std::string(c.insertion));
+    const Marked m = marked(c.text);
+    InsertionCheck check(language_by_id(c.language), m.text, m.cursor);
+    CHECK(check.ends_node(c.insertion) == c.ends);
+  }
+  InsertionCheck nothing(nullptr, "a", 1);
+  CHECK_FALSE(nothing.ends_node("b"));
+}
+
 TEST_CASE("in a long text only what is near is parsed") {
   std::string text = "class A {\n";
-  for (int i = 0; i < 2000; ++i) text += "  int f" + std::to_string(i) + "(int a) {\n    return a;\n  }\n";
+  for (int i = 0; i < 2000; ++i)
+    text += "  int f" + std::to_string(i) + "(int a) {\n    return a;\n  }\n";
   text += "};\n";
   const size_t cursor = text.find("return a;", text.size() / 2);
   InsertionCheck check(language_by_id("cpp"), text, cursor);
@@ -124,4 +155,52 @@ TEST_CASE("without a language everything fits") {
   CHECK(check.node_end("abc") == 3);
   InsertionCheck huge(language_by_id("c"), std::string(kMaxText + 1, 'x'), 5);
   CHECK_FALSE(huge.adds_errors("}}}"));
+}
+
+TEST_CASE("a suggestion is taken node by node") {
+  const struct {
+    const char *language, *text;
+    std::vector<std::string>
+        parts;  ///< of the insertion at `^`, each the first node of what is left
+  } cases[] = {
+      {"python",
+       "def f(self):\n    for item in ^\n    return 1\n",
+       {"self.items", ":", "\n        total += item.total()"}},
+      {"python", "def f(a):\n    ^\n", {"b = a + 1", "\n    return b"}},
+      {"python", "def f(a):\n    return a^\n", {".items", ".get", "(name)"}},
+      {"python", "def f(a):\n    ret^\n", {"urn a"}},
+      {"c", "int f(int a) {\n  ^\n}\n", {"if (a) {\n    g();\n  }", "\n  return a;"}},
+      {"typescript", "const a = ^;\n", {"{ b: 1, c: 2 }"}},
+  };
+  for (const auto& c : cases) {
+    const auto [text, cursor] = marked(c.text);
+    std::string rest;
+    for (const std::string& part : c.parts) rest += part;
+    std::string now = text;
+    size_t at = cursor;
+    for (const std::string& part : c.parts) {
+      CAPTURE(c.text);
+      CAPTURE(rest);
+      const size_t taken = InsertionCheck(language_by_id(c.language), now, at).first_node(rest);
+      CHECK(rest.substr(0, taken) == part);
+      now.insert(at, part);
+      at += part.size();
+      rest.erase(0, part.size());
+    }
+  }
+}
+
+TEST_CASE(
+    "the first node of anything is a part of it that is not empty, and white space is its own "
+    "end") {
+  const Language* language = language_by_id("python");
+  const std::string text = "def f():\n    ";
+  for (const char* insertion : {"", "   ", "\n", "(((", "\"open", "return [1,", "x\n\n\n"}) {
+    CAPTURE(insertion);
+    const size_t size = std::string_view(insertion).size();
+    const size_t taken = InsertionCheck(language, text, text.size()).first_node(insertion);
+    CHECK(taken <= size);
+    CHECK((taken > 0 || size == 0));
+  }
+  CHECK(InsertionCheck(nullptr, text, text.size()).first_node("a b") == 3);
 }

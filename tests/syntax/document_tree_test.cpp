@@ -5,14 +5,13 @@
 
 using namespace cambium::syntax;
 using namespace cambium::syntax::test;
-using namespace std::chrono_literals;
 
 namespace {
 
 constexpr auto kLong = std::chrono::seconds(60);  // a bound on a hang, not a wait
 // Some grammars never come back from some broken texts (Kotlin's, from a '$' in a string); the limit is
 // what keeps a document alive then. Such texts have no tree and are only checked for that.
-constexpr ParseLimits kParse = {.time = std::chrono::milliseconds(300)};
+constexpr ParseLimits kParse = {.polls = 20'000};
 
 Edit edit_of(ByteRange range, std::string_view piece) { return {range.begin, range.end, piece}; }
 
@@ -59,13 +58,15 @@ TEST_CASE("an edited tree without errors is the fresh tree, and undo restores it
   CHECK(hung <= 5);
 }
 
-TEST_CASE("scopes after edits are those of the text, and what the tree says of them is what a fresh one does") {
+TEST_CASE(
+    "scopes after edits are those of the text, and what the tree says of them is what a fresh one "
+    "does") {
   std::mt19937 random(2);
   int hung = 0;
   const auto thread = std::make_shared<ParseThread>();
   for (const Sample& sample : samples()) {
     CAPTURE(sample.file);
-    DocumentTree document(sample.language, sample.text, thread, {.parse_limit = 300ms});
+    DocumentTree document(sample.language, sample.text, thread, {.parse = kParse});
     std::string text = sample.text;
     for (int round = 0; round < 12; ++round) {
       const int edits = 1 + static_cast<int>(random() % 3);
@@ -93,7 +94,8 @@ TEST_CASE("scopes after edits are those of the text, and what the tree says of t
       const auto items = outline(*snapshot.tree, text);
       REQUIRE(snapshot.outline);
       REQUIRE(snapshot.outline->size() == items.size());
-      for (size_t i = 0; i < items.size(); ++i) CHECK((*snapshot.outline)[i].range == items[i].range);
+      for (size_t i = 0; i < items.size(); ++i)
+        CHECK((*snapshot.outline)[i].range == items[i].range);
       if (round % 4 == 3) {  // back to a whole text, or everything drowns in errors
         document.set_text(sample.text);
         text = sample.text;
@@ -129,7 +131,9 @@ TEST_CASE("edits outside the text are clamped") {
   CHECK(*document.text() == "abxcd");
 }
 
-TEST_CASE("a text that is too large, binary or of no language has the file as its only scope, and lives on") {
+TEST_CASE(
+    "a text that is too large, binary or of no language has the file as its only scope, and lives "
+    "on") {
   const auto thread = std::make_shared<ParseThread>();
   DocumentTree none(nullptr, "int f() {\n}\n", thread);
   none.apply_edit({0, 0, "x"});
@@ -147,7 +151,7 @@ TEST_CASE("a text that is too large, binary or of no language has the file as it
   std::mt19937 random(3);
   for (char& c : bytes) c = static_cast<char>(random());
   for (const Language& language : languages()) {
-    DocumentTree binary(&language, bytes.substr(0, 2000), thread, {.parse_limit = 300ms});
+    DocumentTree binary(&language, bytes.substr(0, 2000), thread, {.parse = kParse});
     CAPTURE(language.name);
     CHECK(binary.wait(kLong));
     CHECK(defect(*binary.scopes()) == "");
@@ -160,7 +164,7 @@ TEST_CASE("deep nesting neither overflows the stack nor stops the document") {
     CAPTURE(id);
     std::string text;
     for (int i = 0; i < 100'000; ++i) text += "([{"[i % 3];
-    DocumentTree document(language_by_id(id), text, thread, {.parse_limit = 300ms});
+    DocumentTree document(language_by_id(id), text, thread, {.parse = kParse});
     REQUIRE(document.wait(kLong));
     CHECK(defect(*document.scopes()) == "");
     document.set_text("x");

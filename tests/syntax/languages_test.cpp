@@ -28,15 +28,22 @@ TEST_CASE("a file's language comes from its name, its extension, then its first 
   const struct {
     const char *path, *text, *expected;
   } cases[] = {
-      {"a/b.py", "", "python"},        {"x.tsx", "", "tsx"},
-      {"x.ts", "", "typescript"},      {"X.CPP", "", "cpp"},
-      {"include/x.h", "", "cpp"},      {"Gemfile", "", "ruby"},
-      {"C:\\src\\main.rs", "", "rust"}, {"run", "#!/bin/sh\n", "bash"},
+      {"a/b.py", "", "python"},
+      {"x.tsx", "", "tsx"},
+      {"x.ts", "", "typescript"},
+      {"X.CPP", "", "cpp"},
+      {"include/x.h", "", "cpp"},
+      {"Gemfile", "", "ruby"},
+      {"C:\\src\\main.rs", "", "rust"},
+      {"run", "#!/bin/sh\n", "bash"},
       {"run", "#!/usr/bin/env python3.11\n", "python"},
       {"run", "#!/usr/bin/env -S node --no-warnings\r\n", "javascript"},
-      {".bashrc", "", "bash"},         {"notes", "", nullptr},
-      {"x.unknown", "", nullptr},      {".py", "", nullptr},
-      {"", "", nullptr},               {"run", "#!", nullptr},
+      {".bashrc", "", "bash"},
+      {"notes", "", nullptr},
+      {"x.unknown", "", nullptr},
+      {".py", "", nullptr},
+      {"", "", nullptr},
+      {"run", "#!", nullptr},
   };
   for (const auto& c : cases) {
     CAPTURE(c.path);

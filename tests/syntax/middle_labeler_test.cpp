@@ -121,7 +121,8 @@ TEST_CASE("a middle of whole lines is related to the suffix as in the whole text
       // The hole is all of a body but its last line, which holds the closer.
       const Scope& scope = document.scopes()[i];
       const size_t end = text.rfind('\n', scope.body.end - 1) + 1;
-      if (end <= scope.body.begin || sample.language->rules->layout == Layout::indentation) continue;
+      if (end <= scope.body.begin || sample.language->rules->layout == Layout::indentation)
+        continue;
       MiddleLabeler labeler(sample.language, std::string_view(text).substr(0, scope.body.begin),
                             std::string_view(text).substr(end));
       std::vector<ScopeLabel> middle;
@@ -195,7 +196,8 @@ TEST_CASE("many bodies in one hole keep distinct numbers, and far too many share
     seen.push_back(labeler.feed("y;"));
     labeler.feed("\n}\n");
   }
-  for (size_t i = 1; i < seen.size(); ++i) REQUIRE(relation(seen[i], seen[i - 1]) == Relation::other);
+  for (size_t i = 1; i < seen.size(); ++i)
+    REQUIRE(relation(seen[i], seen[i - 1]) == Relation::other);
   ScopeLabel parent = labeler.feed("z;");
   for (int depth = 0; depth < 2000; ++depth) {
     labeler.feed("{\n");

@@ -19,7 +19,8 @@ std::string outline_of(std::string_view id, std::string_view text) {
 }
 
 const Sample& sample(std::string_view file) {
-  const auto found = std::find_if(samples().begin(), samples().end(), [&](const Sample& s) { return s.file == file; });
+  const auto found = std::find_if(samples().begin(), samples().end(),
+                                  [&](const Sample& s) { return s.file == file; });
   REQUIRE(found != samples().end());
   return *found;
 }
@@ -30,13 +31,15 @@ TEST_CASE("the outline holds imports, definitions and members, and not what func
   CHECK(outline_of("python", sample("sample.py").text) ==
         "import\nimport\nclass Shape\n  method area\n  method name\nfunction main\n");
   CHECK(outline_of("cpp", sample("sample.cpp").text) ==
-        "import\nimport\nimport\nnamespace shapes\n  enum Kind\n  class Box\n    method Box\n    method ~Box\n"
+        "import\nimport\nimport\nnamespace shapes\n  enum Kind\n  class Box\n    method Box\n    "
+        "method ~Box\n"
         "    method get\n  function Box<T>::~Box\n  function run\n  struct Config\n");
   CHECK(outline_of("typescript", sample("sample.ts").text) ==
         "import\ninterface Options\ninterface Pair\nenum Level\nnamespace Inner\n"
         "class Base\n  method constructor\n  method size\n  method all\nfunction parse\n");
   CHECK(outline_of("go", sample("sample.go").text) ==
-        "import\nimport\ninterface Shape\nstruct Square\nvariable table\nmethod Area\nfunction main\n");
+        "import\nimport\ninterface Shape\nstruct Square\nvariable table\nmethod Area\nfunction "
+        "main\n");
 }
 
 TEST_CASE("every language with functions has them in its outline") {
@@ -52,17 +55,20 @@ TEST_CASE("every language with functions has them in its outline") {
       CHECK(item.range.end <= s.text.size());
       CHECK(item.signature.begin >= item.range.begin);
       CHECK(item.signature.end <= item.range.end);
-      if (item.parent >= 0) CHECK(items[static_cast<size_t>(item.parent)].range.end >= item.range.end);
+      if (item.parent >= 0)
+        CHECK(items[static_cast<size_t>(item.parent)].range.end >= item.range.end);
     }
   }
 }
 
 TEST_CASE("signatures are told one a line, within a budget, without what is skipped") {
   const std::string text =
-      "#include <a.h>\nint f(int a,\n      int b) {\n  return a;\n}\nstruct S {\n  int g() {\n    return 1;\n  }\n};\n";
+      "#include <a.h>\nint f(int a,\n      int b) {\n  return a;\n}\nstruct S {\n  int g() {\n    "
+      "return 1;\n  }\n};\n";
   Parser parser(*language_by_id("cpp"));
   const auto items = outline(*parser.parse(text), text);
-  CHECK(outline_text(items, text, 1000) == "#include <a.h>\nint f(int a, int b)\nstruct S\n  int g()\n");
+  CHECK(outline_text(items, text, 1000) ==
+        "#include <a.h>\nint f(int a, int b)\nstruct S\n  int g()\n");
   CHECK(outline_text(items, text, 40) == "#include <a.h>\nint f(int a, int b)\n");
   CHECK(outline_text(items, text, 1000, {15, 30}) == "#include <a.h>\nstruct S\n  int g()\n");
 }

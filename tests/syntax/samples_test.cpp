@@ -13,7 +13,8 @@ TEST_CASE("every query compiles") {
 TEST_CASE("at least 16 programming languages have a sample with scopes") {
   std::vector<std::string_view> seen;
   for (const Sample& sample : samples())
-    if (sample.language->programming && !sample.scopes.empty()) seen.push_back(sample.language->name);
+    if (sample.language->programming && !sample.scopes.empty())
+      seen.push_back(sample.language->name);
   std::sort(seen.begin(), seen.end());
   CHECK(std::unique(seen.begin(), seen.end()) - seen.begin() >= 16);
 }
@@ -49,7 +50,8 @@ TEST_CASE("the left-to-right reading finds the bodies that the tree finds") {
       const char opener = text[scope.opener];
       if (opener != '{' && opener != '[') continue;
       // The closing bracket is the last one among the opener's siblings.
-      const TSNode leaf = ts_node_descendant_for_byte_range(tree->root(), scope.opener, scope.opener + 1);
+      const TSNode leaf =
+          ts_node_descendant_for_byte_range(tree->root(), scope.opener, scope.opener + 1);
       uint32_t end = 0;
       for (TSNode next = leaf; !ts_node_is_null(next); next = ts_node_next_sibling(next))
         if (std::string_view(ts_node_type(next)) == (opener == '{' ? "}" : "]")) {

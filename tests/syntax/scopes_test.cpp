@@ -50,7 +50,8 @@ TEST_CASE("a body is whole lines, from the line after its opener to its closer")
       {"tsx", "return <p>It's {\n« x }»</p>;\n"},
       {"python", "def f(a,\n      b):\n«    x = 1\n\n    y = 2»\nz = 3\n"},
       {"python", "if a: b\nelse:\n«    c»\nd\n"},
-      {"python", "class A:\n«    def f(self):\n«        pass»\n\n    def g(self):\n«        pass»»\nx\n"},
+      {"python",
+       "class A:\n«    def f(self):\n«        pass»\n\n    def g(self):\n«        pass»»\nx\n"},
       {"python", "def f():\n«    '''doc:\nnot a line of code\n    '''\n    x = [\n1:2\n]»\ny\n"},
       {"python", "x = {\n« 'a': 1 }»\nwhile x: # {\n«  y»\nz"},
       {"python", "def f(): # comment\n«\tx = ''\n\tif x and \\\n\t  y:\n«\t\tz»»\nw\n"},
@@ -58,11 +59,14 @@ TEST_CASE("a body is whole lines, from the line after its opener to its closer")
       {"ruby", "def f(a,\n      b)\n«  x if y\n  z = if a then b else c end\nend»\n"},
       {"ruby", "def f = 1\ndef ==(o)\n«  1\nend»\ndef g(x) = x\n"},
       {"ruby", "while x do\n« y\nend»\na.each do |b|\n« c\nend»\nsave! if x\n"},
-      {"ruby", "x = <<~A + 'b'\n  def f\nA\ny = { if: 1, end: 2 }\n[1].map { |z| z } if x\nbegin\n« a.class\nrescue» B\n« c\nend»\n"},
+      {"ruby",
+       "x = <<~A + 'b'\n  def f\nA\ny = { if: 1, end: 2 }\n[1].map { |z| z } if x\nbegin\n« "
+       "a.class\nrescue» B\n« c\nend»\n"},
       {"lua", "local f = function(a,\n b)\n« return [[ end ]] -- end\nend»\n"},
       {"lua", "if a then b() else c() end\nrepeat\n« x\nuntil» y\n--[==[ function\n]==]\n"},
       {"bash", "f() {\n« echo done ${x#a} $# \"$(echo \"}\")\"\n}»\nif a; then b; fi\n"},
-      {"bash", "for x in a; do\n« cat <<-'E' | b\n done\n\tE\ndone»\ncase $x in\n« a) b ;;\nesac»\n"},
+      {"bash",
+       "for x in a; do\n« cat <<-'E' | b\n done\n\tE\ndone»\ncase $x in\n« a) b ;;\nesac»\n"},
       {"php", "a { ' <?php # '\nif ($a) { ?> it's { <?php\n« }» ?> {\n"},
       {"c_sharp", "var a = @\"\\\"; var b = $@\"{c}\"\"{\";\nvoid F()\n{\n«}»\n"},
       {"go", "a := `{\n`\nfunc f() {\n« '\\'' }»\n"},
@@ -82,7 +86,9 @@ TEST_CASE("a body is whole lines, from the line after its opener to its closer")
 TEST_CASE("white space takes the scope that was open before it") {
   const std::string text = "def f():\n    x = 1\n\n    # of f\n# of the file\n\n  \ny = 2\n";
   const ScopeMap map = read_scopes(language_by_id("python"), text);
-  const auto at = [&](std::string_view what) { return map.index_at(static_cast<uint32_t>(text.find(what))); };
+  const auto at = [&](std::string_view what) {
+    return map.index_at(static_cast<uint32_t>(text.find(what)));
+  };
   CHECK(at("def") == 0);
   CHECK(at(":\n") == 0);
   CHECK(at("    x") == 1);
@@ -100,7 +106,8 @@ TEST_CASE("labels of many offsets are those of each") {
     CAPTURE(sample.file);
     const ScopeMap map = read_scopes(sample.language, sample.text);
     std::vector<uint32_t> offsets;
-    for (uint32_t at = random() % 5; at < sample.text.size() + 3; at += random() % 9) offsets.push_back(at);
+    for (uint32_t at = random() % 5; at < sample.text.size() + 3; at += random() % 9)
+      offsets.push_back(at);
     std::vector<ScopeLabel> labels;
     map.labels_at(offsets, labels);
     REQUIRE(labels.size() == offsets.size());
@@ -118,7 +125,8 @@ TEST_CASE("a cut text has the same labels up to the cut") {
     const ScopeMap whole = read_scopes(sample.language, sample.text);
     for (int round = 0; round < 30; ++round) {
       const uint32_t cut = random() % static_cast<uint32_t>(sample.text.size() + 1);
-      const ScopeMap part = read_scopes(sample.language, std::string_view(sample.text).substr(0, cut));
+      const ScopeMap part =
+          read_scopes(sample.language, std::string_view(sample.text).substr(0, cut));
       for (uint32_t at = 0; at < cut; ++at) REQUIRE(part.index_at(at) == whole.index_at(at));
     }
   }
@@ -136,7 +144,8 @@ TEST_CASE("reading in leaps says the same as reading byte by byte") {
       }
       const ScopeMap leaps = read_scopes(sample.language, text);
       BodyReader reader(*sample.language->rules);
-      for (uint32_t at = 0; at < text.size(); ++at) REQUIRE(reader.step(text[at]) == leaps.index_at(at));
+      for (uint32_t at = 0; at < text.size(); ++at)
+        REQUIRE(reader.step(text[at]) == leaps.index_at(at));
       REQUIRE(reader.bodies().size() + 1 == leaps.scopes().size());
     }
   }
@@ -158,7 +167,8 @@ TEST_CASE("a shifted map stays a map, and a shift and its inverse move nothing o
         REQUIRE(defect(map) == "");
         // Bytes beyond the edit keep their scope, unless it began in the replaced bytes.
         for (uint32_t at = 0; at < range.begin; ++at)
-          REQUIRE(map.scopes()[map.index_at(at)].number == before.scopes()[before.index_at(at)].number);
+          REQUIRE(map.scopes()[map.index_at(at)].number ==
+                  before.scopes()[before.index_at(at)].number);
       }
     }
   }
@@ -169,7 +179,8 @@ TEST_CASE("typing in a body stays in it until the next parse") {
   const ScopeMap map = read_scopes(language_by_id("c"), text);
   const uint32_t at = static_cast<uint32_t>(text.find(";"));
   const ScopeMap typed = map.shifted(at, at, "23");
-  CHECK(typed.scopes()[1].body == ByteRange{map.scopes()[1].body.begin, map.scopes()[1].body.end + 2});
+  CHECK(typed.scopes()[1].body ==
+        ByteRange{map.scopes()[1].body.begin, map.scopes()[1].body.end + 2});
   CHECK(typed.index_at(at + 1) == 1);
   CHECK(typed.index_at(static_cast<uint32_t>(text.size() + 1)) == 0);
 }
@@ -193,5 +204,6 @@ TEST_CASE("hostile texts cost no more than their size") {
     }
   // Beyond what a person writes nothing is read at all.
   const std::string huge(kMaxText + 1, '{');
-  CHECK(read_scopes(language_by_id("c"), huge) == ScopeMap::whole_file(static_cast<uint32_t>(huge.size())));
+  CHECK(read_scopes(language_by_id("c"), huge) ==
+        ScopeMap::whole_file(static_cast<uint32_t>(huge.size())));
 }

@@ -14,6 +14,7 @@
 #include "syntax/languages.h"
 #include "syntax/scopes.h"
 #include "syntax/tree.h"
+#include "tests/support/source_dir.h"
 
 namespace cambium::syntax::test {
 
@@ -24,27 +25,28 @@ inline std::string read_file(const std::filesystem::path& path) {
 }
 
 struct Sample {
-  std::string file;             ///< "sample.py"
+  std::string file;  ///< "sample.py"
   const Language* language = nullptr;
   std::string text;
-  std::string scopes;           ///< the marked expectations: the sidecar "sample.py.scopes"
+  std::string scopes;  ///< the marked expectations: the sidecar "sample.py.scopes"
 };
 
 inline const std::vector<Sample>& samples() {
   static const std::vector<Sample> all = [] {
     std::vector<Sample> out;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(std::filesystem::path(CAMBIUM_SOURCE_DIR) / "tests/syntax/samples")) {
-      if (entry.path().extension() == ".scopes") continue;
+    for (const auto& entry : std::filesystem::directory_iterator(
+             std::filesystem::path(cambium::test::source_dir()) / "tests/syntax/samples")) {
       Sample sample;
       sample.file = entry.path().filename().string();
+      if (entry.path().extension() == ".scopes" || sample.file.starts_with('.')) continue;
       sample.text = read_file(entry.path());
       sample.scopes = read_file(entry.path().string() + ".scopes");
       sample.language = language_of_file(sample.file, sample.text);
       REQUIRE_MESSAGE(sample.language, sample.file);
       out.push_back(std::move(sample));
     }
-    std::sort(out.begin(), out.end(), [](const Sample& a, const Sample& b) { return a.file < b.file; });
+    std::sort(out.begin(), out.end(),
+              [](const Sample& a, const Sample& b) { return a.file < b.file; });
     return out;
   }();
   return all;
@@ -58,9 +60,11 @@ inline std::string listing(const ScopeMap& map, std::string_view text) {
   std::string out;
   for (size_t i = 1; i < map.scopes().size(); ++i) {
     const Scope& scope = map.scopes()[i];
-    for (int32_t up = scope.parent; up > 0; up = map.scopes()[static_cast<size_t>(up)].parent) out += "  ";
+    for (int32_t up = scope.parent; up > 0; up = map.scopes()[static_cast<size_t>(up)].parent)
+      out += "  ";
     out += std::to_string(line_of(scope.body.begin)) + "-" +
-           std::to_string(line_of(scope.body.end > 0 ? scope.body.end - 1 : 0)) + " " + map.describe(i) + "\n";
+           std::to_string(line_of(scope.body.end > 0 ? scope.body.end - 1 : 0)) + " " +
+           map.describe(i) + "\n";
   }
   return out;
 }
@@ -73,10 +77,12 @@ inline std::string defect(const ScopeMap& map) {
   for (size_t i = 1; i < scopes.size(); ++i) {
     const Scope& scope = scopes[i];
     const std::string at = "scope " + std::to_string(i) + ": ";
-    if (scope.parent < 0 || scope.parent >= static_cast<int32_t>(i)) return at + "parent comes later";
+    if (scope.parent < 0 || scope.parent >= static_cast<int32_t>(i))
+      return at + "parent comes later";
     const Scope& parent = scopes[static_cast<size_t>(scope.parent)];
     if (scope.body.begin > scope.body.end || scope.body.end > map.size()) return at + "range";
-    if (scope.body.begin < parent.body.begin || scope.body.end > parent.body.end) return at + "outside its parent";
+    if (scope.body.begin < parent.body.begin || scope.body.end > parent.body.end)
+      return at + "outside its parent";
     if (scope.number <= parent.number || scope.last > parent.last || scope.last < scope.number)
       return at + "interval outside its parent's";
     if (scope.number <= scopes[i - 1].number) return at + "not in pre-order";
@@ -89,7 +95,8 @@ inline std::string defect(const ScopeMap& map) {
   for (size_t i = 0; i < map.changes_.size(); ++i) {
     if (i > 0 && map.changes_[i].byte <= map.changes_[i - 1].byte) return "changes not ascending";
     if (map.changes_[i].scope >= scopes.size()) return "change to no scope";
-    if (scopes[map.changes_[i].scope].body.begin > map.changes_[i].byte) return "a label before its body";
+    if (scopes[map.changes_[i].scope].body.begin > map.changes_[i].byte)
+      return "a label before its body";
   }
   return {};
 }
@@ -113,8 +120,9 @@ inline std::vector<std::array<uint32_t, 4>> shape(const Tree& tree) {
 /// A small edit of program text: typing, deleting, moving a line, a bracket, a quote.
 inline std::pair<ByteRange, std::string> random_edit(std::mt19937& random, std::string_view text) {
   static const std::vector<std::string> kPieces = {
-      "x", "foo", " ", "\n", "    ", "{", "}", "(", ")", "[", "]", "\"", "'", "`", "#", "//", "/*", "*/", ":",
-      ";", "\n    ", "\n}", "{\n", "if x:\n", "end\n", "do\n", "then\n", "else\n", "<<EOF\n", "\\", "\t", "$", "é"};
+      "x",   "foo",     " ",     "\n",   "    ",   "{",      "}",       "(",  ")",  "[",      "]",
+      "\"",  "'",       "`",     "#",    "//",     "/*",     "*/",      ":",  ";",  "\n    ", "\n}",
+      "{\n", "if x:\n", "end\n", "do\n", "then\n", "else\n", "<<EOF\n", "\\", "\t", "$",      "é"};
   const uint32_t size = static_cast<uint32_t>(text.size());
   const uint32_t begin = random() % (size + 1);
   const uint32_t length = random() % 3 == 0 ? random() % 20 : 0;

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "engine" / "training"))
 sys.path.insert(0, str(ROOT / "tests" / "golden"))
 import bpe  # noqa: E402
-import corpus  # noqa: E402
+import container  # noqa: E402
 import export  # noqa: E402
 import gguf  # noqa: E402
 import make_golden  # noqa: E402
@@ -88,7 +88,7 @@ class Files(unittest.TestCase):
             folder = pathlib.Path(name)
             with open(folder / "c.bin", "wb") as out:
                 for i in range(6):
-                    corpus.write_record(out, f"python/p/{i}.py", make_golden.TEXT)
+                    container.write_record(out, f"python/p/{i}.py", make_golden.TEXT)
             made = []
             for run in range(2):
                 path = folder / f"v{run}.json"
@@ -128,7 +128,7 @@ class Files(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name:
             path = pathlib.Path(name) / "c.bin"
             with open(path, "wb") as out:
-                corpus.write_record(out, "python/p/a.py", "x = 1\n")
+                container.write_record(out, "python/p/a.py", "x = 1\n")
             argv = ["bpe.py", str(path), "--out", str(path) + ".json"]
             with mock.patch.object(sys, "argv", argv), mock.patch("sys.stderr"), \
                     self.assertRaisesRegex(SystemExit, "too little text"):

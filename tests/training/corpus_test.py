@@ -10,7 +10,10 @@ from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "engine" / "training"))
+import cleaning  # noqa: E402
+import container  # noqa: E402
 import corpus  # noqa: E402
+import licences  # noqa: E402
 
 CODE = """import os
 
@@ -38,14 +41,14 @@ class Licences(unittest.TestCase):
         for name in ("MIT", "Expat", "Apache-2.0", "BSD-3-clause", "(MIT OR Apache-2.0)", "ISC",
                      "MIT/Apache-2.0", "GPL-2+ or MIT", "Apache-2.0 and BSD-3-clause", "Zlib",
                      "The Unlicense", "Public Domain", "CC0-1.0", "LGPL-2.1 | BSL-1.0"):
-            self.assertTrue(corpus.permissive(name), name)
+            self.assertTrue(licences.permissive(name), name)
         for name in ("", "GPL-3+", "LGPL-2.1", "AGPL-3.0", "MPL-2.0", "MIT and GPL-2+", "CC-BY-4.0",
                      "Apache-2.0 and LGPL-2.1", "EPL-2.0", "SEE LICENSE IN x", "UNLICENSED",
                      "Artistic", "MIT, GPL-2", "proprietary"):
-            self.assertFalse(corpus.permissive(name), name)
+            self.assertFalse(licences.permissive(name), name)
 
     def test_the_last_matching_stanza_wins(self):
-        rights = corpus.Copyright(
+        rights = licences.Copyright(
             "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n"
             "Files: *\nLicense: MIT\n\n"
             "Files: src/gpl/* ./tools/make.py\n tools/other.py\nLicense: GPL-2+\n\n"
@@ -61,24 +64,24 @@ class Licences(unittest.TestCase):
 
     def test_free_text_is_judged_as_a_whole(self):
         mit = "Permission is hereby granted, free of charge, to any person ..."
-        self.assertTrue(corpus.Copyright(mit).allows("a.c"))
-        self.assertFalse(corpus.Copyright(mit + "\nGNU General Public License").allows("a.c"))
-        self.assertFalse(corpus.Copyright("All rights reserved.").allows("a.c"))
-        self.assertFalse(corpus.Copyright("").allows("a.c"))
+        self.assertTrue(licences.Copyright(mit).allows("a.c"))
+        self.assertFalse(licences.Copyright(mit + "\nGNU General Public License").allows("a.c"))
+        self.assertFalse(licences.Copyright("All rights reserved.").allows("a.c"))
+        self.assertFalse(licences.Copyright("").allows("a.c"))
 
 
 class OneFile(unittest.TestCase):
     def reason(self, text, path="pkg/a.py"):
         data = text if isinstance(text, bytes) else text.encode()
-        return corpus.clean(path, data)[1]
+        return cleaning.clean(path, data)[1]
 
     def test_code_is_kept(self):
-        self.assertEqual(corpus.clean("pkg/a.py", CODE.encode()), (CODE, None))
-        self.assertEqual(corpus.clean("pkg/a.py", b"\xef\xbb\xbf" + CODE.encode())[0], CODE)
+        self.assertEqual(cleaning.clean("pkg/a.py", CODE.encode()), (CODE, None))
+        self.assertEqual(cleaning.clean("pkg/a.py", b"\xef\xbb\xbf" + CODE.encode())[0], CODE)
 
     def test_line_ends_become_newlines(self):
         for n in range(20):
-            text, _ = corpus.clean(f"pkg/{n}.py", CODE.replace("\n", "\r\n").encode())
+            text, _ = cleaning.clean(f"pkg/{n}.py", CODE.replace("\n", "\r\n").encode())
             self.assertEqual(text, CODE)
 
     def test_what_is_dropped(self):
@@ -109,21 +112,21 @@ class OneFile(unittest.TestCase):
 
     def test_paths(self):
         for path in ("pkg/a.py", "src/x.hpp", "lib/index.ts", "cmd/main.go", "a.rs"):
-            self.assertTrue(corpus.path_wanted(path), path)
+            self.assertTrue(cleaning.path_wanted(path), path)
         for path in ("a.txt", "vendor/a.go", "x/node_modules/y/a.js", "dist/a.js", "a.min.js",
                      "a.pb.go", "types.d.ts", "third_party/a.c", "x/testdata/a.go", "deps/a.c",
                      "a_pb2.py", "zz_generated.deepcopy.go", "Makefile"):
-            self.assertFalse(corpus.path_wanted(path), path)
-        kept = sum(corpus.path_wanted(f"tests/test_{i}.py") for i in range(300))
+            self.assertFalse(cleaning.path_wanted(path), path)
+        kept = sum(cleaning.path_wanted(f"tests/test_{i}.py") for i in range(300))
         self.assertTrue(70 <= kept <= 130, kept)  # about a third
 
     def test_the_notice_goes_and_the_rest_stays(self):
         notice = "# Copyright 2020 Someone.\n# License: MIT\n\n"
-        self.assertEqual(corpus.strip_notice(notice + CODE), CODE)
-        self.assertEqual(corpus.strip_notice("#!/bin/sh\n" + notice + "x\n"), "#!/bin/sh\nx\n")
-        self.assertEqual(corpus.strip_notice("/* Copyright\n * x */\nint a;\n"), "int a;\n")
+        self.assertEqual(cleaning.strip_notice(notice + CODE), CODE)
+        self.assertEqual(cleaning.strip_notice("#!/bin/sh\n" + notice + "x\n"), "#!/bin/sh\nx\n")
+        self.assertEqual(cleaning.strip_notice("/* Copyright\n * x */\nint a;\n"), "int a;\n")
         for text in ("# What this does.\n" + CODE, "#include <a.h>\nint x;\n", CODE):
-            self.assertEqual(corpus.strip_notice(text), text)
+            self.assertEqual(cleaning.strip_notice(text), text)
 
 
 class Projects(unittest.TestCase):
@@ -146,7 +149,7 @@ class Projects(unittest.TestCase):
             self.assertLess(len(held & set(projects)), 10)
 
     def test_near_duplicates(self):
-        near = corpus.NearDuplicates()
+        near = cleaning.NearDuplicates()
         text = function("alpha", 200)
         self.assertIsNone(near.seen(text))
         self.assertEqual(near.seen(text), "duplicate")
@@ -161,14 +164,14 @@ class Containers(unittest.TestCase):
         records = [("python/p/a.py", "x = 1\n"), ("c/größe/b.c", "// ü\r\n"), ("go/e/empty.go", "")]
         out = io.BytesIO()
         for path, text in records:
-            corpus.write_record(out, path, text)
-        self.assertEqual(list(corpus.read_records(io.BytesIO(out.getvalue()))), records)
+            container.write_record(out, path, text)
+        self.assertEqual(list(container.read_records(io.BytesIO(out.getvalue()))), records)
 
     def test_a_cut_is_noticed(self):
         out = io.BytesIO()
-        corpus.write_record(out, "c/p/a.c", "int x;\n")
+        container.write_record(out, "c/p/a.c", "int x;\n")
         with self.assertRaisesRegex(ValueError, "ends inside c/p/a.c"):
-            list(corpus.read_records(io.BytesIO(out.getvalue()[:-1])))
+            list(container.read_records(io.BytesIO(out.getvalue()[:-1])))
 
 
 class WholePipeline(unittest.TestCase):
@@ -207,7 +210,7 @@ class WholePipeline(unittest.TestCase):
 
         def records(name):
             with open(out / name, "rb") as stream:
-                return list(corpus.read_records(stream))
+                return list(container.read_records(stream))
         train, held = records("chunk1.bin") + records("chunk2.bin"), records("heldout.bin")
 
         def projects(of):

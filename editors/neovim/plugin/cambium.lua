@@ -14,15 +14,17 @@ end
 plug('accept', 'accept the suggestion')
 plug('accept-word', 'accept its next word')
 plug('accept-line', 'accept its next line')
+plug('accept-node', 'accept its next syntax node')
 plug('dismiss', 'dismiss the suggestion')
 plug('next', 'show the next suggestion')
 plug('previous', 'show the previous suggestion')
 
 vim.api.nvim_create_user_command('Cambium', function(call)
-  require('cambium.command').run(call.fargs)
+  require('cambium.command').run(call.fargs, call.range > 0 and { call.line1, call.line2 } or nil)
 end, {
   nargs = '+',
-  desc = 'Cambium: status, toggle, stats, unload, log, restart',
+  range = true,
+  desc = 'Cambium: explain, review, status, models, stats, toggle, unload, log, restart',
   complete = function(lead)
     return require('cambium.command').complete(lead)
   end,

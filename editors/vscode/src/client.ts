@@ -1,11 +1,12 @@
 // The server process and the connection to it: start, restart with back-off, and say what is wrong.
 import * as vscode from "vscode";
 import {
-  CloseAction, ErrorAction, LanguageClient, LanguageClientOptions, RevealOutputChannelOn, ServerOptions,
+  CloseAction, ErrorAction, LanguageClient, LanguageClientOptions, ProgressType, RevealOutputChannelOn, ServerOptions,
   State as ClientState,
 } from "vscode-languageclient/node";
 import { findServer } from "./find";
-import { serverArguments } from "./settings";
+import { InlineSuggestions } from "./inline";
+import { forServer, serverArguments } from "./settings";
 import { ServerStatus, StatusItem } from "./status";
 
 /** Milliseconds before the n-th restart in a row; after the last, the user is asked. */
@@ -13,21 +14,68 @@ export const backOff = [0, 500, 2000, 8000] as const;
 /** A server that ran this long was fine: the next failure starts from the first delay. */
 const healthyAfter = 60_000;
 
+/** Whoever typed while the server started gets a suggestion without another keystroke. */
+async function suggestNow(): Promise<void> {
+  if (vscode.window.activeTextEditor?.document.isDirty)
+    await vscode.commands.executeCommand("editor.action.inlineSuggest.trigger");
+}
+
+/** A part of an answer that is streamed. */
+export interface Piece {
+  kind: "text" | "thinking";
+  text: string;
+}
+
 export class Server implements vscode.Disposable {
   private client: LanguageClient | undefined;
   private failures = 0;
   private startedAt = 0;
   private timer: NodeJS.Timeout | undefined;
   private stopping = false;
+  private streams = 0;
+  readonly suggestions = new InlineSuggestions(() => this.running);
 
   constructor(
     private readonly context: vscode.ExtensionContext,
     private readonly status: StatusItem,
-    readonly log: vscode.LogOutputChannel,
+    private readonly log: vscode.LogOutputChannel,
   ) {}
 
   get running(): LanguageClient | undefined {
     return this.client?.state === ClientState.Running ? this.client : undefined;
+  }
+
+  /** Runs a command of the server. Undefined, and the user is told, where it can't. */
+  async execute<Result>(
+    command: string, args: unknown[] = [], token?: vscode.CancellationToken,
+  ): Promise<Result | undefined> {
+    const client = this.running;
+    if (!client) {
+      void vscode.window.showInformationMessage(vscode.l10n.t("The Cambium server is not running."));
+      return undefined;
+    }
+    try {
+      const params = { command, arguments: args };
+      return await (token // an undefined one would be sent as a second parameter
+        ? client.sendRequest<Result>("workspace/executeCommand", params, token)
+        : client.sendRequest<Result>("workspace/executeCommand", params));
+    } catch (error) {
+      if (!token?.isCancellationRequested) void vscode.window.showWarningMessage(`Cambium: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+
+  /** The same for a command whose answer is streamed; the whole of it comes at the end as well. */
+  async executeStreaming<Result>(
+    command: string, argument: object, onPiece: (piece: Piece) => void, token: vscode.CancellationToken,
+  ): Promise<Result | undefined> {
+    const partialResultToken = `${command}-${++this.streams}`;
+    const listening = this.running?.onProgress(new ProgressType<Piece>(), partialResultToken, onPiece);
+    try {
+      return await this.execute<Result>(command, [{ ...argument, partialResultToken }], token);
+    } finally {
+      listening?.dispose();
+    }
   }
 
   async start(): Promise<void> {
@@ -55,6 +103,7 @@ export class Server implements vscode.Disposable {
     });
     try {
       await client.start();
+      await suggestNow();
     } catch (error) {
       this.log.error(String(error));
       if (this.client === client && !this.stopping && this.timer === undefined) this.failed();
@@ -66,6 +115,16 @@ export class Server implements vscode.Disposable {
       documentSelector: [{ scheme: "file" }, { scheme: "untitled" }, { scheme: "vscode-remote" }],
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
+      middleware: {
+        provideInlineCompletionItems: this.suggestions.middleware,
+        workspace: {
+          // What became flags is not sent as well: the server takes no such key from a client.
+          configuration: async (params, token, next) => {
+            const answer = await next(params, token);
+            return Array.isArray(answer) ? answer.map(forServer) : answer;
+          },
+        },
+      },
       initializationFailedHandler: () => false,
       // Restarts are ours, with back-off; the client's own would race with them.
       errorHandler: {
@@ -140,6 +199,7 @@ export class Server implements vscode.Disposable {
   }
 
   dispose(): void {
+    this.suggestions.dispose();
     void this.stop();
   }
 }

@@ -1,29 +1,36 @@
-// Wires the pieces: the server, the status item, the commands.
+// Wires the pieces: the status item, the commands, the server.
 import * as vscode from "vscode";
-import { Server } from "./client";
+import type { Server } from "./client";
 import { registerMenu } from "./menu";
 import { Pause } from "./pause";
 import { restartKeys } from "./settings";
 import { StatusItem } from "./status";
 
-let server: Server | undefined;
+let server: Promise<Server> | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel("Cambium", { log: true });
   const status = new StatusItem();
-  server = new Server(context, status, log);
+  const report = (error: unknown): void => status.set({ state: "problem", message: String(error) });
+  // The language client is most of the code: it is read after the editor has started, not while.
+  const started = import("./client.js").then(({ Server }) => {
+    const made = new Server(context, status, log);
+    context.subscriptions.push(made);
+    made.start().catch(report);
+    return made;
+  });
+  started.catch(report);
+  server = started;
   const pause = new Pause(status);
-  context.subscriptions.push(log, status, server, pause);
-  registerMenu(context, server, status, pause);
+  context.subscriptions.push(log, status, pause);
+  registerMenu(context, started, log, status, pause);
   context.subscriptions.push(
-    vscode.workspace.onDidChangeConfiguration((change) => {
-      if (restartKeys.some((key) => change.affectsConfiguration(`cambium.${key}`))) void server?.restart();
+    vscode.workspace.onDidChangeConfiguration(async (change) => {
+      if (restartKeys.some((key) => change.affectsConfiguration(`cambium.${key}`))) await (await started).restart();
     }),
   );
-  // Not awaited: the editor's start-up does not wait for the server's.
-  void server.start();
 }
 
 export async function deactivate(): Promise<void> {
-  await server?.stop();
+  await (await server)?.stop();
 }

@@ -1,7 +1,11 @@
 // The commands, and the menu behind the status bar item.
 import * as vscode from "vscode";
-import { Server } from "./client";
+import type { Server } from "./client";
+import { explain } from "./explain";
+import { switchModel } from "./models";
 import { Pause } from "./pause";
+import { reviewChanges, reviewFile } from "./review";
+import { showStatistics } from "./statistics";
 import { StatusItem } from "./status";
 
 interface Entry extends vscode.QuickPickItem {
@@ -9,10 +13,11 @@ interface Entry extends vscode.QuickPickItem {
 }
 
 export function registerMenu(
-  context: vscode.ExtensionContext, server: Server, status: StatusItem, pause: Pause,
+  context: vscode.ExtensionContext, server: Promise<Server>, log: vscode.LogOutputChannel, status: StatusItem,
+  pause: Pause,
 ): void {
   const commands: Record<string, () => unknown> = {
-    "cambium.restart": () => server.restart(),
+    "cambium.restart": async () => (await server).restart(),
     "cambium.toggle": () => pause.setEnabled(!pause.enabled),
     "cambium.pause": () => pause.forAnHour(),
     "cambium.toggleLanguage": () => {
@@ -20,21 +25,18 @@ export function registerMenu(
       if (language) return pause.toggleLanguage(language);
       return vscode.window.showInformationMessage(vscode.l10n.t("Open a file of the language first."));
     },
-    "cambium.freeMemory": () => freeMemory(server),
-    "cambium.showLog": () => server.log.show(),
+    "cambium.freeMemory": async () => (await server).execute("cambium.unload"),
+    "cambium.acceptNode": async () => (await server).suggestions.acceptNode(),
+    "cambium.switchModel": () => switchModel(context),
+    "cambium.explainSelection": async () => explain(await server),
+    "cambium.reviewFile": async () => reviewFile(await server),
+    "cambium.reviewChanges": async () => reviewChanges(await server),
+    "cambium.showStatistics": async () => showStatistics(await server),
+    "cambium.showLog": () => log.show(),
     "cambium.menu": () => showMenu(status, pause),
   };
   for (const [name, run] of Object.entries(commands))
     context.subscriptions.push(vscode.commands.registerCommand(name, run));
-}
-
-async function freeMemory(server: Server): Promise<void> {
-  const client = server.running;
-  if (!client) {
-    void vscode.window.showInformationMessage(vscode.l10n.t("The Cambium server is not running."));
-    return;
-  }
-  await client.sendRequest("workspace/executeCommand", { command: "cambium.unload", arguments: [] });
 }
 
 async function showMenu(status: StatusItem, pause: Pause): Promise<void> {
@@ -49,6 +51,11 @@ async function showMenu(status: StatusItem, pause: Pause): Promise<void> {
     ...(language
       ? [{ label: `$(file-code) ${vscode.l10n.t("On or off for {0}", language)}`, command: "cambium.toggleLanguage" }]
       : []),
+    { label: `$(comment-discussion) ${vscode.l10n.t("Explain what is selected")}`, command: "cambium.explainSelection" },
+    { label: `$(checklist) ${vscode.l10n.t("Review this file")}`, command: "cambium.reviewFile" },
+    { label: `$(git-compare) ${vscode.l10n.t("Review what is not committed")}`, command: "cambium.reviewChanges" },
+    { label: `$(chip) ${vscode.l10n.t("Switch the model")}`, command: "cambium.switchModel" },
+    { label: `$(graph) ${vscode.l10n.t("Statistics")}`, command: "cambium.showStatistics" },
     { label: `$(trash) ${vscode.l10n.t("Free the model's memory")}`, command: "cambium.freeMemory" },
     { label: `$(output) ${vscode.l10n.t("Show the log")}`, command: "cambium.showLog" },
     { label: `$(debug-restart) ${vscode.l10n.t("Restart the server")}`, command: "cambium.restart" },
@@ -56,7 +63,7 @@ async function showMenu(status: StatusItem, pause: Pause): Promise<void> {
   const { message, model } = status.current;
   const picked = await vscode.window.showQuickPick(entries, {
     title: "Cambium",
-    placeHolder: [model, message].filter(Boolean).join(" · "),
+    placeHolder: message || model,
   });
   if (picked) await vscode.commands.executeCommand(picked.command);
 }

@@ -28,3 +28,10 @@ export function toggled(languages: readonly string[], language: string): string[
     ? languages.filter((each) => each !== language)
     : [...languages, language].sort();
 }
+
+/** The settings as the server takes them: without the keys that are flags or the client's own. */
+export function forServer(section: unknown): unknown {
+  if (typeof section !== "object" || section === null) return section;
+  const own: readonly string[] = [...restartKeys, "trace"];
+  return Object.fromEntries(Object.entries(section).filter(([key]) => !own.includes(key)));
+}

@@ -32,6 +32,14 @@ export function label(status: ServerStatus): string {
   }
 }
 
+/** The tooltip's lines. When ready, the message says what the model is and, after a dot, where it runs. */
+function lines({ state, message, model }: ServerStatus): string[] {
+  const [first, ...device] = (message ?? "").split(" · ");
+  if (state === "ready" && device.length > 0)
+    return [vscode.l10n.t("Model: {0}", first ?? ""), vscode.l10n.t("Device: {0}", device.join(" · "))];
+  return [message ?? "", model ? vscode.l10n.t("Model: {0}", model) : ""].filter(Boolean);
+}
+
 export class StatusItem implements vscode.Disposable {
   private readonly item: vscode.StatusBarItem;
   private server: ServerStatus = { state: "starting" };
@@ -67,8 +75,7 @@ export class StatusItem implements vscode.Disposable {
     this.item.text = label(status);
     const tooltip = new vscode.MarkdownString();
     tooltip.appendMarkdown("**Cambium**\n\n");
-    if (status.message) tooltip.appendText(status.message + "\n\n");
-    if (status.model) tooltip.appendText(vscode.l10n.t("Model: {0}", status.model));
+    for (const line of lines(status)) tooltip.appendText(line).appendMarkdown("\n\n");
     this.item.tooltip = tooltip;
     this.item.backgroundColor =
       status.state === "problem" ? new vscode.ThemeColor("statusBarItem.warningBackground") : undefined;

@@ -1,7 +1,8 @@
 // The extension's own logic, without an editor: where the server is looked for, which settings become
 // flags, and that every string shown has its translation.
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { test } from "node:test";
@@ -13,7 +14,8 @@ const folder = mkdtempSync(join(tmpdir(), "cambium-vscode-"));
 
 async function load(name) {
   const outfile = join(folder, `${name}.mjs`);
-  buildSync({ entryPoints: [join(root, "src", `${name}.ts`)], outfile, format: "esm", platform: "node" });
+  buildSync({ entryPoints: [join(root, "src", `${name}.ts`)], outfile, format: "esm", platform: "node", bundle: true,
+    alias: { vscode: join(root, "test", "vscode.mjs") } });
   return import(pathToFileURL(outfile).href);
 }
 
@@ -48,6 +50,13 @@ test("only settings that differ from the defaults become flags", async () => {
     ["lsp", "--model", "/m.gguf", "--device", "cuda:1", "--threads", "4", "--x"]);
 });
 
+test("the server is not sent what it does not take from a client", async () => {
+  const { forServer } = await load("settings");
+  const completion = { enabled: true };
+  assert.deepEqual(forServer({ path: "/x", model: "/m", threads: 0, trace: { server: "off" }, completion }), { completion });
+  assert.equal(forServer(null), null);
+});
+
 test("toggling a language twice changes nothing", async () => {
   const { toggled } = await load("settings");
   assert.deepEqual(toggled(["c"], "python"), ["c", "python"]);
@@ -63,7 +72,7 @@ test("settings that start a program or load a file are machine-scoped", async ()
 
 test("every string has a Chinese twin, and no twin is left over", () => {
   const sources = readdirSync(join(root, "src")).map((f) => readFileSync(join(root, "src", f), "utf8")).join("");
-  const shown = new Set([...sources.matchAll(/l10n\.t\(\s*"([^"]+)"/g)].map((m) => m[1]));
+  const shown = new Set([...sources.matchAll(/(?:l10n\.|\b)t\(\s*"([^"]+)"/g)].map((m) => m[1]));
   const twins = JSON.parse(readFileSync(join(root, "l10n", "bundle.l10n.zh-cn.json"), "utf8"));
   assert.deepEqual([...shown].sort(), Object.keys(twins).sort());
   const nls = (name) => Object.keys(JSON.parse(readFileSync(join(root, name), "utf8"))).sort();
@@ -75,6 +84,56 @@ test("every string has a Chinese twin, and no twin is left over", () => {
 test("every command of the manifest is registered, and only those", () => {
   const { contributes } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const menu = readFileSync(join(root, "src", "menu.ts"), "utf8");
-  const registered = [...menu.matchAll(/^ {4}"(cambium\.\w+)": \(\) =>/gm)].map((m) => m[1]);
+  const registered = [...menu.matchAll(/^ {4}"(cambium\.\w+)": (?:async )?\(\) =>/gm)].map((m) => m[1]);
   assert.deepEqual(registered.sort(), contributes.commands.map((c) => c.command).sort());
+});
+
+test("the package without a server is small", () => {
+  const file = join(folder, "bare.vsix");
+  execFileSync(join(root, "node_modules", ".bin", "vsce"),
+    ["package", "--no-dependencies", "--skip-license", "--allow-missing-repository", "--out", file],
+    { cwd: root, stdio: "ignore" });
+  assert.ok(statSync(file).size <= 500_000, `${statSync(file).size} bytes`);
+});
+
+test("what is read while the editor starts is small; the language client is read later", () => {
+  execFileSync("npm", ["run", "-s", "build"], { cwd: root, stdio: "ignore" });
+  assert.ok(statSync(join(root, "dist", "extension.js")).size < 32_000);
+  assert.ok(statSync(join(root, "dist", "client.js")).size > 100_000);
+});
+
+test("how far a suggestion was taken is read from the document's changes", async () => {
+  const { taken, rest } = await load("progress");
+  const shown = { item: 1, text: "self.items:\n  go()", start: 4 };
+  const cases = [
+    [{ offset: 4, text: "self" }, "for self", { kind: "accepted", length: 4 }],
+    [{ offset: 4, text: "s" }, "for s", { kind: "typed", length: 1 }],
+    [{ offset: 8, text: ".items:\n" }, "for self.items:\n", { kind: "accepted", length: 12 }],
+    [{ offset: 4, text: "all" }, "for all", { kind: "left" }],
+    [{ offset: 0, text: "x = 1;" }, "x = 1;for ", { kind: "left" }],
+    [{ offset: 4, text: "" }, "for ", { kind: "left" }],
+    [{ offset: 5, text: "elf" }, "for Self", { kind: "left" }],
+    [{ offset: 4, text: `${shown.text}!` }, `for ${shown.text}!`, { kind: "left" }],
+  ];
+  for (const [change, text, expected] of cases) assert.deepEqual(taken(shown, change, text), expected, text);
+  assert.equal(rest(shown, 8, "for self"), ".items:\n  go()");
+  assert.equal(rest(shown, 4, "for "), shown.text);
+  assert.equal(rest(shown, 8, "for sell"), undefined);
+  assert.equal(rest(shown, 3, "for "), undefined);
+  assert.equal(rest(shown, 4 + shown.text.length, `for ${shown.text}`), undefined);
+});
+
+test("a bar is as long as its share of the longest, and what it says is text", async () => {
+  const { page } = await load("statistics");
+  const html = page("<a>", [{ title: "t", unit: " ms", bars: [{ label: "x", value: 5 }, { label: "y", value: 20 }] }]);
+  assert.match(html, /width="25\.0%"/);
+  assert.match(html, /width="100\.0%"/);
+  assert.ok(!html.includes("<a>") && !html.includes("<script"));
+  assert.ok(!page("t", [{ title: "t", unit: "", bars: [{ label: "x", value: 0 }] }]).includes("NaN"));
+});
+
+test("models used before are remembered, the newest first, each once", async () => {
+  const { withRecent } = await load("models");
+  assert.deepEqual(withRecent(["a", "b"], "b"), ["b", "a"]);
+  assert.equal(withRecent(["1", "2", "3", "4", "5", "6", "7", "8"], "9").length, 8);
 });

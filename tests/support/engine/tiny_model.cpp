@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <random>
 
 namespace cambium::test {
@@ -90,6 +91,10 @@ GgufWriter tiny_model_writer(const TinyModel& model) {
                         random_floats(random, n, 0, 0.5f));
       writer.add_tensor(blk + "attn_structure_bias", DType::f32, {s.n_head, 3},
                         random_floats(random, n, 0, 1.0f));
+      if (model.tree && model.structure[static_cast<size_t>(i)] == 0) {
+        writer.add_tensor(blk + "attn_tree_bias", DType::f32, {s.n_head, 16},
+                          random_floats(random, static_cast<size_t>(16 * s.n_head), 0, 1.5f));
+      }
     }
   }
   if (model.rope_factors) vector("rope_freqs.weight", s.head_dim / 2, 4.0f, 1.0f);
@@ -188,6 +193,25 @@ Vector product(const Vector& w, const Vector& b, const Vector& x) {
   return y;
 }
 
+/// Of the scopes that labels name, those around token t below the file's, the five outermost.
+std::vector<int32_t> path_of(const TokenStructure& labels, size_t t) {
+  std::map<int32_t, int32_t> last;  // by scope, as it is said first
+  for (size_t i = 0; i < labels.size(); ++i) last.insert({labels.scope[i], labels.last[i]});
+  std::vector<int32_t> path;
+  for (const auto& [scope, end] : last) {
+    if (scope != 0 && scope <= labels.scope[t] && labels.scope[t] <= end && path.size() < 5)
+      path.push_back(scope);
+  }
+  return path;
+}
+
+/// Row of attn_tree_bias: steps up from the query's scope (of 4), steps down to the key's.
+size_t tree_class(const std::vector<int32_t>& q, const std::vector<int32_t>& k) {
+  size_t common = 0;
+  while (common < std::min(q.size(), k.size()) && q[common] == k[common]) ++common;
+  return 4 * std::min<size_t>(q.size() - common, 3) + std::min<size_t>(k.size() - common, 3);
+}
+
 }  // namespace
 
 std::vector<std::vector<double>> naive_logits(const GgufFile& file,
@@ -226,8 +250,13 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
     const auto b = [&](const char* name) { return m.tensor(blk + name + ".bias"); };
     const Vector scale = m.tensor(blk + "attn_structure_scale"),
                  shift = m.tensor(blk + "attn_structure_bias");
+    const Vector tree_bias = m.tensor(blk + "attn_tree_bias");
     const auto mode =
         static_cast<StructureMode>(labels.empty() ? 0 : modes[static_cast<size_t>(l)]);
+    std::vector<std::vector<int32_t>> paths;
+    if (!labels.empty() && !tree_bias.empty()) {
+      for (size_t t = 0; t < n_tokens; ++t) paths.push_back(path_of(labels, t));
+    }
     std::vector<Vector> q(n_tokens), k(n_tokens), v(n_tokens);
     const auto rotate = [&](Vector& y, size_t t, const Vector& head_norm) {
       for (size_t h = 0; h * static_cast<size_t>(dim) < y.size(); ++h) {
@@ -270,10 +299,20 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
             const size_t at = r * static_cast<size_t>(n_head) + static_cast<size_t>(h);
             s = s * (1 + scale[at]) + shift[at];
           }
+          if (!paths.empty()) {
+            s += tree_bias[tree_class(paths[t], paths[j]) * static_cast<size_t>(n_head) +
+                           static_cast<size_t>(h)];
+          }
           score[j] = std::exp(s);
-          if (mode == StructureMode::prune && (heads[static_cast<size_t>(l)] >> h & 1) != 0 &&
+          const bool pruning = (heads[static_cast<size_t>(l)] >> h & 1) != 0;
+          if (mode == StructureMode::prune && pruning &&
               !visible(labels.at(t), labels.at(j), static_cast<int32_t>(j), rule)) {
             score[j] = 0;
+          }
+          if (mode == StructureMode::own && pruning) {
+            const bool near = std::abs(labels.at(t).place - labels.at(j).place) <= rule.window;
+            const bool own = labels.at(t).scope == labels.at(j).scope;
+            if (!near && !own && j >= static_cast<size_t>(rule.sinks)) score[j] = 0;
           }
           sum += score[j];
         }

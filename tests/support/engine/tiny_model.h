@@ -40,9 +40,10 @@ struct TinyModel {
   std::vector<uint32_t> structure;  ///< cambium.structure.mode a layer; empty: none written
   engine::PruneRule rule{.window = 6, .sinks = 2};
   std::vector<uint32_t> prune_heads;  ///< bit masks a layer; empty: none written
-  bool biases = false;                ///< on every matrix of a layer
-  bool qk_norm = false;               ///< only the `cambium` architecture has them
-  bool rope_factors = false;          ///< rope_freqs.weight, as Llama 3 files have it
+  bool tree = false;          ///< attn_tree_bias in layers of mode off; `structure` is given
+  bool biases = false;        ///< on every matrix of a layer
+  bool qk_norm = false;       ///< only the `cambium` architecture has them
+  bool rope_factors = false;  ///< rope_freqs.weight, as Llama 3 files have it
 };
 
 engine::GgufWriter tiny_model_writer(const TinyModel& model);

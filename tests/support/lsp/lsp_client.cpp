@@ -37,10 +37,16 @@ LspServer::LspServer(lsp::LoadModel load) : context(std::make_shared<lsp::Server
   }
   context->strand = io.get_executor();
   context->log = lsp::null_logger();
-  context->model = std::make_shared<lsp::ModelHost>(context->strand, "fake.gguf", std::move(load));
+  lsp::PooledModel model;
+  model.name = "fake.gguf";
+  model.roles = {assist::Role::completion};
+  model.load = std::move(load);
+  lsp::PoolOptions options;
+  options.idle = std::chrono::minutes(0);
+  context->use(lsp::ModelPool::create(context->strand, {std::move(model)}, std::move(options)));
 }
 
-LspServer::~LspServer() { context->model->close(); }
+LspServer::~LspServer() { context->close(); }
 
 bool LspServer::run_until(const std::function<bool()>& ready) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);

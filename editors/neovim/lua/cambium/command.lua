@@ -6,13 +6,13 @@ local function cambium()
   return require('cambium')
 end
 
-local function execute(command, done)
+local function execute(command, done, arguments)
   local client = cambium().client()
   if not client then
     vim.notify('Cambium: the server is not running; see :checkhealth cambium', vim.log.levels.WARN)
     return
   end
-  client.request('workspace/executeCommand', { command = command, arguments = {} }, function(err, result)
+  cambium().call(client, 'request', 'workspace/executeCommand', { command = command, arguments = arguments or {} }, function(err, result)
     if err then
       vim.notify('Cambium: ' .. err.message, vim.log.levels.ERROR)
     elseif done then
@@ -21,7 +21,41 @@ local function execute(command, done)
   end, 0)
 end
 
+--- What a client calls a place: zero-based, the character in UTF-16 units.
+---@param line integer from 1
+local function line_end(line)
+  local text = vim.api.nvim_buf_get_lines(0, line - 1, line, true)[1]
+  local _, units = vim.str_utfindex(text)
+  return { line = line - 1, character = units }
+end
+
+--- A window below with text that is nobody's file.
+---@param lines string[]
+local function show(lines)
+  vim.cmd('botright new')
+  vim.bo.buftype = 'nofile'
+  vim.bo.bufhidden = 'wipe'
+  vim.bo.swapfile = false
+  vim.api.nvim_buf_set_lines(0, 0, -1, true, lines)
+  vim.bo.modifiable = false
+  vim.bo.filetype = 'markdown'
+  vim.wo.wrap = true
+  vim.wo.linebreak = true
+end
+
 local verbs = {
+  explain = function(range)
+    local argument = { uri = vim.uri_from_bufnr(0) }
+    if range then
+      argument.range = { start = { line = range[1] - 1, character = 0 }, ['end'] = line_end(range[2]) }
+    end
+    vim.notify('Cambium: asking for an explanation')
+    execute('cambium.explain', function(result)
+      local lines = vim.split(vim.trim(result.text), '\n', { plain = true })
+      vim.list_extend(lines, { '', ('*%s*'):format(result.timings.route.model) })
+      show(lines)
+    end, { argument })
+  end,
   status = function()
     local status = cambium().status
     vim.notify(('Cambium: %s%s%s'):format(status.state, status.model and ' · ' .. status.model or '',
@@ -35,7 +69,9 @@ local verbs = {
   end,
   stats = function()
     execute('cambium.stats', function(result)
-      vim.notify(vim.inspect(result))
+      vim.notify(('Cambium: %d suggestions shown, %d accepted, %d in part; %d characters kept; %.0f ms (median)')
+        :format(result.shown, result.accepted, result.partiallyAccepted, result.acceptedCharacters,
+          result.latencyMs.p50))
     end)
   end,
   unload = function()
@@ -45,25 +81,32 @@ local verbs = {
     vim.cmd('tabedit ' .. vim.fn.fnameescape(vim.lsp.get_log_path()))
   end,
   restart = function()
-    local client = cambium().client()
-    if client then
-      client.stop()
-    end
-    vim.defer_fn(function()
-      cambium().attach(vim.api.nvim_get_current_buf())
-    end, 200)
+    cambium().restart()
+  end,
+  review = function()
+    execute('cambium.review', function(result)
+      vim.notify(('Cambium: %d finding(s) in this file'):format(result.findings))
+    end, { { uri = vim.uri_from_bufnr(0) } })
+  end,
+  models = function()
+    execute('cambium.models', function(models)
+      for _, model in ipairs(models) do
+        vim.notify(('%s: %s%s'):format(model.name, model.state, model.description and ' · ' .. model.description or ''))
+      end
+    end)
   end,
 }
 
 ---@param words string[]
-function M.run(words)
+---@param range integer[]? the first line and the last, where some were given
+function M.run(words, range)
   local verb = verbs[words[1]]
   if not verb then
     vim.notify(('Cambium: no "%s"; there are %s'):format(words[1], table.concat(M.complete(''), ', ')),
       vim.log.levels.ERROR)
     return
   end
-  verb()
+  verb(range)
 end
 
 ---@param lead string

@@ -66,6 +66,19 @@ local function draw()
   })
 end
 
+--- Bytes of `line` before an LSP character offset.
+---@param line string
+---@param character integer
+---@param encoding string utf-8, utf-16 or utf-32
+---@return integer
+local function byte_of(line, character, encoding)
+  if encoding == 'utf-8' then
+    return math.min(character, #line)
+  end
+  local ok, byte = pcall(vim.str_byteindex, line, character, encoding == 'utf-16')
+  return ok and byte or #line
+end
+
 --- What an item adds at the cursor: its text without what already stands between its range's start and
 --- the cursor. nil if it does not fit there.
 local function added(item, buffer, row, column, encoding)
@@ -74,9 +87,8 @@ local function added(item, buffer, row, column, encoding)
     return text
   end
   local start = item.range.start
-  local from = vim.lsp.util._get_line_byte_from_position(buffer, start, encoding)
   local line = api.nvim_buf_get_lines(buffer, row, row + 1, false)[1] or ''
-  local typed = line:sub(from + 1, column)
+  local typed = line:sub(byte_of(line, start.character, encoding) + 1, column)
   if start.line ~= row or text:sub(1, #typed) ~= typed then
     return nil
   end
@@ -100,7 +112,7 @@ local function show(items, buffer, row, column, encoding)
   draw()
   local client = cambium().client()
   if client then
-    client.notify('textDocument/didShowCompletion', { item = fitting[1].item })
+    cambium().call(client, 'notify', 'textDocument/didShowCompletion', { item = fitting[1].item })
   end
 end
 
@@ -116,7 +128,7 @@ local function request(kind)
     return
   end
   if pending then
-    client.cancel_request(pending)
+    cambium().call(client, 'cancel_request', pending)
     pending = nil
   end
   local encoding = client.offset_encoding or 'utf-16'
@@ -126,7 +138,7 @@ local function request(kind)
   local tick = api.nvim_buf_get_changedtick(buffer)
   local id
   local ok
-  ok, id = client.request('textDocument/inlineCompletion', params, function(err, result)
+  ok, id = cambium().call(client, 'request', 'textDocument/inlineCompletion', params, function(err, result)
     if pending == id then
       pending = nil
     end
@@ -162,6 +174,12 @@ local function changed()
   end))
 end
 
+--- Bytes of `text` (which may hold several lines) that so many UTF-16 units are.
+local function byte_of_text(text, units)
+  local ok, byte = pcall(vim.str_byteindex, text, units, true)
+  return ok and byte or #text
+end
+
 local function utf16_length(text)
   local _, units = vim.str_utfindex(text)
   return units
@@ -186,20 +204,20 @@ local function insert(bytes)
   if rest == '' then
     clear()
     if client and item.command then
-      client.request('workspace/executeCommand',
+      cambium().call(client, 'request', 'workspace/executeCommand',
         { command = item.command.command, arguments = item.command.arguments }, function() end, s.buffer)
     end
   else
     s.row, s.column, s.text = row, column, rest
     draw()
     if client then
-      client.notify('textDocument/didPartiallyAcceptCompletion', { item = item, acceptedLength = s.accepted })
+      cambium().call(client, 'notify', 'textDocument/didPartiallyAcceptCompletion', { item = item, acceptedLength = s.accepted })
     end
   end
 end
 
 function M.accept()
-  insert(math.huge)
+  insert(shown and #shown.text or 0)
 end
 
 function M.accept_word()
@@ -216,6 +234,23 @@ function M.accept_line()
   if shown then
     insert((shown.text:find('\n', 2, true) or #shown.text + 1) - 1)
   end
+end
+
+--- Accepts up to the end of the next syntax node, which the server knows.
+function M.accept_node()
+  local s = shown
+  local client = cambium().client()
+  if not s or not client then
+    return
+  end
+  local params = vim.lsp.util.make_position_params(0, client.offset_encoding or 'utf-16')
+  params.text = s.text
+  cambium().call(client, 'request', 'workspace/executeCommand', { command = 'cambium.node', arguments = { params } },
+    function(err, result)
+      if not err and result and shown == s and s.text == params.text then
+        insert(byte_of_text(s.text, result.length))
+      end
+    end, s.buffer)
 end
 
 function M.dismiss()
@@ -239,7 +274,7 @@ function M.previous()
   cycle(-1)
 end
 
---- Draws suggestions from now on. Where Neovim draws them itself (0.12), it is asked to.
+--- Draws suggestions from now on.
 ---@param group integer augroup
 function M.enable(group)
   api.nvim_create_autocmd({ 'TextChangedI', 'CursorMovedI', 'TextChangedP' }, {

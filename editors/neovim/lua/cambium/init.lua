@@ -5,16 +5,27 @@
 local M = {}
 
 ---@class cambium.Options
----@field cmd string[] the server and its flags; machine-wide things (model, device) are flags
+---@field cmd string[] the server and its flags; machine-wide things (model, device) are flags. The default
+---  is `cambium` on PATH, else the one built in the checkout that this plugin lies in
 ---@field settings table what the server asks for by workspace/configuration, e.g. { completion = { multiline = false } }
 ---@field filetypes string[]|nil nil: every file type
 ---@field delay integer milliseconds of rest before a request
 ---@field keys table<string, string|false> name of a <Plug> map -> key; false: none
 ---@field enabled boolean
 
+---@return string
+local function default_program()
+  if vim.fn.executable('cambium') == 1 then
+    return 'cambium'
+  end
+  local here = debug.getinfo(1, 'S').source:sub(2)
+  local built = vim.fn.fnamemodify(here, ':p:h:h:h:h:h') .. '/build/release/lsp/cambium'
+  return vim.fn.executable(built) == 1 and built or 'cambium'
+end
+
 ---@type cambium.Options
 M.options = {
-  cmd = { 'cambium', 'lsp' },
+  cmd = { default_program(), 'lsp' },
   settings = {},
   filetypes = nil,
   delay = 30,
@@ -22,6 +33,7 @@ M.options = {
     accept = '<Tab>',
     ['accept-word'] = '<M-Right>',
     ['accept-line'] = '<M-End>',
+    ['accept-node'] = '<M-n>',
     dismiss = '<C-]>',
     next = '<M-]>',
     previous = '<M-[>',
@@ -35,6 +47,14 @@ M.status = { state = 'off' }
 
 ---@type integer|nil
 local client_id
+--- What to do when a server that ends was not asked to: it is started again, after longer and longer
+--- pauses, and at last the user is told.
+local back_off = { 0, 500, 2000 }
+local failures = 0
+local stopping = false
+local started_at = 0
+--- A server that ran this long was fine, milliseconds.
+local healthy_after = 60000
 
 ---@return table|nil the running client
 function M.client()
@@ -51,6 +71,16 @@ function M.client()
   end
 end
 
+--- Calls a method of a client, which takes itself as an argument since 0.11.
+---@param client table
+---@param method string
+function M.call(client, method, ...)
+  if vim.fn.has('nvim-0.11') == 1 then
+    return client[method](client, ...)
+  end
+  return client[method](...)
+end
+
 local function root_of(path)
   local from = path ~= '' and vim.fn.fnamemodify(path, ':p:h') or vim.loop.cwd()
   local git = vim.fn.finddir('.git', vim.fn.escape(from, ' ;') .. ';')
@@ -65,10 +95,47 @@ local function wanted(buffer)
   return types == nil or vim.tbl_contains(types, vim.bo[buffer].filetype)
 end
 
-local function on_status(_, params)
+--- Handler of the notification `cambium/status`.
+function M.on_status(_, params)
   M.status = params or M.status
   vim.cmd('redrawstatus')
   vim.api.nvim_exec_autocmds('User', { pattern = 'CambiumStatus', modeline = false })
+end
+
+local function attach_all()
+  for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
+    M.attach(buffer)
+  end
+end
+
+local function ended()
+  client_id = nil
+  M.status = { state = 'off', message = 'the server has ended' }
+  if stopping then
+    stopping = false
+    attach_all()
+    return
+  end
+  failures = vim.loop.now() - started_at > healthy_after and 1 or failures + 1
+  local pause = back_off[failures]
+  if pause then
+    vim.defer_fn(attach_all, pause)
+  else
+    M.status = { state = 'problem', message = 'the server keeps stopping; see :Cambium log' }
+    vim.notify('Cambium: ' .. M.status.message .. ', then :Cambium restart', vim.log.levels.WARN)
+  end
+end
+
+--- Stops the server, if there is one, and starts it again.
+function M.restart()
+  failures = 0
+  local client = client_id and vim.lsp.get_client_by_id(client_id)
+  if client then
+    stopping = true
+    M.call(client, 'stop')
+  else
+    attach_all()
+  end
 end
 
 --- Starts the server if it is not running and attaches `buffer` to it.
@@ -78,23 +145,51 @@ function M.attach(buffer)
     return
   end
   if vim.fn.executable(M.options.cmd[1]) == 0 then
-    M.status = { state = 'problem', message = M.options.cmd[1] .. ' is not executable; see :checkhealth cambium' }
+    local message = M.options.cmd[1] .. ' is not executable; see :checkhealth cambium'
+    if M.status.message ~= message then -- once, not in every buffer
+      M.status = { state = 'problem', message = message }
+      vim.notify('Cambium: ' .. message, vim.log.levels.WARN)
+    end
     return
   end
-  if not (client_id and vim.lsp.get_client_by_id(client_id)) then
-    client_id = vim.lsp.start_client({
-      name = 'cambium',
-      cmd = M.options.cmd,
-      root_dir = root_of(vim.api.nvim_buf_get_name(buffer)),
-      settings = { cambium = M.options.settings },
-      handlers = { ['cambium/status'] = on_status },
-      on_exit = function()
-        M.status = { state = 'off', message = 'the server has ended' }
-      end,
-    })
+  local running = M.client()
+  if running then
+    vim.lsp.buf_attach_client(buffer, running.id)
+    return
   end
-  if client_id then
-    vim.lsp.buf_attach_client(buffer, client_id)
+  started_at = vim.loop.now()
+  local config = {
+    name = 'cambium',
+    cmd = M.options.cmd,
+    root_dir = root_of(vim.api.nvim_buf_get_name(buffer)),
+    settings = { cambium = M.options.settings },
+    handlers = { ['cambium/status'] = M.on_status },
+    on_exit = vim.schedule_wrap(ended),
+  }
+  if vim.lsp.start then -- 0.8
+    client_id = vim.lsp.start(config, { bufnr = buffer })
+  else
+    client_id = vim.lsp.start_client(config)
+    if client_id then
+      vim.lsp.buf_attach_client(buffer, client_id)
+    end
+  end
+end
+
+--- What `key` does in insert mode without us.
+local function fallback(key)
+  local before = vim.fn.maparg(key, 'i', false, true)
+  if vim.tbl_isempty(before) or (before.desc or ''):find('^Cambium') then
+    return function()
+      return key
+    end
+  end
+  return function()
+    if before.callback then
+      local keys = before.callback()
+      return before.expr == 1 and keys or ''
+    end
+    return before.expr == 1 and vim.api.nvim_eval(before.rhs) or before.rhs
   end
 end
 
@@ -103,11 +198,9 @@ local function map_keys()
     if key then
       local plug = '<Plug>(cambium-' .. name .. ')'
       -- Without a suggestion the key does what it did before.
+      local otherwise = fallback(key)
       vim.keymap.set('i', key, function()
-        if require('cambium.ghost').visible() then
-          return plug
-        end
-        return vim.fn.pumvisible() == 1 and key == '<Tab>' and '<C-n>' or key
+        return require('cambium.ghost').visible() and plug or otherwise()
       end, { expr = true, remap = true, replace_keycodes = true, desc = 'Cambium: ' .. name })
     end
   end

@@ -1,0 +1,2 @@
+// Stands in for the editor's module where the tested logic lies beside what needs it.
+export default {};

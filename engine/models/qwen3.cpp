@@ -1,0 +1,16 @@
+#include "engine/models/qwen3.h"
+
+#include <utility>
+
+#include "engine/models/llama.h"
+
+namespace cambium::engine {
+
+Result<std::unique_ptr<Model>> load_qwen3(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                                          std::unique_ptr<Backend> backend,
+                                          const std::function<void(double)>& progress) {
+  return load_dense(std::move(file), std::move(config), {.qk_norm = DecoderTraits::Has::yes},
+                    std::move(backend), progress);
+}
+
+}  // namespace cambium::engine

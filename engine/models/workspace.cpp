@@ -1,0 +1,56 @@
+#include "engine/models/workspace.h"
+
+#include <algorithm>
+
+namespace cambium::engine {
+
+Result<void> grow_buffers(Backend& backend, int64_t rows, std::span<const WantedBuffer> wanted) {
+  for (const auto& [buffer, cols] : wanted) {
+    buffer->reset();  // first give back, then take
+    auto fresh = backend.allocate(static_cast<size_t>(rows * cols) * sizeof(float));
+    if (!fresh) return tl::unexpected(fresh.error());
+    *buffer = std::move(*fresh);
+  }
+  return {};
+}
+
+std::span<float> OutputRows::host(size_t n) {
+  if (host_.size() < n) host_.resize(n);
+  return std::span(host_).first(n);
+}
+
+Result<void> OutputRows::prepare(Backend& backend, int32_t n_rows, int32_t n_vocab) {
+  if (n_rows <= n_rows_) return {};
+  n_rows_ = 0;
+  const WantedBuffer wanted[] = {{&logits_, n_vocab}};
+  if (auto grown = grow_buffers(backend, n_rows, wanted); !grown) return grown;
+  host(static_cast<size_t>(n_rows) * static_cast<size_t>(n_vocab));
+  n_rows_ = n_rows;
+  return {};
+}
+
+Result<std::span<const float>> OutputRows::compute(Backend& backend, const Weights& weights,
+                                                   const float* x, float* h,
+                                                   std::span<const int32_t> rows) {
+  const int64_t n_embd = weights.matrix->cols, n_vocab = weights.matrix->rows;
+  float* logits = rows.empty() ? nullptr : logits_->f32();
+  for (size_t row = 0; row < rows.size();) {  // consecutive rows go together
+    const int32_t first = rows[row];
+    int32_t count = 1;
+    while (row + static_cast<size_t>(count) < rows.size() &&
+           rows[row + static_cast<size_t>(count)] == first + count) {
+      ++count;
+    }
+    backend.rms_norm(x + first * n_embd, *weights.norm, weights.norm_eps, count, h);
+    const MatmulTarget out[] = {{weights.matrix, logits + static_cast<int64_t>(row) * n_vocab}};
+    backend.matmul(out, h, count);
+    row += static_cast<size_t>(count);
+  }
+  const std::span<float> to = host(rows.size() * static_cast<size_t>(n_vocab));
+  auto done = rows.empty() ? backend.synchronize()
+                           : backend.download(to.data(), logits, to.size() * sizeof(float));
+  if (!done) return tl::unexpected(done.error());
+  return to;
+}
+
+}  // namespace cambium::engine

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# The structure experiment on a machine that is lent for half an hour, in stages. Run from the project's
+# root; calls must follow each other within 30 seconds, as for lease.sh.
+#
+#   experiment.sh start OUT      prepare the data, self-test, start the runs in the background, wait
+#   experiment.sh more OUT SECONDS QUEUE…   after that: further queues (lists of runs), one a process
+#   experiment.sh status OUT [SECONDS]   wait that long or until the runs end; copy what is there
+#   experiment.sh models OUT NAME…       exported files of runs, such as hybrid-own-1 (4 at a time)
+#
+# Settings, from the environment:
+#   QUEUES    lists of runs, a space between them, one a process; otherwise all 39 runs in four
+#   MINUTES   of training, from the start of the runs (14)
+#   WAIT      seconds that `start` waits at most, from its beginning (560)
+#   WORK      folder for everything, /tmp/experiment
+#
+# Expects .carry/ (as lease.sh) and .data/e/chunk.xz.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit
+work=${WORK:-/tmp/experiment}
+here=$PWD/engine/training
+began=$SECONDS
+export PYTHONUNBUFFERED=1 PYTHONPATH=$here OMP_NUM_THREADS=4
+export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
+export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
+export TORCHINDUCTOR_CACHE_DIR=$work/inductor TRITON_CACHE_DIR=$work/triton
+mkdir -p "$work"/{lib,raw,shards,held,data,out}
+
+# The queues, one a process; what matters most comes first in each.
+queues=(
+  "plain:1,hybrid-own:1,hybrid-own~:1,plain:2,hybrid-own:2,hybrid-own~:2,plain:3,hybrid-own:3,hybrid-own~:3,hybrid-window:1,hybrid-window:2,hybrid-window:3,hybrid-own2:1,hybrid-own2:2,hybrid-own2:3"
+  "prune:1,prune~:1,hybrid-prune:1,hybrid-prune~:1,prune:2,prune~:2,hybrid-prune:2,hybrid-prune~:2,prune:3,prune~:3,hybrid-prune:3,hybrid-prune~:3"
+  "emphasis:1,emphasis~:1,emphasis:2,emphasis~:2,emphasis:3,emphasis~:3"
+  "tree:1,tree~:1,tree:2,tree~:2,tree:3,tree~:3"
+)
+
+[ -z "${QUEUES:-}" ] || read -ra queues <<<"$QUEUES"
+
+unpack() { python3 -c 'import lzma, shutil, sys
+shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
+prepare() { "$work/cambium-prepare" --vocabulary .carry/vocab.gguf --labels "$@"; }
+alive() {
+  local pid
+  for pid in $(cat "$work"/pids 2>/dev/null); do kill -0 "$pid" 2>/dev/null && return 0; done
+  return 1
+}
+
+# wait_for SECONDS: until the runs have ended.
+wait_for() {
+  local end=$((SECONDS + $1))
+  while [ $SECONDS -lt $end ] && alive; do sleep 1; done
+}
+
+collect() {
+  cp "$work"/out/{results,failures}.jsonl "$1/" 2>/dev/null
+  (cd "$work" && tar -czf "$1/logs.tar.gz" --exclude='*.pt' --exclude='*.gguf' out log.*)
+  tail -qn 3 "$work"/log.*
+  [ -s "$work/out/failures.jsonl" ] && tail -c 3000 "$work/out/failures.jsonl"
+  cut -c1-60 "$work"/out/results.jsonl | sort
+  nvidia-smi --query-gpu=utilization.gpu,memory.used --format=csv,noheader
+  if alive; then echo "runs are going on"; else echo "runs have ended"; fi
+}
+
+case ${1:-} in
+start)
+  out=$2
+  unpack .carry/cambium-prepare.xz "$work/cambium-prepare"
+  chmod +x "$work/cambium-prepare"
+  cp .carry/libpcre2-8.so.0 "$work/lib/"
+  unpack .carry/heldout.xz "$work/raw/heldout.bin"
+  unpack .data/e/chunk.xz "$work/raw/e.bin"
+  prepare --threads 16 --fim 0 --out "$work/held/plain" --by-language "$work/raw/heldout.bin" >"$work/log.prepare" || exit 1
+  for seed in 1 2; do
+    prepare --threads 16 --fim 1 --seed $seed --out "$work/held/hole$seed" --by-language "$work/raw/heldout.bin" \
+      >>"$work/log.prepare" || exit 1
+  done
+  python3 "$here/rows.py" "$work/held" "$work/data/heldout" --heldout || exit 1
+  timeout 60 python3 "$here/experiment.py" selftest "$work/data" >"$work/log.selftest" 2>&1 &
+  selftest=$!
+  prepare --threads 16 --passes 2 --out "$work/shards" --name e "$work/raw/e.bin" | tee -a "$work/log.prepare"
+  python3 "$here/rows.py" "$work/shards" "$work/data/train" --rows 20480 || exit 1
+  wait $selftest
+  echo "self-test: $? (0 is good)"
+  cat "$work/log.selftest"
+  deadline=$(($(date +%s) + ${MINUTES:-14} * 60))
+  for i in "${!queues[@]}"; do
+    setsid nohup python3 "$here/experiment.py" run "$work/data" "$work/out" --runs "${queues[$i]}" \
+      --vocabulary .carry/vocabulary.json --deadline $deadline >"$work/log.$i" 2>&1 </dev/null &
+    echo $! >>"$work/pids"
+  done
+  echo "runs began after $((SECONDS - began)) s"
+  wait_for $((${WAIT:-560} - SECONDS + began))
+  collect "$out"
+  ;;
+more)
+  out=$2
+  deadline=$(($(date +%s) + $3))
+  wait=$3
+  shift 3
+  for queue in "$@"; do
+    log=$work/log.more.$(wc -l <"$work/pids")
+    setsid nohup python3 "$here/experiment.py" run "$work/data" "$work/out" --runs "$queue" \
+      --vocabulary .carry/vocabulary.json --deadline $deadline >"$log" 2>&1 </dev/null &
+    echo $! >>"$work/pids"
+  done
+  wait_for "$wait"
+  collect "$out"
+  ;;
+status)
+  wait_for "${3:-1}"
+  collect "$2"
+  ;;
+models)
+  out=$2
+  shift 2
+  for name in "$@"; do
+    python3 "$here/export.py" run "$work/out/$name.pt" .carry/vocabulary.json "$out/$name.gguf" --type Q8_0
+  done
+  ls -l "$out"
+  ;;
+*)
+  sed -n '2,/^[^#]/{/^#/p}' "$0"
+  exit 2
+  ;;
+esac

@@ -1,0 +1,349 @@
+#include "lsp/assist/review_likelihood.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <limits>
+#include <mutex>
+#include <optional>
+
+#include "engine/prompt_format.h"
+#include "engine/tokenizer.h"
+#include "lsp/assist/prompt.h"
+#include "lsp/assist/token_structure.h"
+#include "syntax/middle_labeler.h"
+
+namespace cambium::assist {
+namespace {
+
+using engine::TokenId;
+using Part = engine::PromptFormat::Part;
+
+constexpr int32_t kAlternatives = 12;  ///< tokens looked at where the written one stands
+constexpr size_t kBytesPerToken = 8;   ///< as many as a token of deeply indented code may have
+constexpr size_t kFollowing = 12;      ///< bytes after a site that an alternative is tokenized with
+
+Result<engine::Scored> score(engine::Generator& generator, engine::ScoreRequest request) {
+  struct Answer {
+    std::mutex mutex;
+    std::condition_variable there;
+    std::optional<Result<engine::Scored>> value;
+  };
+  const auto answer = std::make_shared<Answer>();
+  generator.score(std::move(request), [answer](Result<engine::Scored> scored) {
+    const std::lock_guard lock(answer->mutex);
+    answer->value = std::move(scored);
+    answer->there.notify_one();
+  });
+  std::unique_lock lock(answer->mutex);
+  answer->there.wait(lock, [&] { return answer->value.has_value(); });
+  return std::move(*answer->value);
+}
+
+size_t line_begin(std::string_view text, size_t at) {
+  return at == 0 ? 0 : text.rfind('\n', at - 1) + 1;
+}
+
+/// A site whose alternative the model prefers left to right.
+struct Candidate {
+  const syntax::Site* site = nullptr;
+  const std::string* alternative = nullptr;
+  size_t first = 0;        ///< the first token of the hole, in the window
+  size_t hole_end = 0;     ///< a byte of the text
+  std::string lead, tail;  ///< what the hole's tokens hold beside the site
+  float left = 0;
+};
+
+class Scorer {
+ public:
+  Scorer(engine::Generator& generator, const syntax::Language* language, std::string_view path,
+         std::string_view text, const LikelihoodLimits& limits, const engine::CancelFlag& cancel)
+      : generator_(generator),
+        tokenizer_(*generator.tokenizer()),
+        format_(*generator.prompt_format()),
+        language_(language),
+        text_(text),
+        limits_(limits),
+        cancel_(cancel),
+        structure_(generator.capabilities().structure),
+        path_(path) {}
+
+  Result<void> prepare() {
+    auto layout = file_layout(format_, tokenizer_, engine::FimOrder::psm, path_);
+    if (!layout) return tl::unexpected(layout.error());
+    layout_ = std::move(*layout);
+    const auto prefix = std::find_if(layout_.begin(), layout_.end(), [](const Part& part) {
+      return part.kind == Part::Kind::prefix;
+    });
+    head_.assign(layout_.begin(), prefix + 1);
+    lead_ = head_.size() - 1;
+    if (structure_) scopes_ = syntax::read_scopes(language_, text_);
+    return {};
+  }
+
+  /// Sites of [begin, end) of the text.
+  Result<void> read_piece(size_t begin, size_t end, const std::vector<syntax::Site>& sites,
+                          std::vector<Suspicion>& out) {
+    size_t from = begin - std::min(begin, static_cast<size_t>(limits_.context_tokens) * 4);
+    if (from > 0) from = line_begin(text_, from);
+    window_ = encode_span(tokenizer_, text_, from, end);
+    window_end_ = end;
+    const auto at = std::lower_bound(window_.bytes.begin(), window_.bytes.end(), begin);
+    first_ = static_cast<size_t>(at - window_.bytes.begin());
+    if (first_ >= window_.size()) return {};
+    engine::ScoreRequest request;
+    AlignedSequence sequence = align(head_, window_, {}, scopes_, {});
+    request.tokens = std::move(sequence.tokens);
+    if (structure_) request.structure = std::move(sequence.structure);
+    request.first = static_cast<int32_t>(lead_ + first_);
+    if (request.first < 1 || request.tokens.size() <= static_cast<size_t>(request.first)) return {};
+    request.top = kAlternatives;
+    request.cancel = cancel_;
+    auto scored = score(generator_, std::move(request));
+    if (!scored) return tl::unexpected(scored.error());
+    rows_ = std::move(*scored);
+
+    std::vector<Candidate> candidates;
+    for (const syntax::Site& site : sites) {
+      if (site.range.begin < begin || site.range.end > end) continue;
+      if (auto candidate = preferred(site)) candidates.push_back(std::move(*candidate));
+    }
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.left > b.left; });
+    if (candidates.size() > static_cast<size_t>(limits_.most_holes)) {
+      candidates.resize(static_cast<size_t>(limits_.most_holes));
+    }
+    // From the last to the first: what comes before a hole is in the cache.
+    std::sort(candidates.begin(), candidates.end(),
+              [](const Candidate& a, const Candidate& b) { return a.first > b.first; });
+    for (const Candidate& candidate : candidates) {
+      auto suspicion = look_at_both_sides(candidate);
+      if (!suspicion) return tl::unexpected(suspicion.error());
+      out.push_back(std::move(*suspicion));
+    }
+    return {};
+  }
+
+ private:
+  /// log P of the written and of another token in row `row`; nothing if the other is not among the
+  /// likely ones.
+  std::optional<float> gain(size_t token, TokenId other) const {
+    const size_t row = token - first_;
+    if (row >= rows_.logprobs.size()) return std::nullopt;
+    for (const auto& alternative : rows_.alternatives[row]) {
+      if (alternative.token == other) return alternative.logprob - rows_.logprobs[row];
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Candidate> preferred(const syntax::Site& site) const {
+    const auto after =
+        std::upper_bound(window_.bytes.begin(), window_.bytes.end(), site.range.begin);
+    if (after == window_.bytes.begin()) return std::nullopt;
+    Candidate best;
+    best.site = &site;
+    best.first = static_cast<size_t>(after - window_.bytes.begin()) - 1;
+    const size_t begin = window_.bytes[best.first];
+    const auto end = std::lower_bound(window_.bytes.begin(), window_.bytes.end(), site.range.end);
+    best.hole_end = end == window_.bytes.end() ? window_end_ : *end;
+    if (best.first < first_ ||
+        text_.substr(begin, best.hole_end - begin).find('\r') != text_.npos) {
+      return std::nullopt;
+    }
+    best.lead = std::string(text_.substr(begin, site.range.begin - begin));
+    best.tail = std::string(text_.substr(site.range.end, best.hole_end - site.range.end));
+    std::string_view following = text_.substr(best.hole_end, kFollowing);
+    following = following.substr(0, following.find('\n'));
+    for (const std::string& alternative : site.alternatives) {
+      const std::vector<TokenId> ids =
+          tokenizer_.encode(best.lead + alternative + best.tail + std::string(following));
+      size_t parted = 0;
+      while (parted < ids.size() && best.first + parted < window_.size() &&
+             ids[parted] == window_.ids[best.first + parted]) {
+        ++parted;
+      }
+      if (parted == ids.size() || best.first + parted >= window_.size()) continue;
+      const auto more = gain(best.first + parted, ids[parted]);
+      if (!more || *more < limits_.least_left || (best.alternative && *more <= best.left)) continue;
+      best.alternative = &alternative;
+      best.left = *more;
+    }
+    return best.alternative == nullptr ? std::nullopt : std::optional(std::move(best));
+  }
+
+  Result<Suspicion> look_at_both_sides(const Candidate& candidate) {
+    const size_t begin = window_.bytes[candidate.first];
+    TokenSpan prefix;
+    const auto n = static_cast<std::ptrdiff_t>(candidate.first);
+    prefix.ids.assign(window_.ids.begin(), window_.ids.begin() + n);
+    prefix.bytes.assign(window_.bytes.begin(), window_.bytes.begin() + n);
+    // The document as it is with the hole empty: that is what labels are of.
+    std::string holed(text_.substr(0, begin));
+    holed += text_.substr(candidate.hole_end);
+    const size_t room = static_cast<size_t>(limits_.suffix_tokens) * kBytesPerToken;
+    TokenSpan suffix = encode_span(tokenizer_, holed, begin, std::min(holed.size(), begin + room));
+    if (suffix.size() > static_cast<size_t>(limits_.suffix_tokens)) {
+      suffix.ids.resize(static_cast<size_t>(limits_.suffix_tokens));
+      suffix.bytes.resize(static_cast<size_t>(limits_.suffix_tokens));
+    }
+    std::optional<syntax::MiddleLabeler> labeler;
+    syntax::ScopeLabel at_cursor;
+    if (structure_) {
+      labeler.emplace(language_, std::string_view(holed).substr(0, begin),
+                      std::string_view(holed).substr(begin));
+      at_cursor = syntax::MiddleLabeler(*labeler).feed({});
+    }
+    const AlignedSequence sequence =
+        align(layout_, prefix, suffix, labeler ? labeler->map() : scopes_, at_cursor);
+
+    const std::string written(text_.substr(
+        candidate.site->range.begin, candidate.site->range.end - candidate.site->range.begin));
+    auto as_written = fill(sequence, candidate.lead + written + candidate.tail);
+    if (!as_written) return tl::unexpected(as_written.error());
+    Suspicion suspicion;
+    auto otherwise = fill(sequence, candidate.lead + *candidate.alternative + candidate.tail);
+    if (!otherwise) return tl::unexpected(otherwise.error());
+    suspicion.kind = candidate.site->kind;
+    suspicion.range = candidate.site->range;
+    suspicion.alternative = *candidate.alternative;
+    suspicion.left = candidate.left;
+    suspicion.both = *otherwise - *as_written;
+    suspicion.confidence = *otherwise;
+    suspicion.written = *as_written;
+    return suspicion;
+  }
+
+  /// log P(middle, and then its end), given both sides.
+  Result<float> fill(const AlignedSequence& sequence, const std::string& middle) {
+    engine::ScoreRequest request;
+    request.tokens = sequence.tokens;
+    if (structure_) request.structure = sequence.structure;
+    request.first = static_cast<int32_t>(request.tokens.size());
+    const auto append = [&](TokenId id) {
+      request.tokens.push_back(id);
+      if (structure_) request.structure.push_back(sequence.middle);
+    };
+    const std::vector<TokenId> ids = tokenizer_.encode(middle);
+    for (const TokenId id : ids) append(id);
+    // How the model says that the hole is full; the likeliest of its ends counts.
+    if (!format_.end.empty()) append(format_.end.front());
+    request.top = 2;
+    request.cancel = cancel_;
+    auto scored = score(generator_, std::move(request));
+    if (!scored) return tl::unexpected(scored.error());
+    float sum = 0;
+    for (size_t i = 0; i < ids.size(); ++i) sum += scored->logprobs[i];
+    if (scored->logprobs.size() > ids.size()) {
+      float end = scored->logprobs[ids.size()];
+      for (const auto& alternative : scored->alternatives[ids.size()]) {
+        if (format_.is_end(alternative.token)) end = std::max(end, alternative.logprob);
+      }
+      sum += end;
+    }
+    return sum;
+  }
+
+  engine::Generator& generator_;
+  const engine::Tokenizer& tokenizer_;
+  const engine::PromptFormat& format_;
+  const syntax::Language* language_;
+  std::string_view text_;
+  const LikelihoodLimits& limits_;
+  const engine::CancelFlag& cancel_;
+  bool structure_;
+  std::string_view path_;
+  std::vector<Part> layout_, head_;
+  size_t lead_ = 0;  ///< tokens before the window's first
+  syntax::ScopeMap scopes_ = syntax::ScopeMap::whole_file(0);
+  TokenSpan window_;
+  size_t window_end_ = 0, first_ = 0;
+  engine::Scored rows_;
+};
+
+}  // namespace
+
+Result<std::vector<Suspicion>> suspicions(engine::Generator& generator,
+                                          const syntax::Language* language, std::string_view path,
+                                          std::string_view text,
+                                          const syntax::FunctionSites& function,
+                                          const LikelihoodLimits& limits,
+                                          const engine::CancelFlag& cancel) {
+  const engine::Capabilities can = generator.capabilities();
+  if (!can.score || !can.fill_in_middle || generator.tokenizer() == nullptr ||
+      generator.prompt_format() == nullptr) {
+    return fail(ErrorCode::unsupported, "the model " + can.model +
+                                            " gives no probabilities of a text with a hole, so it "
+                                            "cannot review by likelihood");
+  }
+  Scorer scorer(generator, language, path, text, limits, cancel);
+  if (auto ready = scorer.prepare(); !ready) return tl::unexpected(ready.error());
+  std::vector<Suspicion> out;
+  // A piece ends with a line.
+  const size_t piece_bytes = static_cast<size_t>(limits.piece_tokens) * 4;
+  size_t begin = line_begin(text, function.range.begin);
+  while (begin < function.range.end) {
+    size_t end = std::min<size_t>(function.range.end, begin + piece_bytes);
+    if (end < function.range.end) {
+      const size_t line = line_begin(text, end);
+      end = line > begin ? line : function.range.end;
+    }
+    const bool any = std::any_of(
+        function.sites.begin(), function.sites.end(),
+        [&](const auto& site) { return site.range.begin >= begin && site.range.end <= end; });
+    if (any) {
+      if (auto read = scorer.read_piece(begin, end, function.sites, out); !read) {
+        return tl::unexpected(read.error());
+      }
+    }
+    begin = end;
+  }
+  std::sort(out.begin(), out.end(),
+            [](const Suspicion& a, const Suspicion& b) { return a.range.begin < b.range.begin; });
+  return out;
+}
+
+double score_of(const Suspicion& suspicion) {
+  return suspicion.both + 0.5 * suspicion.left + suspicion.confidence;
+}
+
+double threshold_of(syntax::SiteKind kind, const syntax::Language& language) {
+  // The level at which at least four of five are right and a thousand clean lines have no more than
+  // one, on the projects to calibrate on.
+  switch (kind) {
+    case syntax::SiteKind::name:
+      if (language.name == "javascript") return 11.5;
+      if (language.name == "cpp") return 10;
+      return 8.5;
+    case syntax::SiteKind::number:
+      return 7;
+    default:
+      // The model that ships knows too little of these: no level has half of its reports right.
+      return std::numeric_limits<double>::infinity();
+  }
+}
+
+std::vector<Finding> likelihood_findings(const std::vector<Suspicion>& suspicions,
+                                         const syntax::Language& language, std::string_view text) {
+  std::vector<Finding> findings;
+  for (const Suspicion& suspicion : suspicions) {
+    const double score = score_of(suspicion);
+    if (score < threshold_of(suspicion.kind, language)) continue;
+    const std::string written(
+        text.substr(suspicion.range.begin, suspicion.range.end - suspicion.range.begin));
+    Finding finding;
+    finding.source = FindingSource::likelihood;
+    finding.code = "likelihood/" + std::string(syntax::to_string(suspicion.kind));
+    finding.severity = Severity::information;
+    finding.range = suspicion.range;
+    finding.score = score;
+    finding.message = "'" + written +
+                      "' is unusual here: the code before and after it points to '" +
+                      suspicion.alternative + "'.";
+    finding.fix = Fix{"Replace '" + written + "' by '" + suspicion.alternative + "'",
+                      {{suspicion.range, suspicion.alternative}}};
+    finding.fingerprint = fingerprint_of(finding, text);
+    findings.push_back(std::move(finding));
+  }
+  return findings;
+}
+
+}  // namespace cambium::assist

@@ -1,0 +1,44 @@
+// Review by a model that reasons: it is shown the changed functions with what they stand in, may look
+// things up in the workspace, and answers with findings as JSON. Nothing it says is taken on trust: the
+// line and the quoted code must be there, on a changed line; a replacement must apply and leave no more
+// syntax errors; and asked again about that one finding, the model must stand by it.
+//
+// Blocking; any thread but an engine's and the strand.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lsp/assist/assistant.h"
+#include "lsp/assist/finding.h"
+#include "lsp/assist/workspace_tools.h"
+#include "syntax/tree.h"
+
+namespace cambium::assist {
+
+struct ReasoningInput {
+  std::string_view text, path;
+  const syntax::Tree* tree = nullptr;      ///< of `text`; not null
+  std::vector<syntax::ByteRange> changed;  ///< whole lines
+  std::string rules;                       ///< the team's, of a trusted workspace; may be empty
+  const WorkspaceTools* tools = nullptr;   ///< null: the model may look nothing up
+  engine::CancelFlag cancel;               ///< may be null
+};
+
+struct ReasoningReview {
+  std::vector<Finding> findings;   ///< code "reasoning/finding"
+  std::vector<std::string> notes;  ///< what was refused, for a person
+  int tool_calls = 0;
+};
+
+/// Errors: what the router or the engine says, cancelled. A model that answers with prose or half a
+/// document is asked once more and then noted.
+Result<ReasoningReview> reasoning_review(const Assistant& assistant, const ReasoningInput& input);
+
+/// The first whole JSON object in a model's answer, whatever stands around it; empty if there is none.
+std::string_view first_object(std::string_view answer);
+
+}  // namespace cambium::assist

@@ -1,0 +1,141 @@
+#include "lsp/eval/review_cases.h"
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "lsp/assist/reviewer.h"
+
+namespace cambium::eval {
+namespace {
+
+constexpr size_t kLargestFile = 200'000;
+constexpr size_t kFewestLines = 5, kMostLines = 80;
+constexpr size_t kMostOfAProject = 40;  ///< functions: no project speaks for its language alone
+
+std::string project_of(const training::SourceFile& file) {
+  const size_t first = file.path.find('/');
+  return std::string(file.path.substr(0, file.path.find('/', first + 1)));
+}
+
+/// FNV-1a: which half a project is in must not change with the library.
+int half_of(const std::string& project) {
+  uint32_t hash = 2166136261u;
+  for (const char c : project) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return static_cast<int>((hash >> 16) & 1);
+}
+
+/// The words that a slip can lose.
+struct Loss {
+  syntax::SiteKind kind;
+  std::string_view word;
+};
+constexpr Loss kLosses[] = {{syntax::SiteKind::await, "await "},
+                            {syntax::SiteKind::return_, "return "}};
+
+/// Places where `return f(x)` or `await f(x)` stands, as sites whose alternative lacks the word.
+void add_losses(std::string_view text, syntax::ByteRange function,
+                std::vector<syntax::Site>& sites) {
+  const std::string_view body = text.substr(function.begin, function.end - function.begin);
+  for (const Loss& loss : kLosses) {
+    for (size_t at = body.find(loss.word); at != body.npos; at = body.find(loss.word, at + 1)) {
+      if (at > 0 && body[at - 1] != ' ' && body[at - 1] != '\t') continue;
+      const size_t after = at + loss.word.size();
+      size_t end = after;
+      while (end < body.size() &&
+             (isalnum(static_cast<unsigned char>(body[end])) != 0 || body[end] == '_'))
+        ++end;
+      if (end == after || end == body.size() || (body[end] != '(' && body[end] != '.')) continue;
+      sites.push_back({loss.kind,
+                       {static_cast<uint32_t>(function.begin + at),
+                        static_cast<uint32_t>(function.begin + end)},
+                       {std::string(body.substr(after, end - after))}});
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& files,
+                                     const ReviewCaseOptions& options) {
+  std::vector<const training::SourceFile*> order;
+  for (const training::SourceFile& file : files) {
+    if (half_of(project_of(file)) == options.half && file.text.size() <= kLargestFile)
+      order.push_back(&file);
+  }
+  std::mt19937_64 random(options.seed);
+  const auto below = [&](size_t n) { return static_cast<size_t>(random() % n); };
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[below(i)]);
+
+  std::vector<ReviewCase> cases;
+  std::map<std::string_view, size_t> of_language;
+  std::map<std::string, size_t> of_project;
+  for (const training::SourceFile* file : order) {
+    const syntax::Language* language =
+        syntax::language_of_file(file->path, file->text.substr(0, 256));
+    const std::string project = project_of(*file);
+    if (language == nullptr || of_language[language->name] >= options.per_language ||
+        of_project[project] >= kMostOfAProject || !assist::why_not_reviewed(file->text).empty()) {
+      continue;
+    }
+    const auto tree = syntax::Parser(*language).parse(file->text);
+    if (!tree || tree->has_error()) continue;
+    auto functions =
+        syntax::review_sites(*tree, file->text, {{0, static_cast<uint32_t>(file->text.size())}});
+    std::erase_if(functions, [&](const syntax::FunctionSites& function) {
+      const auto body =
+          file->text.substr(function.range.begin, function.range.end - function.range.begin);
+      const auto lines = static_cast<size_t>(std::count(body.begin(), body.end(), '\n')) + 1;
+      return lines < kFewestLines || lines > kMostLines;
+    });
+    // Two of a file at most: its functions are alike.
+    for (int taken = 0; taken < 2 && !functions.empty(); ++taken) {
+      const size_t chosen = below(functions.size());
+      const syntax::FunctionSites function = std::move(functions[chosen]);
+      functions.erase(functions.begin() + static_cast<std::ptrdiff_t>(chosen));
+      std::vector<syntax::Site> places = function.sites;
+      std::erase_if(places, [](const syntax::Site& site) {
+        return site.kind == syntax::SiteKind::await || site.kind == syntax::SiteKind::return_;
+      });
+      add_losses(file->text, function.range, places);
+      std::vector<syntax::SiteKind> kinds;
+      for (const syntax::Site& site : places) {
+        if (std::find(kinds.begin(), kinds.end(), site.kind) == kinds.end())
+          kinds.push_back(site.kind);
+      }
+      if (kinds.empty()) continue;
+      // Every other slip is a misused variable, which the goals are of.
+      syntax::SiteKind kind = kinds[below(kinds.size())];
+      const bool has_name =
+          std::find(kinds.begin(), kinds.end(), syntax::SiteKind::name) != kinds.end();
+      if (has_name && below(2) == 0) kind = syntax::SiteKind::name;
+      std::erase_if(places, [&](const syntax::Site& site) { return site.kind != kind; });
+      const syntax::Site& site = places[below(places.size())];
+      const std::string& slip = site.alternatives[below(site.alternatives.size())];
+
+      ReviewCase clean;
+      clean.language = language;
+      clean.path = std::string(file->path);
+      clean.project = project;
+      clean.text = std::string(file->text);
+      clean.function = function.range;
+      ReviewCase bug = clean;
+      bug.bug = syntax::to_string(kind);
+      bug.original = clean.text.substr(site.range.begin, site.range.end - site.range.begin);
+      bug.text.replace(site.range.begin, site.range.end - site.range.begin, slip);
+      bug.slip = {site.range.begin, site.range.begin + static_cast<uint32_t>(slip.size())};
+      bug.function.end =
+          static_cast<uint32_t>(bug.function.end + bug.text.size() - clean.text.size());
+      const auto after = syntax::Parser(*language).parse(bug.text);
+      if (!after || after->has_error()) continue;
+      cases.push_back(std::move(clean));
+      cases.push_back(std::move(bug));
+      ++of_language[language->name];
+      ++of_project[project];
+      if (of_language[language->name] >= options.per_language) break;
+    }
+  }
+  return cases;
+}
+
+}  // namespace cambium::eval

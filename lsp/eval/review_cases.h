@@ -1,0 +1,38 @@
+// Functions to judge a review by: real ones of held-out files, and the same with one slip put in.
+//
+// Deterministic for a seed. Any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lsp/training/container.h"
+#include "syntax/languages.h"
+#include "syntax/review_sites.h"
+
+namespace cambium::eval {
+
+struct ReviewCase {
+  const syntax::Language* language = nullptr;
+  std::string path, project;
+  std::string text;            ///< the whole file, with the slip if there is one
+  syntax::ByteRange function;  ///< in `text`
+  std::string bug;             ///< SiteKind's name; empty: untouched
+  syntax::ByteRange slip;      ///< what was put in
+  std::string original;        ///< what stood there
+};
+
+struct ReviewCaseOptions {
+  size_t per_language = 100;  ///< functions, each once untouched and once with a slip
+  uint64_t seed = 1;
+  /// 0: projects to calibrate on, 1: projects to report on; a project is in one of them.
+  int half = 1;
+};
+
+/// Pairs: an untouched function, then the same with a slip of a kind drawn evenly from those it has
+/// places for. Functions have 5 to 80 lines; languages without enough of them give what there is.
+std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& files,
+                                     const ReviewCaseOptions& options);
+
+}  // namespace cambium::eval

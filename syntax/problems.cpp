@@ -1,0 +1,250 @@
+#include "syntax/problems.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "syntax/bytes.h"
+#include "syntax/closes.h"
+
+namespace cambium::syntax {
+namespace {
+
+constexpr size_t kMostProblems = 20;
+constexpr size_t kMostQuoted = 32;
+constexpr ParseLimits kCheck = {.polls = 4'000};  // some 50 ms
+
+ByteRange range_of(TSNode node) { return {ts_node_start_byte(node), ts_node_end_byte(node)}; }
+
+size_t line_begin(std::string_view text, size_t at) {
+  return at == 0 ? 0 : text.rfind('\n', at - 1) + 1;
+}
+size_t line_end(std::string_view text, size_t at) {
+  return std::min(text.find('\n', at), text.size());
+}
+
+/// The part of a range on its first line, without white space at either end.
+ByteRange first_line(std::string_view text, ByteRange range) {
+  while (range.begin < range.end && is_space(text[range.begin])) ++range.begin;
+  range.end = static_cast<uint32_t>(std::min<size_t>(range.end, line_end(text, range.begin)));
+  while (range.end > range.begin && is_space(text[range.end - 1])) --range.end;
+  return range;
+}
+
+std::string quoted(std::string_view text, ByteRange range) {
+  range = first_line(text, range);
+  std::string_view part = text.substr(range.begin, range.end - range.begin);
+  size_t n = std::min(part.size(), kMostQuoted);
+  while (n < part.size() && n > 0 && (static_cast<unsigned char>(part[n]) & 0xC0) == 0x80) --n;
+  return "'" + std::string(part.substr(0, n)) + (n < part.size() ? "…'" : "'");
+}
+
+/// What a grammar's node is called by a person: "argument_list" is an argument list.
+std::string spoken(std::string_view type) {
+  std::string name(type.substr(0, 1) == "_" ? type.substr(1) : type);
+  std::replace(name.begin(), name.end(), '_', ' ');
+  const bool vowel =
+      !name.empty() && std::string_view("aeiou").find(name[0]) != std::string_view::npos;
+  return (vowel ? "an " : "a ") + name;
+}
+
+/// ALL_CAPS as macros are written; short names are types and constants just as often.
+bool names_macro(std::string_view line) {
+  for (size_t i = 0; i < line.size();) {
+    if (!is_word_byte(line[i])) {
+      ++i;
+      continue;
+    }
+    size_t end = i;
+    size_t upper = 0, lower = 0;
+    while (end < line.size() && is_word_byte(line[end])) {
+      if (line[end] >= 'A' && line[end] <= 'Z') ++upper;
+      if (line[end] >= 'a' && line[end] <= 'z') ++lower;
+      ++end;
+    }
+    if (upper >= 3 && lower == 0) return true;
+    i = end;
+  }
+  return false;
+}
+
+/// A macro or a directive near the error: what the compiler sees there is not what is written.
+bool macros_mislead(TSNode node, std::string_view text) {
+  const ByteRange range = range_of(node);
+  size_t begin = line_begin(text, range.begin);
+  for (int above = 0; above < 2 && begin > 0; ++above) begin = line_begin(text, begin - 1);
+  size_t end = line_end(text, std::min<size_t>(range.end, range.begin + 2000));
+  if (end < text.size()) end = line_end(text, end + 1);
+  const std::string_view around = text.substr(begin, end - begin);
+  if (names_macro(around)) return true;
+  // A declaration cut in two by #if: its halves need not parse, alone or together.
+  TSNode outermost = node;
+  for (TSNode parent = ts_node_parent(node); !ts_node_is_null(parent);
+       parent = ts_node_parent(parent)) {
+    if (std::string_view(ts_node_type(parent)).starts_with("preproc_")) return true;
+    if (!ts_node_is_null(ts_node_parent(parent))) outermost = parent;
+  }
+  ByteRange whole = range_of(outermost);
+  const std::string_view declaration = text.substr(whole.begin, whole.end - whole.begin);
+  for (size_t at = declaration.find('#'); at != declaration.npos;
+       at = declaration.find('#', at + 1)) {
+    const std::string_view before = declaration.substr(0, at);
+    const std::string_view lead = before.substr(before.rfind('\n') + 1);
+    if (std::all_of(lead.begin(), lead.end(), is_space)) return true;
+  }
+  return false;
+}
+
+char closer_of(char opener) {
+  return opener == '(' ? ')' : opener == '[' ? ']' : opener == '{' ? '}' : '\0';
+}
+
+/// Brackets among the leaves of an error that have no partner there.
+struct Unpaired {
+  std::optional<TSNode> opener, closer;
+};
+Unpaired unpaired_brackets(TSNode error) {
+  Unpaired out;
+  std::vector<TSNode> open;
+  walk(error, [&](TSNode node, uint32_t depth) {
+    if (depth > 0 && !ts_node_is_error(node)) {
+      // Whole nodes inside an error are balanced; only its own tokens are not.
+      if (ts_node_child_count(node) > 0 && !ts_node_has_error(node)) return false;
+    }
+    const std::string_view type = ts_node_type(node);
+    if (type.size() != 1 || ts_node_child_count(node) > 0) return true;
+    if (closer_of(type[0]) != '\0') {
+      open.push_back(node);
+    } else if (type == ")" || type == "]" || type == "}") {
+      if (!open.empty() && closer_of(ts_node_type(open.back())[0]) == type[0]) {
+        open.pop_back();
+      } else if (!out.closer) {
+        out.closer = node;
+      }
+    }
+    return true;
+  });
+  if (!open.empty()) out.opener = open.back();
+  return out;
+}
+
+/// Offers fixes and keeps only those after which the text parses better.
+class Fixer {
+ public:
+  Fixer(const Tree& tree, std::string_view text)
+      : tree_(tree), text_(text), parser_(tree.language()), errors_(count_errors(tree)) {}
+
+  std::optional<Problem::Fix> checked(std::string title, ByteRange range, std::string replacement) {
+    const Edit edit{range.begin, range.end, replacement};
+    Tree old = tree_;
+    old.edit(input_edit(text_, edit));
+    const auto after = parser_.parse(applied(text_, edit), &old, kCheck);
+    if (!after || count_errors(*after).total() >= errors_.total()) return std::nullopt;
+    return Problem::Fix{std::move(title), range, std::move(replacement)};
+  }
+
+ private:
+  const Tree& tree_;
+  std::string_view text_;
+  Parser parser_;
+  ErrorCount errors_;
+};
+
+/// A block's closer goes on a line of its own, as deep as the line that opened it.
+std::string closing_line(TSNode missing, std::string_view text, std::string_view closer) {
+  const uint32_t opened = ts_node_start_byte(ts_node_parent(missing));
+  const size_t begin = line_begin(text, opened);
+  if (text.substr(begin, ts_node_start_byte(missing) - begin).find('\n') == std::string_view::npos)
+    return std::string(closer);
+  size_t code = begin;
+  while (code < text.size() && (text[code] == ' ' || text[code] == '\t')) ++code;
+  const bool crlf = begin >= 2 && text[begin - 2] == '\r';
+  return (crlf ? "\r\n" : "\n") + std::string(text.substr(begin, code - begin)) +
+         std::string(closer);
+}
+
+Problem missing(TSNode node, std::string_view text, Fixer& fixer) {
+  const std::string_view type = ts_node_type(node);
+  // After the last code before it, not where the next token happens to begin.
+  uint32_t at = ts_node_start_byte(node);
+  while (at > 0 && is_space(text[at - 1])) --at;
+  uint32_t begin = at;
+  if (begin > 0 && is_word_byte(text[begin - 1])) {
+    while (begin > 0 && is_word_byte(text[begin - 1])) --begin;
+  } else if (begin > 0) {
+    --begin;
+    while (begin > 0 && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
+  }
+  Problem problem;
+  problem.kind = "missing";
+  problem.range = {begin, at};
+  const bool token = !ts_node_is_named(node);
+  if (!token) {
+    problem.message = "Expected " + spoken(type) + " after " + quoted(text, problem.range) + ".";
+    return problem;
+  }
+  problem.message =
+      "Expected '" + std::string(type) + "' after " + quoted(text, problem.range) + ".";
+  const bool word = is_word_byte(type[0]);
+  std::string inserted = type == "}" || word ? closing_line(node, text, type) : std::string(type);
+  if (word && inserted == type && at > 0 && is_word_byte(text[at - 1])) inserted.insert(0, " ");
+  problem.fix = fixer.checked("Insert '" + std::string(type) + "'", {at, at}, std::move(inserted));
+  return problem;
+}
+
+Problem error(TSNode node, std::string_view text, Fixer& fixer) {
+  Problem problem;
+  const ByteRange whole = range_of(node);
+  const Unpaired unpaired = unpaired_brackets(node);
+  if (unpaired.closer) {
+    problem.kind = "unopened";
+    problem.range = range_of(*unpaired.closer);
+    problem.message =
+        quoted(text, problem.range) + " closes nothing: no bracket before it is open.";
+    problem.fix = fixer.checked("Remove " + quoted(text, problem.range), problem.range, "");
+    return problem;
+  }
+  if (unpaired.opener) {
+    problem.kind = "unclosed";
+    problem.range = range_of(*unpaired.opener);
+    problem.message = quoted(text, problem.range) + " is never closed.";
+    return problem;
+  }
+  problem.range = first_line(text, whole);
+  const char first = problem.range.begin < problem.range.end ? text[problem.range.begin] : '\0';
+  const std::string_view line =
+      text.substr(problem.range.begin, problem.range.end - problem.range.begin);
+  if ((first == '"' || first == '\'' || first == '`') && line.find(first, 1) == line.npos) {
+    problem.kind = "unclosed";
+    problem.message = "The string that begins here is never closed.";
+    return problem;
+  }
+  problem.kind = "unexpected";
+  problem.message = problem.range.begin == problem.range.end
+                        ? "The text ends in the middle of something."
+                        : quoted(text, problem.range) + " does not fit here.";
+  return problem;
+}
+
+}  // namespace
+
+Problems find_problems(const Tree& tree, std::string_view text) {
+  Problems problems;
+  if (!tree.has_error()) return problems;
+  const bool macros = tree.language().rules->preprocessor;
+  Fixer fixer(tree, text);
+  walk(tree.root(), [&](TSNode node, uint32_t) {
+    const bool is_missing = ts_node_is_missing(node);
+    if (!is_missing && !ts_node_is_error(node)) return ts_node_has_error(node);
+    if (macros && macros_mislead(node, text)) return false;
+    if (problems.found.size() == kMostProblems) {
+      ++problems.left_out;
+    } else {
+      problems.found.push_back(is_missing ? missing(node, text, fixer) : error(node, text, fixer));
+    }
+    return false;
+  });
+  return problems;
+}
+
+}  // namespace cambium::syntax

@@ -1,0 +1,157 @@
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "lsp/cli/cli.h"
+#include "lsp/eval/review_eval.h"
+#include "tests/support/review_folder.h"
+
+using namespace cambium;
+using nlohmann::json;
+
+namespace {
+
+struct Ran {
+  int exit = 0;
+  std::string out, err;
+};
+Ran ran(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), {"cambium", "review", "--no-model"});
+  std::ostringstream out, err;
+  Ran result;
+  result.exit = cli::run_cli(static_cast<int>(arguments.size()), arguments.data(), out, err);
+  result.out = out.str();
+  result.err = err.str();
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("review prints findings for people, programs and CI, and exits by severity") {
+  test::ReviewFolder folder;
+  folder.write("a.lua", "local é, x = 1, f(1\nlocal y = 2\n");
+  const std::string file = folder.path("a.lua");
+  const Ran text = ran({file.c_str()});
+  CHECK(text.exit == cli::kFailed);
+  CHECK(text.out.find("a.lua:1:19: error: Expected ')' after '1'. [syntax/missing]") !=
+        std::string::npos);
+  CHECK(text.out.find("1 error, 0 warnings") != std::string::npos);
+  CHECK(ran({file.c_str(), "--fail-on", "never"}).exit == cli::kOk);
+
+  const json findings = json::parse(ran({file.c_str(), "--format", "json"}).out)["findings"];
+  REQUIRE(findings.size() == 1);
+  CHECK(findings[0]["fix"]["changes"][0]["text"] == ")");
+  CHECK(findings[0]["startColumn"] == 19);
+
+  const json sarif = json::parse(ran({file.c_str(), "--format", "sarif"}).out);
+  CHECK(sarif["version"] == "2.1.0");
+  const json& result = sarif["runs"][0]["results"][0];
+  CHECK(result["ruleId"] == "syntax/missing");
+  CHECK(result["level"] == "error");
+  CHECK(result["locations"][0]["physicalLocation"]["region"]["startLine"] == 1);
+  CHECK(result["fixes"][0]["artifactChanges"][0]["replacements"][0]["insertedContent"]["text"] ==
+        ")");
+  CHECK(sarif["runs"][0]["tool"]["driver"]["rules"][0]["id"] == "syntax/missing");
+}
+
+TEST_CASE("review against a base looks at changed lines only") {
+  test::ReviewFolder folder;
+  folder.write("a.lua", "local x = f(1\nlocal y = 2\n");
+  folder.commit();
+  const std::string file = folder.path("a.lua");
+  CHECK(ran({file.c_str(), "--diff", "HEAD"}).exit == cli::kOk);
+  folder.write("a.lua", "local x = f(2\nlocal y = 2\n");
+  CHECK(ran({file.c_str(), "--diff", "HEAD"}).exit == cli::kFailed);
+}
+
+TEST_CASE("review says in one line what it can't do") {
+  test::ReviewFolder folder;
+  folder.write(".env", "A=1\n");
+  const std::string missing = folder.path("no.lua"), secret = folder.path(".env");
+  CHECK(ran({}).exit == cli::kBadInput);
+  CHECK(ran({missing.c_str()}).exit == cli::kBadInput);
+  CHECK(ran({"--diff", "--help-me"}).exit == cli::kBadInput);
+  CHECK(ran({"--diff", "no-such-revision"}).exit == cli::kBadInput);
+  const Ran kept = ran({secret.c_str()});
+  CHECK(kept.exit == cli::kOk);
+  CHECK(kept.err.find("not reviewed") != std::string::npos);
+}
+
+TEST_CASE("cases of the evaluation have one slip each, and are the same for a seed") {
+  std::string body;
+  for (int i = 0; i < 6; ++i) {
+    const std::string n = std::to_string(i);
+    body += "def f" + n + "(first, second):\n    total = first + " + n +
+            "\n    if total < second:\n        return g(total, second)\n    print(first)\n"
+            "    return total\n\n";
+  }
+  std::vector<training::SourceFile> files;
+  std::vector<std::string> paths;
+  for (int project = 0; project < 8; ++project) {
+    paths.push_back("python/p" + std::to_string(project) + "/a.py");
+  }
+  for (const std::string& path : paths) files.push_back({path, body});
+  size_t halves[2] = {};
+  for (const int half : {0, 1}) {
+    eval::ReviewCaseOptions options;
+    options.half = half;
+    const auto cases = eval::review_cases(files, options);
+    const auto again = eval::review_cases(files, options);
+    halves[half] = cases.size();
+    REQUIRE(cases.size() == again.size());
+    for (size_t i = 0; i < cases.size(); i += 2) {
+      const auto& clean = cases[i];
+      const auto& bug = cases[i + 1];
+      CHECK(bug.text == again[i + 1].text);
+      CHECK(clean.bug.empty());
+      CHECK(clean.text == body);
+      CHECK_FALSE(bug.bug.empty());
+      std::string back = bug.text;
+      back.replace(bug.slip.begin, bug.slip.end - bug.slip.begin, bug.original);
+      CHECK(back == body);
+    }
+  }
+  // A project is in one half only: two functions a file, each with and without.
+  CHECK(halves[0] + halves[1] == 8 * 4);
+}
+
+TEST_CASE("figures count what is reported, hit and restored") {
+  eval::ReviewRun run;
+  for (const char* bug : {"", "name", "name", "compare"}) {
+    eval::ReviewCase one;
+    one.text = "a\nb\nc\nd\n";
+    one.function = {0, 8};
+    one.bug = bug;
+    run.cases.push_back(one);
+  }
+  const auto add = [&](size_t of_case, syntax::SiteKind kind, float both, bool hit, bool restores) {
+    eval::Judged judged;
+    judged.of_case = of_case;
+    judged.suspicion.kind = kind;
+    judged.suspicion.both = both;
+    judged.hit = hit;
+    judged.restores = restores;
+    run.judged.push_back(judged);
+  };
+  add(0, syntax::SiteKind::name, 5, false, false);
+  add(1, syntax::SiteKind::name, 9, true, true);
+  add(2, syntax::SiteKind::name, 8, true, false);
+  add(3, syntax::SiteKind::compare, 1, true, true);
+  const auto over = [](double level) {
+    return [level](const eval::Judged& judged) { return judged.suspicion.both >= level; };
+  };
+  const auto names = eval::figures_of(run, "name", over(4));
+  CHECK(names.precision() == doctest::Approx(2.0 / 3));
+  CHECK(names.recall() == doctest::Approx(1));
+  CHECK(names.restoring() == doctest::Approx(0.5));
+  CHECK(names.false_per_1000() == doctest::Approx(1000.0 / 5));
+  const auto all = eval::figures_of(run, "", over(6));
+  CHECK(all.precision() == doctest::Approx(1));
+  CHECK(all.recall() == doctest::Approx(2.0 / 3));
+  const auto curve = eval::curve_of(run, "", [](const eval::Judged& judged) {
+    return static_cast<double>(judged.suspicion.both);
+  });
+  CHECK(curve.size() == 4);
+  CHECK(eval::plot_curves({{"all", curve}}).find("<polyline") != std::string::npos);
+}

@@ -1,0 +1,114 @@
+#include "syntax/problems.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "syntax/closes.h"
+#include "syntax/languages.h"
+#include "tests/support/markers.h"
+
+using namespace cambium;
+using namespace cambium::syntax;
+
+namespace {
+
+Problems problems_of(const std::string& language, const std::string& text) {
+  const Language* known = language_by_id(language);
+  REQUIRE(known != nullptr);
+  const auto tree = Parser(*known).parse(text);
+  REQUIRE(tree);
+  return find_problems(*tree, text);
+}
+
+std::string fixed(const Problem& problem, std::string text) {
+  if (!problem.fix) return {};
+  const auto [begin, end] = problem.fix->range;
+  return text.replace(begin, end - begin, problem.fix->replacement);
+}
+
+}  // namespace
+
+TEST_CASE("what does not parse is named, marked and where it is certain mended") {
+  const struct {
+    const char* language;
+    const char* source;  ///< the underlined part in marks
+    const char* kind;
+    const char* message;
+    const char* fixed;  ///< empty: no fix
+  } cases[] = {
+      {"lua", "local x = f(1, [[2]]\nlocal y = 3\n", "missing", "Expected ')' after '2'.",
+       "local x = f(1, 2)\nlocal y = 3\n"},
+      {"javascript", "const a = [1, [[2]];\nf();\n", "missing", "Expected ']' after '2'.",
+       "const a = [1, 2];\nf();\n"},
+      {"typescript", "function f() {\n  g([[1]];\n}\n", "missing", "Expected ')' after '1'.",
+       "function f() {\n  g(1);\n}\n"},
+      {"java", "class A { int f() { return [[1]] } }\n", "missing", "Expected ';' after '1'.",
+       "class A { int f() { return 1; } }\n"},
+      {"ruby", "def f\n  1\n[[)]]\nend\n", "unopened",
+       "')' closes nothing: no bracket before it is open.", "def f\n  1\n\nend\n"},
+      {"go", "package a\nfunc f() {\n\tx := 1 [[)]]\n}\n", "unopened",
+       "')' closes nothing: no bracket before it is open.",
+       "package a\nfunc f() {\n\tx := 1 \n}\n"},
+      {"python", "def f():\n    return [[(]]1 +\n\nx = 1\n", "unclosed", "'(' is never closed.",
+       ""},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(one.source);
+    const auto marked = test::parse_markers(one.source);
+    const Problems problems = problems_of(one.language, marked.text);
+    REQUIRE(problems.found.size() == 1);
+    const Problem& problem = problems.found.front();
+    CHECK(problem.kind == one.kind);
+    CHECK(problem.message == one.message);
+    CHECK(problem.range.begin == marked.ranges.at(0).first);
+    CHECK(problem.range.end == marked.ranges.at(0).second);
+    CHECK(fixed(problem, marked.text) == one.fixed);
+  }
+}
+
+TEST_CASE("every fix that is offered leaves fewer errors") {
+  // A bracket, a quote or a semicolon less: each place of a file in turn.
+  const std::string whole =
+      "function f(a, b) {\n  if (a[0] === b) {\n    g({ k: [1, 2] }, 'x');\n  }\n  return "
+      "h(a)(b);\n}\n";
+  int offered = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    if (std::string("()[]{}';").find(whole[i]) == std::string::npos) continue;
+    std::string text = whole;
+    text.erase(i, 1);
+    CAPTURE(text);
+    const auto count = [](const std::string& source) {
+      return count_errors(*Parser(*language_by_id("javascript")).parse(source)).total();
+    };
+    for (const Problem& problem : problems_of("javascript", text).found) {
+      CHECK(problem.range.end <= text.size());
+      CHECK_FALSE(problem.message.empty());
+      if (!problem.fix) continue;
+      ++offered;
+      CHECK(count(fixed(problem, text)) < count(text));
+    }
+  }
+  CHECK(offered >= 5);
+}
+
+TEST_CASE("macros and conditional code are not reported") {
+  for (const char* quiet : {
+           "BEGIN_TABLE(x)\n  ENTRY(a, b\n)\nint y;\n",
+           "int f(void) {\n#if X\n  if (a) {\n#else\n  if (b) {\n#endif\n    g();\n  }\n}\n",
+       }) {
+    CAPTURE(quiet);
+    CHECK(problems_of("c", quiet).found.empty());
+  }
+  // The same kind of slip without any is.
+  CHECK(problems_of("c", "int f(void) {\n  g(1;\n}\n").found.size() == 1);
+}
+
+TEST_CASE("a text that parses nowhere is bounded") {
+  std::string noise;
+  for (int i = 0; i < 400; ++i) noise += "x = 1 )\n";
+  const Problems problems = problems_of("lua", noise);
+  CHECK(problems.found.size() <= 20);
+  CHECK(problems_of("python", "").found.empty());
+  CHECK(problems_of("python", ")").found.size() == 1);
+}
