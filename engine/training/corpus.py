@@ -189,6 +189,12 @@ def held_out_projects(sizes, want_bytes, want_files, want_projects=3):
     return chosen
 
 
+def held_out_of(manifest):
+    """The projects that an earlier manifest held out: a model that goes on from one trained then has not seen them."""
+    rows = [line.split("\t") for line in pathlib.Path(manifest).read_text().splitlines()[1:]]
+    return {project_name(row[1]) for row in rows if row[6] == "held-out"}
+
+
 def assemble(args):
     root, out = pathlib.Path(args.input), pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -205,7 +211,7 @@ def assemble(args):
                 entry = sizes[lang][project]
                 entry[0] += 1
                 entry[1] += len(text)
-    held = held_out_projects(sizes, args.held_bytes, 40)
+    held = held_out_of(args.held_from) if args.held_from else held_out_projects(sizes, args.held_bytes, 40)
 
     def project_of(f):
         return project_name(log[f.stem][1]) if f.stem in log else f.stem
@@ -355,6 +361,7 @@ def main():
     p.add_argument("--project-mb", type=float, default=16)
     p.add_argument("--language-mb", type=float, default=170)
     p.add_argument("--held-bytes", type=float, default=1.2e6)
+    p.add_argument("--held-from", help="manifest.tsv whose held-out projects are held out again")
     p.set_defaults(run=assemble)
     p = sub.add_parser("site-packages")
     p.add_argument("out")

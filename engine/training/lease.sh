@@ -16,6 +16,8 @@
 #   SELFTEST=0       start without the self-test
 #   PREPARE_FLAGS    more for cambium-prepare: --labels for a structured model
 #   TRAIN_FLAGS      more for train.py: --structure 002200220022
+#   TWIN_FLAGS       where set: a second run of train.py beside the first, on the second GPU, with these flags;
+#                    its results begin with twin-
 #   PASSES, THREADS  of cambium-prepare: 2 passes with other holes, 16 threads
 #   WORK             folder for everything, /tmp/train
 #
@@ -46,7 +48,35 @@ add_chunk() {
     --seed "$1" "$work/raw/$1.bin"
 }
 
-alive() { [ -f "$work/pid" ] && kill -0 "$(cat "$work/pid")" 2>/dev/null; }
+# train GPU RUN FLAGS…: in the background, into $work/RUN.
+train() {
+  local gpu=$1 run=$2
+  shift 2
+  mkdir -p "$work/$run"
+  CUDA_VISIBLE_DEVICES=$gpu setsid nohup python3 "$here/train.py" --data "$work/shards" --heldout "$work/heldout" \
+    --out "$work/$run" --vocabulary .carry/vocabulary.json "$@" >"$work/$run.log" 2>&1 </dev/null &
+  echo $! >"$work/$run.pid"
+}
+
+alive() {
+  local pid
+  for pid in "$work"/*.pid; do kill -0 "$(cat "$pid")" 2>/dev/null && return 0; done
+  return 1
+}
+
+logs() { tail -n "$1" "$work"/*.log; }
+
+# results RUN PREFIX OUT: exported, measured, copied with a prefix to the names.
+results() {
+  local run=$work/$1 to=$3/$2
+  python3 "$here/export.py" model "$run/model.pt" .carry/vocabulary.json "$run" || return
+  split -b 14000000 -d -a 1 "$run/coder.gguf" "${to}coder.gguf."
+  cp "$run/log.jsonl" "${to}log.jsonl"
+  python3 "$here/evaluate.py" "$run/model.pt" "$work/heldout" --gguf "$run/coder.gguf" \
+    >"${to}quantization.json" 2>"$work/evaluate.err" || tail -n 5 "$work/evaluate.err"
+  cat "${to}quantization.json"
+  sha256sum "$run/coder.gguf"
+}
 
 case ${1:-} in
 split)
@@ -68,21 +98,22 @@ start)
   if [ "${SELFTEST:-1}" != 0 ]; then
     timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary .carry/vocabulary.json
   fi
-  setsid nohup python3 "$here/train.py" --data "$work/shards" --heldout "$work/heldout" --out "$work/run" \
-    --vocabulary .carry/vocabulary.json --minutes "${2:-17}" ${TRAIN_FLAGS:-} >"$work/log" 2>&1 </dev/null &
-  echo $! >"$work/pid"
+  # shellcheck disable=SC2086 # several flags
+  train 0 run --minutes "${2:-17}" ${TRAIN_FLAGS:-}
+  # shellcheck disable=SC2086
+  [ -z "${TWIN_FLAGS+set}" ] || train 1 twin --minutes "${2:-17}" $TWIN_FLAGS
   for _ in $(seq 90); do
     sleep 1
     alive || break
-    [ "$(grep -c '"step"' "$work/log")" -ge 3 ] && break
+    [ "$(grep -c '"step"' "$work/run.log")" -ge 3 ] && break
   done
-  tail -n 12 "$work/log"
+  logs 12
   alive
   ;;
 add)
   shift
   for n in "$@"; do add_chunk "$n"; done
-  tail -n 3 "$work/log"
+  logs 3
   ;;
 installed)
   python3 "$here/corpus.py" site-packages "$work/raw/installed.bin" --seen "$work"/raw/[0-9].bin \
@@ -95,7 +126,7 @@ status)
     alive || break
     sleep 1
   done
-  tail -n "${3:-6}" "$work/log"
+  logs "${3:-6}"
   if alive; then echo "training is running"; else echo "training has ended"; fi
   ;;
 finish)
@@ -104,17 +135,11 @@ finish)
     alive || break
     sleep 1
   done
-  tail -n 2 "$work/log"
-  python3 "$here/export.py" model "$work/run/model.pt" .carry/vocabulary.json "$work/run"
-  split -b 14000000 -d -a 1 "$work/run/coder.gguf" "$out/coder.gguf."
-  cp "$work/run/log.jsonl" "$work/run/samples.jsonl" "$out/"
-  python3 "$here/evaluate.py" "$work/run/model.pt" "$work/heldout" --gguf "$work/run/coder.gguf" \
-    >"$out/quantization.json" 2>"$work/evaluate.log" || tail -n 5 "$work/evaluate.log"
-  cat "$out/quantization.json"
-  python3 "$here/plot.py" "$work/run/log.jsonl" "$out/loss.png" || true  # the machine may lack Matplotlib
+  logs 2
+  results run "" "$out"
+  [ ! -f "$work/twin/model.pt" ] || results twin twin- "$out"
+  cp "$work/run/samples.jsonl" "$out/" || true
   cat "$work"/shards/*/meta.json >"$out/shards.json"
-  cp "$work/run/installed.tsv" "$out/" 2>/dev/null || true
-  sha256sum "$work/run/coder.gguf"
   ;;
 weights)
   out=$2

@@ -186,7 +186,7 @@ TEST_CASE("a cancelled question is answered, as cancelled") {
   });
   question.cancel->store(true);
   REQUIRE(slow->held.size() == 1);
-  slow->held[0]();
+  slow->answer_held();
   CHECK(answers == 1);
   CHECK(stop == engine::StopReason::cancelled);
 }

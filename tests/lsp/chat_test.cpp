@@ -139,7 +139,7 @@ TEST_CASE("cancel is answered at once and reaches the model") {
   c.client.notify("$/cancelRequest", {{"id", id}});
   CHECK(c.client.wait(id)["error"]["code"] == -32800);
   CHECK(c.general->requests[0].cancel->load());
-  c.general->held[0]();
+  c.general->answer_held();
   c.server.run();
   CHECK(c.client.answer_counts[Json(id).dump()] == 1);
 }

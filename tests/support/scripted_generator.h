@@ -42,6 +42,13 @@ class ScriptedGenerator final : public engine::Generator {
     return std::get<engine::ChatPrompt>(requests.at(n).text).messages;
   }
 
+  /// Answers the oldest request held. What it holds goes with it: a callback may keep this object alive.
+  void answer_held() {
+    const auto next = std::move(held.at(0));
+    held.erase(held.begin());
+    next();
+  }
+
   engine::Capabilities can;
   size_t piece_bytes = 3;
   bool hold = false;
