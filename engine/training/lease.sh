@@ -21,7 +21,7 @@
 #   PASSES, THREADS  of cambium-prepare: 2 passes with other holes, 16 threads
 #   WORK             folder for everything, /tmp/train
 #
-# Expects .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
+# Expects, at `start`, .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
 # .data/pN/part: the compressed chunks one after the other, cut where a call's limit has it. A structured
 # model wants PREPARE_FLAGS=--labels.
 set -euo pipefail
@@ -31,12 +31,14 @@ here=$PWD/engine/training
 export PYTHONUNBUFFERED=1 PYTHONPATH=$here
 export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
 mkdir -p "$work"/{lib,raw,parts,shards,heldout,run}
+# Taken over at `start`: a later call may find the checkout without the folders that it did not name.
+carry=$work/carry
 
 unpack() { python3 -c 'import lzma, shutil, sys
 shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
 
 # shellcheck disable=SC2086 # several flags
-prepare() { "$work/cambium-prepare" --vocabulary .carry/vocab.gguf ${PREPARE_FLAGS:-} "$@"; }
+prepare() { "$work/cambium-prepare" --vocabulary "$carry/vocab.gguf" ${PREPARE_FLAGS:-} "$@"; }
 
 # As many whole files as the parts so far hold.
 add_chunk() {
@@ -54,7 +56,7 @@ train() {
   shift 2
   mkdir -p "$work/$run"
   CUDA_VISIBLE_DEVICES=$gpu setsid nohup python3 "$here/train.py" --data "$work/shards" --heldout "$work/heldout" \
-    --out "$work/$run" --vocabulary .carry/vocabulary.json "$@" >"$work/$run.log" 2>&1 </dev/null &
+    --out "$work/$run" --vocabulary "$carry/vocabulary.json" "$@" >"$work/$run.log" 2>&1 </dev/null &
   echo $! >"$work/$run.pid"
 }
 
@@ -69,7 +71,7 @@ logs() { tail -n "$1" "$work"/*.log; }
 # results RUN PREFIX OUT: exported, measured, copied with a prefix to the names.
 results() {
   local run=$work/$1 to=$3/$2
-  python3 "$here/export.py" model "$run/model.pt" .carry/vocabulary.json "$run" || return
+  python3 "$here/export.py" model "$run/model.pt" "$carry/vocabulary.json" "$run" || return
   split -b 14000000 -d -a 1 "$run/coder.gguf" "${to}coder.gguf."
   cp "$run/log.jsonl" "${to}log.jsonl"
   python3 "$here/evaluate.py" "$run/model.pt" "$work/heldout" --gguf "$run/coder.gguf" \
@@ -88,15 +90,17 @@ split)
   ls -l .data/p*/part
   ;;
 start)
+  rm -rf "$carry"
+  cp -r .carry "$carry"
   nproc; python3 -c 'import torch; print(torch.__version__, torch.cuda.get_device_name(0))'
-  unpack .carry/cambium-prepare.xz "$work/cambium-prepare"
+  unpack "$carry/cambium-prepare.xz" "$work/cambium-prepare"
   chmod +x "$work/cambium-prepare"
-  cp .carry/libpcre2-8.so.0 "$work/lib/"
-  unpack .carry/heldout.xz "$work/raw/heldout.bin"
+  cp "$carry/libpcre2-8.so.0" "$work/lib/"
+  unpack "$carry/heldout.xz" "$work/raw/heldout.bin"
   prepare --out "$work/heldout" --by-language "$work/raw/heldout.bin"
   add_chunk 1
   if [ "${SELFTEST:-1}" != 0 ]; then
-    timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary .carry/vocabulary.json
+    timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary "$carry/vocabulary.json"
   fi
   # shellcheck disable=SC2086 # several flags
   train 0 run --minutes "${2:-17}" ${TRAIN_FLAGS:-}
@@ -117,7 +121,7 @@ add)
   ;;
 installed)
   python3 "$here/corpus.py" site-packages "$work/raw/installed.bin" --seen "$work"/raw/[0-9].bin \
-    --held "$(cat .carry/held-out-projects.txt)" --manifest "$work/run/installed.tsv"
+    --held "$(cat "$carry/held-out-projects.txt")" --manifest "$work/run/installed.tsv"
   prepare --out "$work/shards" --name installed --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
     --seed 99 "$work/raw/installed.bin"
   ;;
