@@ -53,7 +53,7 @@ Json with_sampling(const Request& request, const std::string& model, const char*
 Json for_completions(const Request& request, const std::string& model) {
   Json body = with_sampling(request, model, "max_tokens");
   body["stream_options"] = {{"include_usage", true}};
-  body["logprobs"] = 1;  // the cascade's confidence
+  body["logprobs"] = 1;  // how sure the model was of each token
   return body;
 }
 

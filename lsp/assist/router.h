@@ -1,5 +1,4 @@
-// Which model does a piece of work: intent first, then what is configured, then confidence (the
-// cascade). Pure functions; any thread.
+// Which model does a piece of work: intent first, then what is configured. Pure functions; any thread.
 #pragma once
 
 #include <optional>
