@@ -9,6 +9,7 @@ A container holds one record a file (container.py). Needs only the standard libr
 
 import argparse
 import collections
+import csv
 import hashlib
 import io
 import json
@@ -189,10 +190,15 @@ def held_out_projects(sizes, want_bytes, want_files, want_projects=3):
     return chosen
 
 
+def read_manifest(path):
+    """The rows of a manifest.tsv that assemble() wrote, as dicts by the names in its head."""
+    with open(path, newline="") as rows:
+        return list(csv.DictReader(rows, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
 def held_out_of(manifest):
     """The projects that an earlier manifest held out: a model that goes on from one trained then has not seen them."""
-    rows = [line.split("\t") for line in pathlib.Path(manifest).read_text().splitlines()[1:]]
-    return {project_name(row[1]) for row in rows if row[6] == "held-out"}
+    return {project_name(row["package"]) for row in read_manifest(manifest) if row["split"] == "held-out"}
 
 
 def assemble(args):

@@ -13,7 +13,7 @@
 #   WAIT      seconds that `start` waits at most, from its beginning (560)
 #   WORK      folder for everything, /tmp/experiment
 #
-# Expects .carry/ (as lease.sh) and .data/e/chunk.xz.
+# Expects, at `start`, .carry/ (as lease.sh) and .data/e/chunk.xz.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 work=${WORK:-/tmp/experiment}
@@ -24,6 +24,8 @@ export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
 export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
 export TORCHINDUCTOR_CACHE_DIR=$work/inductor TRITON_CACHE_DIR=$work/triton
 mkdir -p "$work"/{lib,raw,shards,held,data,out}
+# Taken over at `start`: a later call may find the checkout without the folders that it did not name.
+carry=$work/carry
 
 # The queues, one a process; what matters most comes first in each.
 queues=(
@@ -37,7 +39,7 @@ queues=(
 
 unpack() { python3 -c 'import lzma, shutil, sys
 shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
-prepare() { "$work/cambium-prepare" --vocabulary .carry/vocab.gguf --labels "$@"; }
+prepare() { "$work/cambium-prepare" --vocabulary "$carry"/vocab.gguf --labels "$@"; }
 alive() {
   local pid
   for pid in $(cat "$work"/pids 2>/dev/null); do kill -0 "$pid" 2>/dev/null && return 0; done
@@ -63,10 +65,12 @@ collect() {
 case ${1:-} in
 start)
   out=$2
-  unpack .carry/cambium-prepare.xz "$work/cambium-prepare"
+  rm -rf "$carry"
+  cp -r .carry "$carry" || exit 1
+  unpack "$carry"/cambium-prepare.xz "$work/cambium-prepare"
   chmod +x "$work/cambium-prepare"
-  cp .carry/libpcre2-8.so.0 "$work/lib/"
-  unpack .carry/heldout.xz "$work/raw/heldout.bin"
+  cp "$carry"/libpcre2-8.so.0 "$work/lib/"
+  unpack "$carry"/heldout.xz "$work/raw/heldout.bin"
   unpack .data/e/chunk.xz "$work/raw/e.bin"
   prepare --threads 16 --fim 0 --out "$work/held/plain" --by-language "$work/raw/heldout.bin" >"$work/log.prepare" || exit 1
   for seed in 1 2; do
@@ -84,7 +88,7 @@ start)
   deadline=$(($(date +%s) + ${MINUTES:-14} * 60))
   for i in "${!queues[@]}"; do
     setsid nohup python3 "$here/experiment.py" run "$work/data" "$work/out" --runs "${queues[$i]}" \
-      --vocabulary .carry/vocabulary.json --deadline $deadline >"$work/log.$i" 2>&1 </dev/null &
+      --vocabulary "$carry"/vocabulary.json --deadline $deadline >"$work/log.$i" 2>&1 </dev/null &
     echo $! >>"$work/pids"
   done
   echo "runs began after $((SECONDS - began)) s"
@@ -99,7 +103,7 @@ more)
   for queue in "$@"; do
     log=$work/log.more.$(wc -l <"$work/pids")
     setsid nohup python3 "$here/experiment.py" run "$work/data" "$work/out" --runs "$queue" \
-      --vocabulary .carry/vocabulary.json --deadline $deadline >"$log" 2>&1 </dev/null &
+      --vocabulary "$carry"/vocabulary.json --deadline $deadline >"$log" 2>&1 </dev/null &
     echo $! >>"$work/pids"
   done
   wait_for "$wait"
@@ -113,7 +117,7 @@ models)
   out=$2
   shift 2
   for name in "$@"; do
-    python3 "$here/export.py" run "$work/out/$name.pt" .carry/vocabulary.json "$out/$name.gguf" --type Q8_0
+    python3 "$here/export.py" run "$work/out/$name.pt" "$carry"/vocabulary.json "$out/$name.gguf" --type Q8_0
   done
   ls -l "$out"
   ;;

@@ -2,10 +2,9 @@
 
     python3 fetch.py manifest.tsv ARCHIVES
 
-ARCHIVES/bin gets binary packages, src the sources with their .dsc, npm the tarballs. Debian's mirror and
-npm's registry are those that the machine's apt and npm use. A Debian version that the mirror no longer has
-is replaced by the newest of the same release. What is
-there already is not fetched again. Exit 1 when packages are missing at the end, with their names.
+ARCHIVES/bin gets binary packages, src the sources with their .dsc, npm the tarballs, from Debian's mirror and
+the registry that npm is set to. A Debian version that the mirror no longer has is replaced by the newest of the
+same release. What is there already is not fetched again. Exit 1 when packages are missing at the end, with their names.
 """
 import argparse
 import concurrent.futures
@@ -18,6 +17,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from corpus import read_manifest
+
 # Lists of our own: the machine's stay as they are, and need no sources of packages in them.
 SOURCES = """deb {uri} {suite} main
 deb-src {uri} {suite} main
@@ -26,13 +27,6 @@ deb-src {uri} {suite}-updates main
 deb {uri}-security {suite}-security main
 deb-src {uri}-security {suite}-security main
 """
-
-
-def rows(manifest):
-    """(source, package, version) a line."""
-    for line in manifest.read_text().splitlines()[1:]:
-        source, package, version = line.split("\t")[:3]
-        yield source, package, version
 
 
 class Apt:
@@ -93,7 +87,8 @@ def main():
     with tempfile.TemporaryDirectory() as lists, concurrent.futures.ThreadPoolExecutor(args.parallel) as pool:
         apt = Apt(pathlib.Path(lists), args.mirror, args.suite)
         jobs = {}
-        for source, package, version in rows(args.manifest):
+        for row in read_manifest(args.manifest):
+            source, package, version = row["source"], row["package"], row["version"]
             if source == "npm":
                 if not (out / "npm" / f"{package}-{version}.tgz").exists():
                     jobs[pool.submit(fetch_npm, registry, package, version, out / "npm")] = (source, package)

@@ -18,6 +18,8 @@
 #   TRAIN_FLAGS      more for train.py: --structure 002200220022
 #   TWIN_FLAGS       where set: a second run of train.py beside the first, on the second GPU, with these flags;
 #                    its results begin with twin-
+#
+# `finish` leaves five files, since a call brings back eight: each model in two pieces, the rest as small.tar.gz.
 #   PASSES, THREADS  of cambium-prepare: 2 passes with other holes, 16 threads
 #   WORK             folder for everything, /tmp/train
 #
@@ -30,7 +32,7 @@ work=${WORK:-/tmp/train}
 here=$PWD/engine/training
 export PYTHONUNBUFFERED=1 PYTHONPATH=$here
 export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
-mkdir -p "$work"/{lib,raw,parts,shards,heldout,run}
+mkdir -p "$work"/{lib,raw,parts,shards,heldout,run,small}
 # Taken over at `start`: a later call may find the checkout without the folders that it did not name.
 carry=$work/carry
 
@@ -62,21 +64,23 @@ train() {
 
 alive() {
   local pid
-  for pid in "$work"/*.pid; do kill -0 "$(cat "$pid")" 2>/dev/null && return 0; done
+  for pid in "$work"/*.pid; do kill -0 "$(cat "$pid" 2>/dev/null)" 2>/dev/null && return 0; done
   return 1
 }
 
 logs() { tail -n "$1" "$work"/*.log; }
 
-# results RUN PREFIX OUT: exported, measured, copied with a prefix to the names.
+# results RUN PREFIX OUT: exported and measured; the model in pieces to OUT, the rest to $work/small.
 results() {
-  local run=$work/$1 to=$3/$2
+  local run=$work/$1 small=$work/small/$2
   python3 "$here/export.py" model "$run/model.pt" "$carry/vocabulary.json" "$run" || return
-  split -b 14000000 -d -a 1 "$run/coder.gguf" "${to}coder.gguf."
-  cp "$run/log.jsonl" "${to}log.jsonl"
+  split -b 14000000 -d -a 1 "$run/coder.gguf" "$3/$2coder.gguf."
+  cp "$run/log.jsonl" "${small}log.jsonl"
+  cp "$run/samples.jsonl" "${small}samples.jsonl" || true  # a short run has none
+  python3 "$here/plot.py" "$run/log.jsonl" "${small}loss.png" || true  # the machine may lack Matplotlib
   python3 "$here/evaluate.py" "$run/model.pt" "$work/heldout" --gguf "$run/coder.gguf" \
-    >"${to}quantization.json" 2>"$work/evaluate.err" || tail -n 5 "$work/evaluate.err"
-  cat "${to}quantization.json"
+    >"${small}quantization.json" 2>"$work/evaluate.err" || tail -n 5 "$work/evaluate.err"
+  cat "${small}quantization.json"
   sha256sum "$run/coder.gguf"
 }
 
@@ -142,8 +146,9 @@ finish)
   logs 2
   results run "" "$out"
   [ ! -f "$work/twin/model.pt" ] || results twin twin- "$out"
-  cp "$work/run/samples.jsonl" "$out/" || true
-  cat "$work"/shards/*/meta.json >"$out/shards.json"
+  cat "$work"/shards/*/meta.json >"$work/small/shards.json"
+  cp "$work/run/installed.tsv" "$work/small/" 2>/dev/null || true  # only where `installed` ran
+  tar -czf "$out/small.tar.gz" -C "$work/small" .
   ;;
 weights)
   out=$2
