@@ -11,9 +11,11 @@
 #   QUEUES    lists of runs, a space between them, one a process; otherwise all 39 runs in four
 #   MINUTES   of training, from the start of the runs (14)
 #   WAIT      seconds that `start` waits at most, from its beginning (560)
+#   GPUS      the GPUs to use, one queue after the other on each ("0")
+#   RAW       a container that is on the machine already, to train on, such as lease.sh's /tmp/train/raw/1.bin
 #   WORK      folder for everything, /tmp/experiment
 #
-# Expects, at `start`, .carry/ (as lease.sh) and .data/e/chunk.xz.
+# Expects, at `start`, .carry/ (as lease.sh) and, without RAW, .data/e/chunk.xz.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 work=${WORK:-/tmp/experiment}
@@ -35,11 +37,18 @@ queues=(
   "tree:1,tree~:1,tree:2,tree~:2,tree:3,tree~:3"
 )
 
+read -ra gpus <<<"${GPUS:-0}"
 [ -z "${QUEUES:-}" ] || read -ra queues <<<"$QUEUES"
 
 unpack() { python3 -c 'import lzma, shutil, sys
 shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
 prepare() { "$work/cambium-prepare" --vocabulary "$carry"/vocab.gguf --labels "$@"; }
+# queue NUMBER LOG DEADLINE RUNS: a process that trains them one after the other.
+queue() {
+  CUDA_VISIBLE_DEVICES=${gpus[$1 % ${#gpus[@]}]} setsid nohup python3 "$here/experiment.py" run "$work/data" \
+    "$work/out" --runs "$4" --vocabulary "$carry"/vocabulary.json --deadline "$3" >"$2" 2>&1 </dev/null &
+  echo $! >>"$work/pids"
+}
 alive() {
   local pid
   for pid in $(cat "$work"/pids 2>/dev/null); do kill -0 "$pid" 2>/dev/null && return 0; done
@@ -71,7 +80,7 @@ start)
   chmod +x "$work/cambium-prepare"
   cp "$carry"/libpcre2-8.so.0 "$work/lib/"
   unpack "$carry"/heldout.xz "$work/raw/heldout.bin"
-  unpack .data/e/chunk.xz "$work/raw/e.bin"
+  if [ -n "${RAW:-}" ]; then ln -sf "$RAW" "$work/raw/e.bin"; else unpack .data/e/chunk.xz "$work/raw/e.bin"; fi
   prepare --threads 16 --fim 0 --out "$work/held/plain" --by-language "$work/raw/heldout.bin" >"$work/log.prepare" || exit 1
   for seed in 1 2; do
     prepare --threads 16 --fim 1 --seed $seed --out "$work/held/hole$seed" --by-language "$work/raw/heldout.bin" \
@@ -87,9 +96,7 @@ start)
   cat "$work/log.selftest"
   deadline=$(($(date +%s) + ${MINUTES:-14} * 60))
   for i in "${!queues[@]}"; do
-    setsid nohup python3 "$here/experiment.py" run "$work/data" "$work/out" --runs "${queues[$i]}" \
-      --vocabulary "$carry"/vocabulary.json --deadline $deadline >"$work/log.$i" 2>&1 </dev/null &
-    echo $! >>"$work/pids"
+    queue "$i" "$work/log.$i" $deadline "${queues[$i]}"
   done
   echo "runs began after $((SECONDS - began)) s"
   wait_for $((${WAIT:-560} - SECONDS + began))
@@ -100,11 +107,9 @@ more)
   deadline=$(($(date +%s) + $3))
   wait=$3
   shift 3
-  for queue in "$@"; do
-    log=$work/log.more.$(wc -l <"$work/pids")
-    setsid nohup python3 "$here/experiment.py" run "$work/data" "$work/out" --runs "$queue" \
-      --vocabulary "$carry"/vocabulary.json --deadline $deadline >"$log" 2>&1 </dev/null &
-    echo $! >>"$work/pids"
+  for runs in "$@"; do
+    number=$(wc -l <"$work/pids")
+    queue "$number" "$work/log.more.$number" $deadline "$runs"
   done
   wait_for "$wait"
   collect "$out"

@@ -16,12 +16,13 @@
 #   SELFTEST=0       start without the self-test
 #   PREPARE_FLAGS    more for cambium-prepare: --labels for a structured model
 #   TRAIN_FLAGS      more for train.py: --structure 002200220022
-#   TWIN_FLAGS       where set: a second run of train.py beside the first, on the second GPU, with these flags;
+#   TWIN_FLAGS       where set: a second run of train.py beside the first, with these flags, on the next GPU;
 #                    its results begin with twin-
-#
-# `finish` leaves five files, since a call brings back eight: each model in two pieces, the rest as small.tar.gz.
+#   GPUS             GPUs of the first run, a process each (1)
 #   PASSES, THREADS  of cambium-prepare: 2 passes with other holes, 16 threads
 #   WORK             folder for everything, /tmp/train
+#
+# `finish` leaves five files, since a call brings back eight: each model in two pieces, the rest as small.tar.gz.
 #
 # Expects, at `start`, .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
 # .data/pN/part: the compressed chunks one after the other, cut where a call's limit has it. A structured
@@ -52,15 +53,23 @@ add_chunk() {
     --seed "$1" "$work/raw/$1.bin"
 }
 
-# train GPU RUN FLAGS…: in the background, into $work/RUN.
+# train FIRST COUNT RUN FLAGS…: in the background, into $work/RUN, on COUNT GPUs from FIRST on.
 train() {
-  local gpu=$1 run=$2
-  shift 2
+  local first=$1 count=$2 run=$3 rank gpus log
+  shift 3
   mkdir -p "$work/$run"
-  CUDA_VISIBLE_DEVICES=$gpu setsid nohup python3 "$here/train.py" --data "$work/shards" --heldout "$work/heldout" \
-    --out "$work/$run" --vocabulary "$carry/vocabulary.json" "$@" >"$work/$run.log" 2>&1 </dev/null &
-  echo $! >"$work/$run.pid"
+  gpus=$(seq -s, "$first" $((first + count - 1)))
+  for ((rank = 0; rank < count; ++rank)); do
+    log=$work/$run${rank/#0/}.log
+    RANK=$rank WORLD_SIZE=$count MASTER_ADDR=127.0.0.1 MASTER_PORT=$((29500 + first)) NCCL_SOCKET_IFNAME=lo \
+      NCCL_NVLS_ENABLE=0 CUDA_VISIBLE_DEVICES=$gpus setsid nohup python3 "$here/train.py" --data "$work/shards" \
+      --heldout "$work/heldout" --out "$work/$run" --vocabulary "$carry/vocabulary.json" "$@" >"$log" 2>&1 </dev/null &
+    echo $! >"$work/$run$rank.pid"
+  done
 }
+
+# steps RUN: lines that it has written.
+steps() { grep -c '"step"' "$work/$1.log" || true; }
 
 alive() {
   local pid
@@ -107,14 +116,21 @@ start)
     timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary "$carry/vocabulary.json"
   fi
   # shellcheck disable=SC2086 # several flags
-  train 0 run --minutes "${2:-17}" ${TRAIN_FLAGS:-}
+  train 0 "${GPUS:-1}" run --minutes "${2:-17}" ${TRAIN_FLAGS:-}
   # shellcheck disable=SC2086
-  [ -z "${TWIN_FLAGS+set}" ] || train 1 twin --minutes "${2:-17}" $TWIN_FLAGS
-  for _ in $(seq 90); do
+  [ -z "${TWIN_FLAGS+set}" ] || train "${GPUS:-1}" 1 twin --minutes "${2:-17}" $TWIN_FLAGS
+  for _ in $(seq 150); do
     sleep 1
     alive || break
-    [ "$(grep -c '"step"' "$work/run.log")" -ge 3 ] && break
+    [ "$(steps run)" -lt 1 ] || break
   done
+  if [ "${GPUS:-1}" -gt 1 ] && [ "$(steps run)" -lt 1 ]; then  # a run on one GPU is better than none
+    echo "no step on $GPUS GPUs; once more on one"
+    logs 30
+    for rank in $(seq 0 $((GPUS - 1))); do kill -9 "$(cat "$work/run$rank.pid")"; rm "$work/run$rank.pid"; done
+    # shellcheck disable=SC2086
+    train 0 1 run --minutes "${2:-17}" ${TRAIN_FLAGS:-}
+  fi
   logs 12
   alive
   ;;

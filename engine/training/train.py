@@ -2,8 +2,11 @@
 
     python3 train.py --data SHARDS --heldout SHARDS --out DIR --minutes 17
 
-The learning rate warms up, stays, and falls linearly to 0 over the last part of the time (WSD), so the
-run ends well wherever the clock says it must. In --out: log.jsonl (a line an interval), model.pt (weights
+On several GPUs it is one process each, with RANK, WORLD_SIZE and the address of the first in the environment
+(ranks.py); a step's tokens are shared out among them.
+
+The learning rate warms up, stays, and falls linearly to 0 over the last part of the run (WSD), so that it ends
+well where the clock says it must, or at --tokens. In --out: log.jsonl (a line an interval), model.pt (weights
 and config, written at intervals and at the end), samples.jsonl (what it writes into held-out holes, at
 intervals) and state.pt, from which --resume goes on after an interruption: with the same weights,
 optimizer and clock, and with rows in a new order.
@@ -15,7 +18,6 @@ import os
 import pathlib
 import queue
 import threading
-import time
 
 import numpy as np
 import torch
@@ -25,6 +27,8 @@ import structure
 from bpe import text_of
 from model import SAMPLE, Coder, Config, loss_sum
 from optimizer import Optimizer
+from ranks import Ranks
+from schedule import Clock, progress, rate
 from shards import Packer, Shard, find_shards
 
 
@@ -34,7 +38,8 @@ def arguments():
     p.add_argument("--heldout", help="folder of held-out shards, one a language")
     p.add_argument("--out", required=True)
     p.add_argument("--minutes", type=float, required=True, help="of training, compilation included")
-    p.add_argument("--decay", type=float, default=0.3, help="share of the time the rate falls")
+    p.add_argument("--tokens", type=float, default=0, help="end after so many, if time is left; 0: by time alone")
+    p.add_argument("--decay", type=float, default=0.3, help="share of the run in which the rate falls")
     p.add_argument("--warmup", type=int, default=100, help="steps")
     p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--batch-tokens", type=int, default=262144, help="a step")
@@ -250,75 +255,77 @@ def heldout_batches(args, structured, device, rows=32):
     return result
 
 
-def rate(elapsed, step, args):
-    """Learning rate by wall clock: warm-up in steps, then constant, then linear to 0."""
-    total = args.minutes * 60
-    left = (total - elapsed) / (total * args.decay)
-    return args.lr * min(1.0, (step + 1) / args.warmup, max(left, 0.0))
-
-
 def main():
     args = arguments()
-    begin = time.monotonic()
+    ranks = Ranks()
+    clock = Clock(ranks.of_first if ranks.size > 1 else None)
     trainer = Trainer(args)
     config = trainer.model.config
     step = tokens = 0
     if args.resume and (trainer.out / "state.pt").exists():
-        progress = trainer.resume()
-        step, tokens = progress["step"], progress["tokens"]
-        begin -= progress["elapsed"]
-    packer = Packer(args.data, args.length, args.seed + step, with_labels=trainer.structured,
+        saved = trainer.resume()
+        step, tokens = saved["step"], saved["tokens"]
+        clock = Clock(clock.of_first, saved["elapsed"])
+    packer = Packer(args.data, args.length, args.seed + step + 1000003 * ranks.rank, with_labels=trainer.structured,
                     with_paths=args.tree)
     loader = Loader(packer, args.rows, trainer.structured, trainer.device)
-    heldout = heldout_batches(args, trainer.structured, trainer.device, args.rows)
-    accumulate = max(1, args.batch_tokens // (args.rows * args.length))
-    log = open(trainer.out / "log.jsonl", "a", encoding="utf-8")
-    print(f"{config.parameters() / 1e6:.1f} M parameters, {accumulate} x {args.rows} rows a step, "
-          f"{len(packer.shards)} shards", flush=True)
+    heldout = heldout_batches(args, trainer.structured, trainer.device, args.rows) if ranks.first else {}
+    accumulate = max(1, args.batch_tokens // (args.rows * args.length * ranks.size))
+    log = open(trainer.out / ("log.jsonl" if ranks.first else os.devnull), "a", encoding="utf-8")
+    if ranks.first:
+        print(f"{config.parameters() / 1e6:.1f} M parameters, {ranks.size} x {accumulate} x {args.rows} rows a step, "
+              f"{len(packer.shards)} shards", flush=True)
 
-    holes = heldout_holes(args.heldout, trainer.structured)[:8] if args.vocabulary and args.heldout else []
+    holes = heldout_holes(args.heldout, trainer.structured)[:8] if args.vocabulary and heldout else []
     names = json.loads(pathlib.Path(args.vocabulary).read_text())["tokens"] if holes else []
-    window = [time.monotonic(), tokens]
+    window = [clock.mine(), tokens]
     while True:
-        elapsed = time.monotonic() - begin
-        if elapsed >= args.minutes * 60:
+        share = progress(clock.at(step), tokens, args.minutes, args.tokens)
+        if share >= 1:
             break
-        lr = rate(elapsed, step, args)
+        lr = rate(share, step, args.lr, args.warmup, args.decay)
         batches = [loader.next() for _ in range(accumulate)]
-        wanted = sum((b["targets"] >= 0).sum() for b in batches)
+        wanted = sum((b["targets"] >= 0).sum() for b in batches).float()
+        ranks.sum(wanted)
         nll = torch.zeros((), device=trainer.device)
         for batch in batches:
             n, objective, _ = trainer.forward(batch)
             (objective / wanted).backward()
             nll += n.detach()
+        ranks.sum(nll, *(p.grad for p in trainer.optimizer.parameters))
         norm = trainer.optimizer.step(lr)
         step += 1
-        tokens += accumulate * args.rows * args.length
+        tokens += ranks.size * accumulate * args.rows * args.length
         if step % 25 == 0:
-            now = time.monotonic()
-            line = {"step": step, "seconds": round(now - begin, 1), "tokens": tokens, "lr": lr,
+            clock.look(step)
+            now = clock.mine()
+            line = {"step": step, "seconds": round(now, 1), "tokens": tokens, "lr": lr,
                     "loss": (nll / wanted).item(), "norm": norm.item(),
                     "tokens_per_second": round((tokens - window[1]) / (now - window[0])),
                     "epochs": packer.epochs, "shards": len(packer.shards)}
             window = [now, tokens]
-            if step % args.eval_every == 0:
+            if step % args.eval_every == 0 and ranks.first:
                 line["heldout"] = trainer.heldout(heldout)
-                window[0] = time.monotonic()
+                window[0] = clock.mine()
             if not line["loss"] < 20:
                 raise SystemExit(f"training diverged at step {step}: loss {line['loss']}")
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            print(json.dumps(line), flush=True)
-        if step % args.save_every == 0:
+            if ranks.first:
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                print(json.dumps(line), flush=True)
+        if step % args.save_every == 0 and ranks.first:
             trainer.save()
-            trainer.checkpoint(step=step, tokens=tokens, elapsed=time.monotonic() - begin)
+            trainer.checkpoint(step=step, tokens=tokens, elapsed=clock.mine())
         if holes and step % args.sample_every == 0:
             made = trainer.sample([prompt for _, prompt, _ in holes], stop=(0, structure.END))
             with open(trainer.out / "samples.jsonl", "a", encoding="utf-8") as file:
                 for (language, (ids, _), middle), text in zip(holes, made):
                     file.write(json.dumps({"step": step, "language": language, "wanted": text_of(names, middle),
                                            "written": text_of(names, text)}) + "\n")
-    final = {"step": step, "tokens": tokens, "seconds": round(time.monotonic() - begin, 1),
+    ranks.close()
+    if not ranks.first:
+        return
+    final = {"step": step, "tokens": tokens, "seconds": round(clock.mine(), 1),
              "heldout": trainer.heldout(heldout), "final": True}
     log.write(json.dumps(final) + "\n")
     log.close()
