@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "syntax/reading.h"
+#include "syntax/tree_changes.h"
 
 namespace cambium::syntax {
 namespace {
@@ -128,7 +129,7 @@ void DocumentTree::State::update_facts(const Tree& fresh, const std::optional<Tr
                                        const std::vector<TSInputEdit>& done) {
   constexpr size_t kMany = 32;  // ranges, beyond which one query over all is cheaper
   std::vector<ByteRange> dirty;
-  if (have_facts && old) dirty = fresh.changed_ranges(*old);
+  if (have_facts && old) dirty = changed_places(*old, fresh);
   for (size_t i = 0; i < done.size(); ++i) {
     // The place of this edit as it lies in the newest text.
     ByteRange range{done[i].start_byte, done[i].new_end_byte};

@@ -1,7 +1,6 @@
 #include "syntax/tree.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace cambium::syntax {
 
@@ -36,16 +35,6 @@ TSInputEdit input_edit(std::string_view text, Edit edit) {
       advanced(input.start_point, text.substr(edit.begin, edit.old_end - edit.begin));
   input.new_end_point = advanced(input.start_point, edit.inserted);
   return input;
-}
-
-std::vector<ByteRange> Tree::changed_ranges(const Tree& old) const {
-  uint32_t count = 0;
-  TSRange* ranges = ts_tree_get_changed_ranges(old.get(), get(), &count);
-  std::vector<ByteRange> out;
-  out.reserve(count);
-  for (uint32_t i = 0; i < count; ++i) out.push_back({ranges[i].start_byte, ranges[i].end_byte});
-  std::free(ranges);
-  return out;
 }
 
 Parser::Parser(const Language& language) : language_(&language), parser_(ts_parser_new()) {

@@ -44,8 +44,6 @@ class Tree {
   const TSTree* get() const { return tree_.get(); }
   /// Moves the nodes by the edit, ready to be the `old` of a parse of the new text.
   void edit(const TSInputEdit& edit) { ts_tree_edit(tree_.get(), &edit); }
-  /// Ranges of the new text whose leaves have other ancestors than in `old` (edited before).
-  std::vector<ByteRange> changed_ranges(const Tree& old) const;
 
  private:
   struct Delete {

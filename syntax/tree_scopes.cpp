@@ -41,12 +41,43 @@ struct Query {
   std::vector<std::optional<ScopeKind>> kinds;       ///< by capture id
   std::vector<std::string_view> definitions;         ///< by capture id; empty: no definition
   std::vector<std::vector<AnyOf>> predicates;        ///< by pattern
+  std::vector<TSSymbol> placed;                      ///< see wants_place(); ascending
 };
 
 std::optional<ScopeKind> kind_of(std::string_view name) {
   for (int i = 0; i <= static_cast<int>(ScopeKind::element); ++i)
     if (name == to_string(static_cast<ScopeKind>(i))) return static_cast<ScopeKind>(i);
   return std::nullopt;
+}
+
+/// The kinds that stand below the first of a pattern which captures one of them, as `b` and `c` in
+/// (a (b (c) @import)). A TSQuery does not say; its source does.
+std::vector<TSSymbol> placed_kinds(const TSLanguage* grammar, std::string_view source) {
+  std::vector<TSSymbol> all, here;
+  int depth = 0;
+  bool captured = false;
+  for (size_t i = 0; i < source.size(); ++i) {
+    if (source[i] == ';') i = std::min(source.find('\n', i), source.size() - 1);
+    if (source[i] == '"') i = std::min(source.find('"', i + 1), source.size() - 1);
+    if (source[i] == '(' && ++depth > 1) {
+      size_t end = i + 1;
+      while (end < source.size() && (is_letter(source[end]) || source[end] == '_')) ++end;
+      const std::string_view kind = source.substr(i + 1, end - i - 1);
+      here.push_back(ts_language_symbol_for_name(grammar, kind.data(),
+                                                 static_cast<uint32_t>(kind.size()), true));
+    }
+    const std::string_view rest = source.substr(i);
+    if (depth > 0 && (rest.starts_with("@import") || rest.starts_with("@definition")))
+      captured = true;
+    if (source[i] == ')' && --depth == 0) {
+      if (captured) all.insert(all.end(), here.begin(), here.end());
+      here.clear();
+      captured = false;
+    }
+  }
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
 }
 
 Query compile(const Language& language) {
@@ -76,6 +107,7 @@ Query compile(const Language& language) {
     out.definitions.push_back(name.starts_with(kDefinition) ? name.substr(kDefinition.size())
                                                             : std::string_view());
   }
+  out.placed = placed_kinds(language.grammar(), source);
   out.predicates.resize(ts_query_pattern_count(query));
   for (uint32_t pattern = 0; pattern < out.predicates.size(); ++pattern) {
     uint32_t steps = 0;
@@ -178,6 +210,11 @@ struct Cursor {
 };
 
 }  // namespace
+
+bool wants_place(const Language& language, TSSymbol kind) {
+  const auto& placed = query_of(language).placed;
+  return std::binary_search(placed.begin(), placed.end(), kind);
+}
 
 std::string query_error(const Language& language) { return query_of(language).error; }
 

@@ -36,6 +36,10 @@ struct TreeFacts {
 /// Takes 500 ms at most: a hostile text, of a hundred thousand brackets say, has no facts.
 TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range);
 
+/// Whether a node of this kind is a mark in some places only, at the top of the file say, or leads to one that
+/// is. Every other fact is known from the subtree of the node that its pattern begins with.
+bool wants_place(const Language& language, TSSymbol kind);
+
 /// Gives the scopes of `map` the kind, header and name of the tree scope with the same opener, and turns
 /// functions inside types into methods.
 void name_scopes(ScopeMap& map, const std::vector<TreeScope>& scopes);
