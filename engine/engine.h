@@ -23,8 +23,14 @@ struct EngineOptions {
   std::function<void(const std::string&)> on_notice = nullptr;
 };
 
+/// Cells from which block-sparse attention is worth its loss, where a setting turns it on.
+inline constexpr int32_t kSparseFrom = 8192;
+
 struct LoadOptions {
   EngineOptions engine;
+  /// A step in this cell or a later one reads the first cells, the last ones and the most promising
+  /// blocks between (SparseRule); 0: every cell. On the CPU, and not with a structure mode.
+  int32_t sparse_from = 0;
   /// Overrides of the file's structure metadata; unset: as the file says.
   std::optional<StructureMode> structure;
   std::optional<PruneRule> prune;

@@ -37,6 +37,7 @@ struct Capabilities {
   bool structure = false;      ///< labels change what attention sees
   bool token_prompts = false;  ///< takes token ids (remote engines: text only)
   bool remote = false;         ///< prompts leave this process
+  int32_t sparse_from = 0;     ///< LoadOptions::sparse_from where it is in effect
   ChatDefaults chat_defaults;
   uint64_t memory_bytes = 0;        ///< weights, and keys and values of full slots; 0: not ours
   uint64_t kv_bytes_per_token = 0;  ///< 0: not known (remote engines)

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/attention_mask.h"
+#include "engine/expert_loads.h"
 
 namespace cambium::engine {
 
@@ -40,6 +41,7 @@ struct Timings {
   int32_t drafted_tokens = 0, accepted_tokens = 0;  ///< speculation
   double queue_ms = 0, prefill_ms = 0, decode_ms = 0, ttft_ms = 0;
   double skipped_blocks = 0;  ///< share of key blocks of all layers that the mask skipped, 0..1
+  ExpertLoads expert_loads;   ///< of this request's own tokens; empty: a dense model
 };
 
 enum class StopReason : uint8_t {

@@ -199,6 +199,7 @@ struct Scheduler::State {
     for (const auto& job : jobs) job->slot = nullptr;
     cache = make_cache();  // the cells go before the memory they are in
     model = std::move(*fresh);
+    counted.clear();
     shared.drafts = {};
     return true;
   }
@@ -219,6 +220,7 @@ struct Scheduler::State {
     wanted.greedy = feed.greedy;
     const auto result = model->forward(wanted);
     const double pass_ms = ms_between(start, Clock::now());
+    count_experts(job);
     if (result) {
       slot.append(feed.tokens, labels);
       if (feed.decode) {
@@ -236,6 +238,17 @@ struct Scheduler::State {
     // A pass that was given up has written nothing that counts; its turn comes again.
     if (result || result.error().code == ErrorCode::cancelled) return std::nullopt;
     return result.error();
+  }
+
+  // What the last pass added is the job's. Statistics alone are no reason to fail.
+  void count_experts(Job& job) {
+    auto loads = model->expert_loads();
+    if (!loads || loads->empty()) return;
+    ExpertLoads& own = job.timings.expert_loads;
+    own.resize(loads->size());
+    counted.resize(loads->size());
+    for (size_t e = 0; e < own.size(); ++e) own[e] += (*loads)[e] - counted[e];
+    counted = std::move(*loads);
   }
 
   void finish(Job& job, std::optional<Error> error) {
@@ -271,6 +284,7 @@ struct Scheduler::State {
 
   KvCache cache;                           // engine thread
   std::vector<std::unique_ptr<Job>> jobs;  // engine thread
+  ExpertLoads counted;                     // of the model, after the last pass
 };
 
 Scheduler::Scheduler(std::unique_ptr<Model> model, std::shared_ptr<const Tokenizer> tokenizer,

@@ -36,6 +36,15 @@ void WeightLoader::optional(const std::string& name, int64_t rows, int64_t cols,
   if (file_.find_tensor(name) != nullptr) required(name, rows, cols, use, to);
 }
 
+void WeightLoader::load_ends(int64_t n_vocab, int64_t n_embd, WeightPtr& token_embd,
+                             WeightPtr& output_norm, WeightPtr& output) {
+  const bool tied = file_.find_tensor("output.weight") == nullptr;
+  required("token_embd.weight", n_vocab, n_embd, tied ? WeightUse::both : WeightUse::embedding,
+           token_embd);
+  required("output_norm.weight", 1, n_embd, WeightUse::vector, output_norm);
+  optional("output.weight", n_vocab, n_embd, WeightUse::matmul, output);
+}
+
 void WeightLoader::stack(const std::string& name, int32_t n, int64_t rows, int64_t cols,
                          WeightPtr& to) {
   if (error_) return;

@@ -24,6 +24,9 @@ class WeightLoader {
 
   void required(const std::string& name, int64_t rows, int64_t cols, WeightUse use, WeightPtr& to);
   void optional(const std::string& name, int64_t rows, int64_t cols, WeightUse use, WeightPtr& to);
+  /// The embedding, the last norm and the output matrix, which may be the embedding again.
+  void load_ends(int64_t n_vocab, int64_t n_embd, WeightPtr& token_embd, WeightPtr& output_norm,
+                 WeightPtr& output);
   /// n matrices of [rows, cols] in one tensor of three dimensions.
   void stack(const std::string& name, int32_t n, int64_t rows, int64_t cols, WeightPtr& to);
   /// A small table the CPU side of the forward pass reads; `wanted` false only marks it as known.

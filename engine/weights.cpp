@@ -10,7 +10,7 @@ namespace cambium::engine {
 Result<DecoderWeights> load_decoder(const GgufFile& file, const ModelConfig& config,
                                     const DecoderTraits& traits, Backend& backend,
                                     const std::function<void(double)>& progress) {
-  const int64_t n_embd = config.n_embd, n_ff = config.n_ff, n_vocab = config.n_vocab;
+  const int64_t n_embd = config.n_embd, n_ff = config.n_ff;
   const int64_t q_rows = int64_t{config.n_head} * config.head_dim_k;
   const int64_t k_rows = int64_t{config.n_kv_head} * config.head_dim_k;
   const int64_t v_rows = int64_t{config.n_kv_head} * config.head_dim_v;
@@ -18,11 +18,7 @@ Result<DecoderWeights> load_decoder(const GgufFile& file, const ModelConfig& con
 
   WeightLoader load(file, backend, progress);
   DecoderWeights w;
-  const bool tied = file.find_tensor("output.weight") == nullptr;
-  load.required("token_embd.weight", n_vocab, n_embd, tied ? WeightUse::both : WeightUse::embedding,
-                w.token_embd);
-  load.required("output_norm.weight", 1, n_embd, WeightUse::vector, w.output_norm);
-  load.optional("output.weight", n_vocab, n_embd, WeightUse::matmul, w.output);
+  load.load_ends(config.n_vocab, n_embd, w.token_embd, w.output_norm, w.output);
   load.known("rope_freqs.weight");  // read by the config
   w.layers.resize(static_cast<size_t>(config.n_layer));
   for (size_t i = 0; i < w.layers.size() && !load.error(); ++i) {

@@ -12,6 +12,7 @@ using assist::Role;
 
 struct ModelPool::Entry {
   std::vector<Role> roles;
+  std::map<Role, double> larger_of;
   std::string name;
   bool chats = false;
   uint64_t bytes = 0;  ///< what it takes loaded: an estimate until it was
@@ -25,9 +26,10 @@ namespace {
 
 constexpr std::chrono::seconds kTryAgainAfter{30};  // a load that failed
 
-std::string gigabytes(uint64_t bytes) {
+std::string size_text(uint64_t bytes) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.1f GB", static_cast<double>(bytes) / 1e9);
+  const auto n = static_cast<double>(bytes);
+  std::snprintf(text, sizeof text, n < 1e9 ? "%.0f MB" : "%.1f GB", n < 1e9 ? n / 1e6 : n / 1e9);
   return text;
 }
 
@@ -47,6 +49,7 @@ std::shared_ptr<ModelPool> ModelPool::create(boost::asio::any_io_executor strand
 void ModelPool::add(PooledModel model) {
   const auto entry = std::make_shared<Entry>();
   entry->roles = std::move(model.roles);
+  entry->larger_of = std::move(model.larger_of);
   entry->name = model.name;
   entry->chats = model.chats;
   entry->bytes = model.bytes;
@@ -96,6 +99,19 @@ std::string ModelPool::name(Role role) const {
   return found ? found->name : std::string();
 }
 
+std::shared_ptr<ModelPool::Entry> ModelPool::larger_entry(Role role) const {
+  for (const auto& entry : entries_) {
+    if (entry->larger_of.contains(role)) return entry;
+  }
+  return nullptr;
+}
+
+std::optional<assist::Cascade> ModelPool::cascade(Role role) const {
+  const auto found = larger_entry(role);
+  if (!found) return std::nullopt;
+  return assist::Cascade{found->name, found->larger_of.at(role)};
+}
+
 void ModelPool::acquire(Role role, Use use) {
   boost::asio::dispatch(strand_, [self = shared_from_this(), role, use = std::move(use)] {
     const auto entry = self->entry(role);
@@ -104,26 +120,93 @@ void ModelPool::acquire(Role role, Use use) {
                                                 assist::to_string(role) +
                                                 "\"; give it one in models.json"));
     }
-    // An endpoint comes back, a file is replaced: after a while it is worth another try.
-    if (entry->host->state() == ModelHost::State::failed &&
-        self->now() - entry->used >= kTryAgainAfter) {
-      entry->host->unload();
-    }
-    entry->host->acquire([self, entry, use](const Result<LoadedModel>& model) {
-      if (!model) return use(tl::unexpected(model.error()));
-      const int64_t kept = entry->host->keep(*model);
-      // The last to drop it tells the strand, wherever that is.
-      use(std::shared_ptr<engine::Generator>(
-          model->generator.get(), [self, entry, kept](engine::Generator*) {
-            boost::asio::post(self->strand_, [entry, kept] { entry->host->release(kept); });
-          }));
-    });
+    self->acquire_entry(entry, use);
   });
+}
+
+void ModelPool::acquire_larger(Role role, Use use) {
+  boost::asio::dispatch(strand_, [self = shared_from_this(), role, use = std::move(use)] {
+    const auto small = self->entry(role), larger = self->larger_entry(role);
+    if (!small || !larger) return self->Models::acquire_larger(role, use);
+    if (auto why = self->why_not_both(*small, *larger)) return use(tl::unexpected(*why));
+    self->acquire_entry(larger, use);
+  });
+}
+
+// An endpoint comes back, a file is replaced: after a while it is worth another try.
+void ModelPool::try_again(Entry& entry) const {
+  if (entry.host->state() == ModelHost::State::failed && now() - entry.used >= kTryAgainAfter) {
+    entry.host->unload();
+  }
+}
+
+void ModelPool::acquire_entry(const std::shared_ptr<Entry>& entry, const Use& use) {
+  try_again(*entry);
+  entry->host->acquire([self = shared_from_this(), entry, use](const Result<LoadedModel>& model) {
+    if (!model) return use(tl::unexpected(model.error()));
+    const int64_t kept = entry->host->keep(*model);
+    // The last to drop it tells the strand, wherever that is.
+    use(std::shared_ptr<engine::Generator>(
+        model->generator.get(), [self, entry, kept](engine::Generator*) {
+          boost::asio::post(self->strand_, [entry, kept] { entry->host->release(kept); });
+        }));
+  });
+}
+
+std::optional<Error> ModelPool::why_not_both(const Entry& small, const Entry& larger) const {
+  const uint64_t both = small.bytes + larger.bytes;
+  if (options_.memory_bytes == 0 || larger.bytes == 0 || both <= options_.memory_bytes) {
+    return std::nullopt;
+  }
+  return Error{ErrorCode::out_of_memory,
+               larger.name + " and " + small.name + " need about " + size_text(both) +
+                   " together, and models may take " + size_text(options_.memory_bytes) +
+                   "; raise \"memoryGB\" in models.json or name a smaller one"};
+}
+
+std::shared_ptr<assist::CompletionService> ModelPool::completions(const LoadedModel& small) {
+  const auto two = cascade(Role::completion);
+  if (!two) return small.completion;
+  using Larger = assist::CascadeCompleter::Larger;
+  Larger larger;
+  larger.name = two->larger;
+  larger.get = [self = shared_from_this()](bool wanted, Larger::Use use) {
+    boost::asio::dispatch(self->strand_,
+                          [self, wanted, use = std::move(use)] { self->get_larger(wanted, use); });
+  };
+  return std::make_shared<assist::CascadeCompleter>(small.completion, std::move(larger),
+                                                    two->threshold);
+}
+
+void ModelPool::get_larger(bool wanted, const assist::CascadeCompleter::Larger::Use& use) {
+  const auto small = entry(Role::completion), larger = larger_entry(Role::completion);
+  if (auto why = why_not_both(*small, *larger)) return use(tl::unexpected(*why));
+  ModelHost& host = *larger->host;
+  if (host.model() == nullptr) {
+    if (!wanted) return use(fail(ErrorCode::unavailable, "it is not loaded"));
+    // What is wrong is known now where the load does not even begin.
+    const auto why = std::make_shared<std::string>("it is being loaded");
+    try_again(*larger);
+    host.acquire([why](const Result<LoadedModel>& model) {
+      if (!model) *why = model.error().message;
+    });
+    return use(fail(ErrorCode::unavailable, *why));
+  }
+  const LoadedModel& model = *host.model();
+  const int64_t kept = host.keep(model);
+  use(std::shared_ptr<assist::CompletionService>(
+      model.completion.get(),
+      [self = shared_from_this(), larger, kept](assist::CompletionService*) {
+        boost::asio::post(self->strand_, [larger, kept] { larger->host->release(kept); });
+      }));
 }
 
 std::vector<ModelPool::Row> ModelPool::rows() const {
   std::vector<Row> rows;
-  for (const auto& entry : entries_) rows.push_back({entry->host, entry->roles, entry->bytes});
+  for (const auto& entry : entries_) {
+    Row& row = rows.emplace_back(Row{entry->host, entry->roles, {}, entry->bytes});
+    for (const auto& [role, threshold] : entry->larger_of) row.larger_of.push_back(role);
+  }
   return rows;
 }
 
@@ -158,8 +241,8 @@ Result<void> ModelPool::make_room(const Entry& wanted) {
   if (options_.memory_bytes == 0 || wanted.bytes == 0) return {};
   if (wanted.bytes > options_.memory_bytes) {
     return fail(ErrorCode::out_of_memory,
-                wanted.name + " needs about " + gigabytes(wanted.bytes) + ", and models may take " +
-                    gigabytes(options_.memory_bytes) +
+                wanted.name + " needs about " + size_text(wanted.bytes) + ", and models may take " +
+                    size_text(options_.memory_bytes) +
                     "; use a smaller one or raise \"memoryGB\" in models.json");
   }
   while (loaded_bytes() + wanted.bytes > options_.memory_bytes) {
@@ -167,7 +250,7 @@ Result<void> ModelPool::make_room(const Entry& wanted) {
     if (oldest == nullptr) {
       return fail(ErrorCode::out_of_memory,
                   wanted.name + " has no room beside the models at work (" +
-                      gigabytes(loaded_bytes()) + " of " + gigabytes(options_.memory_bytes) +
+                      size_text(loaded_bytes()) + " of " + size_text(options_.memory_bytes) +
                       "); ask again when they are done");
     }
     oldest->host->unload();

@@ -8,10 +8,12 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "lsp/assist/cascade.h"
 #include "lsp/assist/models.h"
 #include "lsp/model_host.h"
 
@@ -21,6 +23,8 @@ namespace cambium::lsp {
 struct PooledModel {
   std::string name;  ///< shown until it says its own
   std::vector<assist::Role> roles;
+  /// Roles whose own model asks this one where it is less sure than so (assist::Cascade::threshold).
+  std::map<assist::Role, double> larger_of;
   bool chats = false;  ///< answers in words
   uint64_t bytes = 0;  ///< what it will take about, before it is loaded; 0: a remote one
   LoadModel load;
@@ -43,12 +47,21 @@ class ModelPool final : public assist::Models, public std::enable_shared_from_th
   /// The generator given out keeps its model loaded until it is dropped. A load that failed is tried
   /// again half a minute later at the earliest; until then its error is repeated.
   void acquire(assist::Role role, Use use) override;
+  std::optional<assist::Cascade> cascade(assist::Role role) const override;
+  /// Also out_of_memory where it does not fit beside the role's own model: each would throw the other
+  /// out with every request.
+  void acquire_larger(assist::Role role, Use use) override;
+
+  /// The completions of the completion role: `small`'s own, or in a cascade where one is configured.
+  /// There a larger model that is not loaded yet starts to load, and the small one goes on meanwhile.
+  /// `small` is kept loaded by the caller while they work. Strand only.
+  std::shared_ptr<assist::CompletionService> completions(const LoadedModel& small);
 
   /// Null if nobody has the role.
   std::shared_ptr<ModelHost> host(assist::Role role) const;
   struct Row {
     std::shared_ptr<ModelHost> host;
-    std::vector<assist::Role> roles;
+    std::vector<assist::Role> roles, larger_of;
     uint64_t bytes = 0;
   };
   std::vector<Row> rows() const;                          ///< every model once
@@ -65,6 +78,12 @@ class ModelPool final : public assist::Models, public std::enable_shared_from_th
   ModelPool(boost::asio::any_io_executor strand, PoolOptions options);
   void add(PooledModel model);
   std::shared_ptr<Entry> entry(assist::Role role) const;
+  std::shared_ptr<Entry> larger_entry(assist::Role role) const;
+  /// Nothing if the two fit the budget together.
+  std::optional<Error> why_not_both(const Entry& small, const Entry& larger) const;
+  void acquire_entry(const std::shared_ptr<Entry>& entry, const Use& use);
+  void try_again(Entry& entry) const;
+  void get_larger(bool wanted, const assist::CascadeCompleter::Larger::Use& use);
   std::chrono::steady_clock::time_point now() const;
   Result<void> make_room(const Entry& wanted);
   void loaded(const Entry& entry);

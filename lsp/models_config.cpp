@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <system_error>
 
@@ -21,8 +22,9 @@ using lsp::Path;
 
 constexpr const char* kFimStyles[] = {"none", "suffix", "raw", "infill"};
 constexpr const char* kSourceKeys[] = {
-    "file",      "url",    "model",          "key",    "fim",    "context",
-    "fimTokens", "thinks", "timeoutSeconds", "caFile", "adapter"};
+    "file",      "url",    "model",          "key",    "fim",     "context",
+    "fimTokens", "thinks", "timeoutSeconds", "caFile", "adapter", "sparseAttention"};
+constexpr const char* kCascadeKeys[] = {"larger", "threshold"};
 constexpr const char* kTopKeys[] = {
     "$schema", "roles", "memoryGB", "unloadAfterMinutes", "classifyBy", "conversationTokens"};
 
@@ -91,10 +93,46 @@ bool read_source(const Json& json, ModelSource& out, const Path& path) {
   }
   if (timeout < 1 || timeout > 3600) return path.field("timeoutSeconds").fail("1 to 3600");
   if (out.context < 0) return path.field("context").fail("a number of tokens");
+  if (const auto sparse = json.find("sparseAttention"); sparse != json.end()) {
+    if (!sparse->is_boolean()) return path.field("sparseAttention").fail("true or false");
+    if (out.file.empty()) {
+      return path.field("sparseAttention").fail("a \"file\"; an endpoint has its own attention");
+    }
+    out.sparse_attention = sparse->get<bool>();
+  }
   out.timeout = std::chrono::seconds(timeout);
   out.file = with_home(out.file);
   out.adapter = with_home(out.adapter);
   out.ca_file = with_home(out.ca_file);
+  return true;
+}
+
+/// A role's model, and the larger one behind it. `role_named` is set where that is another role's.
+bool read_role(const Json& json, ModelSource& out, std::optional<assist::Role>& role_named,
+               const Path& path) {
+  if (!read_source(json, out, path) || !only_known(json, path, kSourceKeys, kCascadeKeys)) {
+    return false;
+  }
+  const auto threshold = json.find("threshold"), larger = json.find("larger");
+  if (threshold != json.end()) {
+    const Path at = path.field("threshold");
+    if (!threshold->is_number() || *threshold < 0 || *threshold > 1) {
+      return at.fail("a mean token probability, 0 to 1");
+    }
+    if (larger == json.end()) return at.fail("a \"larger\" model to ask below it");
+    out.threshold = threshold->get<double>();
+  }
+  if (larger == json.end()) return true;
+  const Path at = path.field("larger");
+  if (larger->is_string()) {
+    for (const assist::Role role : assist::kRoles) {
+      if (*larger == assist::to_string(role)) role_named = role;
+    }
+    return role_named || at.fail("a model, or one of the roles completion, reasoning, general");
+  }
+  ModelSource source;
+  if (!read_source(*larger, source, at) || !only_known(*larger, at, kSourceKeys)) return false;
+  out.larger = std::make_shared<const ModelSource>(std::move(source));
   return true;
 }
 
@@ -104,6 +142,7 @@ bool read_config(const Json& json, ModelsConfig& out, const Path& path) {
   if (const auto roles = json.find("roles"); roles != json.end()) {
     const Path at = path.field("roles");
     if (!roles->is_object()) return at.fail("an object of roles");
+    std::array<std::optional<assist::Role>, assist::kRoles.size()> larger;
     for (const auto& [name, value] : roles->items()) {
       bool found = false;
       for (const assist::Role role : assist::kRoles) {
@@ -111,10 +150,25 @@ bool read_config(const Json& json, ModelsConfig& out, const Path& path) {
         found = true;
         auto& slot = out.roles[static_cast<size_t>(role)];
         const Path role_at = at.field(name);
-        if (!read_source(value, slot.emplace(), role_at)) return false;
-        if (!only_known(value, role_at, kSourceKeys)) return false;
+        if (!read_role(value, slot.emplace(), larger[static_cast<size_t>(role)], role_at)) {
+          return false;
+        }
       }
       if (!found) return at.field(name).fail("one of the roles completion, reasoning, general");
+    }
+    for (const assist::Role role : assist::kRoles) {
+      auto& source = out.roles[static_cast<size_t>(role)];
+      if (!source) continue;
+      const Path role_at = at.field(assist::to_string(role)), larger_at = role_at.field("larger");
+      if (const auto named = larger[static_cast<size_t>(role)]) {
+        if (!out.role(*named)) return larger_at.fail("a role that has a model");
+        ModelSource other = *out.role(*named);
+        other.larger = nullptr;
+        source->larger = std::make_shared<const ModelSource>(std::move(other));
+      }
+      if (source->larger && source->larger->id() == source->id()) {
+        return larger_at.fail("another model than the role's own");
+      }
     }
   }
   if (const auto memory = json.find("memoryGB"); memory != json.end()) {
@@ -157,6 +211,10 @@ std::string ModelSource::id() const {
 std::string ModelSource::name() const {
   if (!remote()) return fs::path(file).filename().string();
   return model.empty() ? url : model;
+}
+
+bool ModelsConfig::any() const {
+  return std::any_of(roles.begin(), roles.end(), [](const auto& role) { return role.has_value(); });
 }
 
 fs::path models_config_path() {
@@ -253,11 +311,31 @@ Json models_schema() {
       {"timeoutSeconds",
        {{"type", "integer"}, {"minimum", 1}, {"maximum", 3600}, {"default", 120}}},
       {"caFile", typed("string", "PEM certificates trusted besides the system's.")},
+      {"sparseAttention",
+       typed(
+           "boolean",
+           "Past 8,192 tokens each new one reads the start, the last 1,024 and the most promising "
+           "blocks of the rest; default: true where the model has the role reasoning. On the "
+           "CPU.")},
   };
+  Json role_names = Json::array();
+  for (const assist::Role role : assist::kRoles) role_names.push_back(assist::to_string(role));
   const auto object = [](Json properties) {
     return Json{
         {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
   };
+  Json with_larger = source;
+  with_larger["larger"] = {
+      {"anyOf", {{{"$ref", "#/$defs/larger"}}, {{"enum", role_names}}}},
+      {"description", "Asked where this one is not sure: a model, or the role whose model it is."}};
+  with_larger["threshold"] = {
+      {"type", "number"},
+      {"minimum", 0},
+      {"maximum", 1},
+      {"default", assist::kDefaultThreshold},
+      {"description",
+       "Mean token probability from which the answer of the small model counts; cambium eval "
+       "--cascade finds one."}};
   Json roles = Json::object();
   for (const assist::Role role : assist::kRoles) {
     roles[assist::to_string(role)] = {{"$ref", "#/$defs/model"}};
@@ -283,7 +361,8 @@ Json models_schema() {
   Json schema = object(std::move(top));
   schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
   schema["title"] = "Cambium's models.json";
-  schema["$defs"] = {{"model", object(std::move(source))}};
+  schema["$defs"] = {{"model", object(std::move(with_larger))},
+                     {"larger", object(std::move(source))}};
   return schema;
 }
 

@@ -34,6 +34,13 @@ struct ModelSource {
   std::chrono::seconds timeout{120};
   std::string ca_file;
 
+  /// Block-sparse attention over long answers; unset: where the model has the role `reasoning`.
+  std::optional<bool> sparse_attention;
+
+  /// Asked where this one is not sure (assist/cascade.h); null: none. It has no larger one itself.
+  std::shared_ptr<const ModelSource> larger;
+  double threshold = assist::kDefaultThreshold;  ///< mean token probability, 0..1
+
   bool remote() const { return file.empty(); }
   /// The same for the same model, however often and with whatever role it is named.
   std::string id() const;
@@ -48,6 +55,7 @@ struct ModelsConfig {
   bool classify_by_model = false;         ///< what a free question is about; else by rule
   int32_t conversation_tokens = 0;        ///< 0: half of the model's context
 
+  bool any() const;  ///< whether a role has a model
   const std::optional<ModelSource>& role(assist::Role role) const {
     return roles[static_cast<size_t>(role)];
   }

@@ -188,18 +188,20 @@ void Session::set_folder_settings(const std::string& root, const Json& settings)
   }
 }
 
-const Settings& Session::settings_for(const std::string& path) const {
-  const Settings* found = &settings_;
-  size_t longest = 0;
+const std::string* Session::root_of(const std::string& path) const {
+  const std::string* found = nullptr;
   for (const auto& [root, settings] : folder_settings_) {
     const bool inside =
         path.starts_with(root) &&
         (root.ends_with('/') || path.size() == root.size() || path[root.size()] == '/');
-    if (!inside || root.size() < longest) continue;
-    longest = root.size();
-    found = &settings;
+    if (inside && (found == nullptr || root.size() >= found->size())) found = &root;
   }
-  return *found;
+  return found;
+}
+
+const Settings& Session::settings_for(const std::string& path) const {
+  const std::string* root = root_of(path);
+  return root == nullptr ? settings_ : folder_settings_.at(*root);
 }
 
 void Session::apply_log_level() {

@@ -83,6 +83,8 @@ class Session : public std::enable_shared_from_this<Session> {
   const Settings& settings() const { return settings_; }
   /// Of the innermost workspace folder that holds the file.
   const Settings& settings_for(const std::string& path) const;
+  /// The innermost workspace folder that holds the file; null: none does.
+  const std::string* root_of(const std::string& path) const;
   assist::Privacy& privacy() { return privacy_; }
   StatusReporter& status() { return *status_; }
   Suggester& suggester() { return *suggester_; }

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kLogLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
 constexpr std::string_view kStructures[] = {"auto", "off", "emphasis", "prune", "own", "tree"};
+constexpr std::string_view kSparse[] = {"auto", "on", "off"};
 
 constexpr bool kHarmless = true, kTrustedOnly = false;
 constexpr SettingKey kKeys[] = {
@@ -53,6 +54,11 @@ constexpr SettingKey kKeys[] = {
     {"structure", SettingKind::text, kTrustedOnly,
      "How the syntax tree steers attention; auto: as the model file says.", "\"auto\"", 0, 0,
      kStructures},
+    {"sparseAttention", SettingKind::text, kTrustedOnly,
+     "Whether a model on the CPU reads only the most promising blocks past 8,192 tokens; auto: the "
+     "one "
+     "with the role reasoning.",
+     "\"auto\"", 0, 0, kSparse},
 };
 
 const SettingKey* find_key(std::string_view name) {
@@ -208,6 +214,7 @@ void Settings::update() {
   config_.threads = value("threads").get<int32_t>();
   config_.context = value("context").get<int32_t>();
   config_.structure = value("structure").get<std::string>();
+  config_.sparse_attention = value("sparseAttention").get<std::string>();
 }
 
 // The one place that reads the environment: where a user's folders are, which proxies there are and

@@ -60,7 +60,9 @@ struct Config {
   int32_t threads = 0;             ///< 0: physical cores
   int32_t context = 4096;          ///< tokens a slot
   std::string structure = "auto";  ///< "auto": as the model file says; or a mode's name
-  std::string log_file;            ///< empty: stderr
+  /// Block-sparse attention past engine::kSparseFrom cells: "auto" (the reasoning role), "on", "off".
+  std::string sparse_attention = "auto";
+  std::string log_file;  ///< empty: stderr
 };
 
 class Settings {

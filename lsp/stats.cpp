@@ -61,7 +61,9 @@ void Stats::accepted(const std::string& id) {
   suggestion->taken = suggestion->characters;
 }
 
-void Stats::answered(double milliseconds, const engine::Timings& timings) {
+void Stats::answered(double milliseconds, const engine::Timings& timings,
+                     const assist::Route& route) {
+  if (route.cascade) ++(route.small_ms > 0 ? escalated_ : sure_);
   latencies_.push_back(milliseconds);
   if (latencies_.size() > kLatencies) latencies_.pop_front();
   prompt_tokens_ += static_cast<uint64_t>(std::max(timings.prompt_tokens, 0));
@@ -86,7 +88,8 @@ Json Stats::to_json() const {
       {"acceptedCharacters", accepted_characters_},
       {"latencyMs", {{"p50", percentile(sorted, 0.5)}, {"p95", percentile(sorted, 0.95)}}},
       {"tokens",
-       {{"prompt", prompt_tokens_}, {"reused", reused_tokens_}, {"generated", generated_tokens_}}}};
+       {{"prompt", prompt_tokens_}, {"reused", reused_tokens_}, {"generated", generated_tokens_}}},
+      {"cascade", {{"small", sure_}, {"larger", escalated_}}}};
 }
 
 }  // namespace cambium::lsp

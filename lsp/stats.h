@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "engine/request.h"
+#include "lsp/assist/router.h"
 #include "lsp/protocol/reader.h"
 
 namespace cambium::lsp {
@@ -20,7 +21,7 @@ class Stats {
   void partially_accepted(const std::string& id, uint32_t characters_so_far);
   void accepted(const std::string& id);
 
-  void answered(double milliseconds, const engine::Timings& timings);
+  void answered(double milliseconds, const engine::Timings& timings, const assist::Route& route);
 
   uint64_t requests = 0, empty = 0, superseded = 0, cancelled = 0, failed = 0;
 
@@ -40,6 +41,7 @@ class Stats {
   uint64_t suggested_ = 0, suggested_characters_ = 0, shown_ = 0, accepted_ = 0, partial_ = 0,
            accepted_characters_ = 0;
   uint64_t prompt_tokens_ = 0, reused_tokens_ = 0, generated_tokens_ = 0;
+  uint64_t sure_ = 0, escalated_ = 0;  ///< of a cascade
 };
 
 }  // namespace cambium::lsp

@@ -62,17 +62,13 @@ Result<Deepseek2Weights> load_deepseek2_weights(const GgufFile& file, const Mode
                                                 Backend& backend,
                                                 const std::function<void(double)>& progress) {
   const LatentConfig& latent = *config.latent;
-  const int64_t n_embd = config.n_embd, n_vocab = config.n_vocab;
+  const int64_t n_embd = config.n_embd;
   const int64_t q_rows = int64_t{config.n_head} * config.head_dim_k;
   const int64_t o_cols = int64_t{config.n_head} * config.head_dim_v;
 
   WeightLoader load(file, backend, progress);
   Deepseek2Weights w;
-  const bool tied = file.find_tensor("output.weight") == nullptr;
-  load.required("token_embd.weight", n_vocab, n_embd, tied ? WeightUse::both : WeightUse::embedding,
-                w.token_embd);
-  load.required("output_norm.weight", 1, n_embd, WeightUse::vector, w.output_norm);
-  load.optional("output.weight", n_vocab, n_embd, WeightUse::matmul, w.output);
+  load.load_ends(config.n_vocab, n_embd, w.token_embd, w.output_norm, w.output);
   w.layers.resize(static_cast<size_t>(config.n_layer));
   for (size_t i = 0; i < w.layers.size() && !load.error(); ++i) {
     Deepseek2Layer& layer = w.layers[i];

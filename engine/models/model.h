@@ -9,6 +9,7 @@
 
 #include "engine/attention_mask.h"
 #include "engine/config.h"
+#include "engine/expert_loads.h"
 #include "engine/gguf.h"
 #include "engine/ops.h"
 #include "engine/request.h"
@@ -44,9 +45,6 @@ struct PassResult {
   int64_t skipped_blocks = 0;       ///< of these, skipped by the parent mask
 };
 
-/// Tokens each expert has had, summed over the mixture layers, since the model was loaded.
-using ExpertLoads = std::vector<uint64_t>;  ///< [n_expert], empty: a dense model
-
 class Model {
  public:
   virtual ~Model() = default;
@@ -54,7 +52,7 @@ class Model {
   virtual Backend& backend() = 0;
   virtual Result<std::unique_ptr<KvStore>> create_kv(int32_t n_cells) = 0;
   virtual Result<PassResult> forward(const Pass& pass) = 0;
-  /// Waits for the device.
+  /// Since the model was loaded. Waits for the device.
   virtual Result<ExpertLoads> expert_loads() { return ExpertLoads{}; }
   /// Logits of the last pass, which answered with `best`; as PassResult::logits.
   virtual Result<std::span<const float>> logits() {

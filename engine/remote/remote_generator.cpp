@@ -166,7 +166,12 @@ class Incoming {
         return {ErrorCode::unavailable, where_ + ": is overloaded (" + std::to_string(status_) +
                                             ") and was asked several times; try again later" + why};
       default:
-        return {status_ >= 500 ? ErrorCode::unavailable : ErrorCode::invalid_argument,
+        if (status_ >= 500) {
+          return {ErrorCode::unavailable, where_ + ": the server failed (" +
+                                              std::to_string(status_) +
+                                              "); look into its log, or try again" + why};
+        }
+        return {ErrorCode::invalid_argument,
                 where_ + ": refuses the request (" + std::to_string(status_) + ")" + why};
     }
   }

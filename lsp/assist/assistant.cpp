@@ -8,6 +8,8 @@
 
 #include "engine/chat_defaults.h"
 #include "engine/tokenizer.h"
+#include "lsp/assist/cascade.h"
+#include "lsp/assist/text_window.h"
 #include "lsp/assist/thinking.h"
 
 namespace cambium::assist {
@@ -19,6 +21,7 @@ using engine::ChatMessage;
 using GeneratorPtr = std::shared_ptr<engine::Generator>;
 
 constexpr size_t kSummariesKept = 32;
+constexpr size_t kClassified = 2000;        ///< bytes of a question that the general model sees
 constexpr int32_t kAssumedContext = 16384;  ///< of an engine that does not say
 
 double ms_since(Clock::time_point start) {
@@ -71,6 +74,12 @@ void move_system_prompt(std::vector<ChatMessage>& messages) {
   messages.front().content.insert(0, system);
 }
 
+/// Of a cascade: why this model answers.
+void add_reason(Route& route, const std::string& why) {
+  route.cascade = true;
+  route.reason += "; " + why;
+}
+
 /// The model's word for a topic in what it said; nothing if it said none.
 std::optional<Topic> topic_in(std::string_view answer) {
   std::optional<Topic> found;
@@ -102,6 +111,14 @@ struct Assistant::State : std::enable_shared_from_this<Assistant::State> {
     OnAnswer on_answer;
     Answer answer;
 
+    /// A cascade: the answer of the small model is held back until it counts.
+    enum class Turn : uint8_t { only, small, larger };
+    Turn turn = Turn::only;
+    double threshold = 0;
+    std::vector<ChatMessage> messages;  ///< as they came, for the larger model
+    Clock::time_point begun;
+    std::optional<Answer> first;  ///< the small model's, until something of the larger one is shown
+
     bool cancelled() const { return question.cancel && question.cancel->load(); }
     void fail_with(Error error) { on_answer(tl::unexpected(std::move(error))); }
   };
@@ -120,7 +137,12 @@ struct Assistant::State : std::enable_shared_from_this<Assistant::State> {
   void summarise(const RunPtr& run, const GeneratorPtr& generator, CompactionPlan plan);
   void send(const RunPtr& run, const GeneratorPtr& generator, const CompactionPlan& plan,
             const EarlierSummary& summary, std::string by);
+  void use(const RunPtr& run, const GeneratorPtr& generator);
   void generate(const RunPtr& run, const GeneratorPtr& generator);
+  void judge_small(const RunPtr& run, double confidence);
+  void ask_larger(const RunPtr& run, const std::string& why);
+  void answer_with_small(const RunPtr& run, const std::string& but);
+  void give_up(const RunPtr& run, Error error);
   std::optional<Remembered> recall(const std::vector<ChatMessage>& messages);
   void remember(Remembered entry);
   int32_t budget(const Run& run, const engine::Capabilities& can) const;
@@ -150,12 +172,13 @@ void Assistant::State::classify_by_model(const RunPtr& run) {
                                   begin](const Result<GeneratorPtr>& general) {
     const Classified by_rule = classify(run->question.messages.back().content);
     if (!general) return self->choose(run, by_rule);
+    const std::string_view asked = run->question.messages.back().content;
     engine::Request request;
     request.text = engine::ChatPrompt{
         {{ChatMessage::Role::user,
           "Is this question about code, does it need reasoning, or is it general? Answer with one "
           "word: code, reasoning or general.\n\n" +
-              run->question.messages.back().content.substr(0, 2000)}}};
+              std::string(asked.substr(0, floor_char_boundary(asked, kClassified)))}}};
     request.max_tokens = 8;
     request.cancel = run->question.cancel;
     request.priority = run->question.priority;
@@ -183,19 +206,82 @@ void Assistant::State::choose(const RunPtr& run, const std::optional<Classified>
     if (!chosen) return run->fail_with(chosen.error());
     run->answer.route = std::move(*chosen);
   }
-  models->acquire(run->answer.route.role, [self = shared_from_this(),
-                                           run](const Result<GeneratorPtr>& generator) {
-    if (!generator) return run->fail_with(generator.error());
-    const engine::Capabilities can = (*generator)->capabilities();
-    run->answer.route.model = can.model;
-    if (!can.chat) {
-      return run->fail_with({ErrorCode::unsupported,
-                             "the model " + can.model +
-                                 " has no chat template, so it cannot answer in words; give the "
-                                 "role \"general\" an instruct model in models.json"});
-    }
-    self->compact(run, *generator);
-  });
+  // Who asks for a model by its role gets that one.
+  const auto cascade = question.role ? std::nullopt : models->cascade(run->answer.route.role);
+  if (cascade) {
+    run->turn = Run::Turn::small;
+    run->threshold = cascade->threshold;
+    run->messages = question.messages;
+    run->begun = Clock::now();
+  }
+  models->acquire(run->answer.route.role,
+                  [self = shared_from_this(), run](const Result<GeneratorPtr>& generator) {
+                    if (!generator) return self->give_up(run, generator.error());
+                    self->use(run, *generator);
+                  });
+}
+
+void Assistant::State::use(const RunPtr& run, const GeneratorPtr& generator) {
+  const engine::Capabilities can = generator->capabilities();
+  run->answer.route.model = can.model;
+  if (!can.chat) {
+    return give_up(
+        run,
+        {ErrorCode::unsupported,
+         "the model " + can.model +
+             " has no chat template that is known here, so it cannot answer in words; give the "
+             "role \"general\" an instruct model in models.json"});
+  }
+  compact(run, generator);
+}
+
+/// A model failed. The larger one stands in for the small one, and the small one's answer is better than
+/// none if nothing else has been shown.
+void Assistant::State::give_up(const RunPtr& run, Error error) {
+  if (run->turn == Run::Turn::small && !run->cancelled()) {
+    return ask_larger(run, "the small model failed: " + error.message);
+  }
+  if (run->turn == Run::Turn::larger && run->first) return answer_with_small(run, error.message);
+  run->fail_with(std::move(error));
+}
+
+/// The small model's answer is in run->answer; it is shown, or the larger model is asked.
+void Assistant::State::judge_small(const RunPtr& run, double confidence) {
+  const Doubt doubt = doubt_about(confidence, !run->answer.text.empty(), run->threshold);
+  run->answer.route.confidence = confidence;
+  if (doubt.ask_larger && !run->cancelled()) {
+    run->first = run->answer;
+    return ask_larger(run, doubt.reason);
+  }
+  add_reason(run->answer.route, doubt.reason);
+  run->first = std::move(run->answer);
+  answer_with_small(run, "");
+}
+
+void Assistant::State::ask_larger(const RunPtr& run, const std::string& why) {
+  run->turn = Run::Turn::larger;
+  run->question.messages = run->messages;
+  run->answer.compaction = {};
+  Route& route = run->answer.route;
+  add_reason(route, why);
+  if (run->first) add_reason(run->first->route, why);
+  route.small_ms = ms_since(run->begun);
+  models->acquire_larger(route.role,
+                         [self = shared_from_this(), run](const Result<GeneratorPtr>& larger) {
+                           if (!larger) return self->give_up(run, larger.error());
+                           self->use(run, *larger);
+                         });
+}
+
+/// `but`: why the larger model does not answer; empty: nobody asked it.
+void Assistant::State::answer_with_small(const RunPtr& run, const std::string& but) {
+  run->answer = std::move(*run->first);
+  if (!but.empty()) run->answer.route.reason += "; the larger model does not answer: " + but;
+  if (run->on_piece && !run->answer.thinking.empty()) {
+    run->on_piece({AnswerPiece::Kind::thinking, run->answer.thinking});
+  }
+  if (run->on_piece) run->on_piece({AnswerPiece::Kind::text, run->answer.text});
+  run->on_answer(std::move(run->answer));
 }
 
 int32_t Assistant::State::budget(const Run& run, const engine::Capabilities& can) const {
@@ -308,7 +394,8 @@ void Assistant::State::generate(const RunPtr& run, const GeneratorPtr& generator
 
   const auto splitter = std::make_shared<ThinkingSplitter>(defaults.thinks);
   const auto show = [run](const ThinkingSplitter::Shown& shown) {
-    if (!run->on_piece) return;
+    if (!run->on_piece || run->turn == Run::Turn::small) return;
+    if (!shown.thinking.empty() || !shown.text.empty()) run->first.reset();
     if (!shown.thinking.empty()) run->on_piece({AnswerPiece::Kind::thinking, shown.thinking});
     if (!shown.text.empty()) run->on_piece({AnswerPiece::Kind::text, shown.text});
   };
@@ -316,13 +403,17 @@ void Assistant::State::generate(const RunPtr& run, const GeneratorPtr& generator
       std::move(request),
       [splitter, show](std::string_view piece) { show(splitter->append(piece)); },
       // Holds the model too: it may be unloaded meanwhile.
-      [splitter, show, run, generator](Result<engine::Generated> generated) {
-        if (!generated) return run->fail_with(generated.error());
+      [splitter, show, run, generator,
+       self = shared_from_this()](Result<engine::Generated> generated) {
+        if (!generated) return self->give_up(run, generated.error());
         show(splitter->finish());
         run->answer.text = splitter->text();
         run->answer.thinking = splitter->thinking();
         run->answer.stop = generated->stop;
         run->answer.timings = generated->timings;
+        if (run->turn == Run::Turn::small) {
+          return self->judge_small(run, mean_probability(generated->logprobs));
+        }
         run->on_answer(std::move(run->answer));
       });
 }

@@ -1,5 +1,7 @@
 // Asks a model in words: the router chooses one, its template is kept to, long conversations are
-// compacted, thinking is told apart from the answer. What chat, explain and review stand on.
+// compacted, thinking is told apart from the answer. Where the model chosen has a larger one behind it
+// (assist/cascade.h), its answer is shown once it counts, as a whole. What chat, explain and review
+// stand on.
 //
 // Threading: ask() may be called from any thread and returns at once. The callbacks run on the
 // engine's thread (or the caller's, where nothing can be asked) and must not block; `on_answer` is

@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "lsp/assist/cascade.h"
 #include "lsp/assist/completion_controller.h"
 #include "lsp/assist/completion_plan.h"
 #include "lsp/assist/completion_request.h"
@@ -180,9 +181,16 @@ void Completer::Impl::start(const std::shared_ptr<Job>& job) {
   }
   job->document = std::hash<std::string>{}(input.path) | 1;  // 0 means "no affinity"
   job->kind = kind_of(input.settings);
+  job->output.route = completion_route(generator->capabilities().model);
   if (auto left = cache.find(job->document, job->kind, *job->text, job->cursor)) {
     job->output.stop = "cached";
-    put_item(*job, std::move(*left));
+    job->output.confidence = left->confidence;
+    put_item(*job, std::move(left->rest));
+    return job->done(std::move(job->output));
+  }
+  if (input.cached_only) {
+    job->output.stop = "not cached";
+    job->output.dropped = "no earlier suggestion goes on here";
     return job->done(std::move(job->output));
   }
 
@@ -234,6 +242,7 @@ void Completer::Impl::finish(Job& job, Result<engine::Generated> generated) {
   }
   const auto post = Clock::now();
   job.output.timings = generated->timings;
+  job.output.confidence = mean_probability(generated->logprobs);
   job.output.stop = stop_name(*generated, *job.controller);
   Draft draft;
   draft.text = generated->text;
@@ -243,7 +252,7 @@ void Completer::Impl::finish(Job& job, Result<engine::Generated> generated) {
   Fitted fitted = postprocess(job.plan, draft, job.syntax.fits);
   job.output.dropped = std::move(fitted.dropped);
   if (!fitted.text.empty()) {
-    cache.put(job.document, job.kind, *job.text, job.cursor, fitted.text);
+    cache.put(job.document, job.kind, *job.text, job.cursor, fitted.text, job.output.confidence);
     put_item(job, std::move(fitted.text));
   }
   job.output.post_ms = ms_since(post);

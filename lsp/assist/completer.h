@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/generator.h"
+#include "lsp/assist/router.h"
 #include "syntax/scopes.h"
 #include "syntax/tree.h"
 
@@ -41,6 +42,8 @@ struct CompletionInput {
   std::string selected_text;
   size_t selected_begin = 0;
   bool has_selected = false;
+  /// Nothing is generated: only what is left of an earlier suggestion comes, or no item.
+  bool cached_only = false;
   engine::CancelFlag cancel;
   CompletionSettings settings;
 };
@@ -56,6 +59,10 @@ struct CompletionOutput {
   std::string scope;    ///< a person's name of the scope at the cursor: "function parse"
   std::string dropped;  ///< why a generated text is not shown; empty if it is
   engine::Timings timings;
+  /// Mean probability of the generated tokens, 0..1; negative: not known (nothing was generated, or the
+  /// engine tells none).
+  double confidence = -1;
+  Route route;  ///< which model answered, and why
   /// Milliseconds spent outside the model: parse, prompt, structure, post-processing.
   double parse_ms = 0, prompt_ms = 0, post_ms = 0;
 };

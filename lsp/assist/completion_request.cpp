@@ -22,10 +22,13 @@ Result<PreparedCompletion> prepare_completion(const engine::Generator& generator
   const engine::PromptFormat* format = generator.prompt_format();
   const bool as_text = !can.token_prompts;  // an endpoint
   if (!can.fill_in_middle || (!as_text && (tokenizer == nullptr || format == nullptr))) {
-    return fail(ErrorCode::unsupported,
-                "the model " + can.model +
-                    " has no tokens for fill-in-the-middle, so it cannot "
-                    "complete at a cursor; choose a base model that was trained for it");
+    return fail(
+        ErrorCode::unsupported,
+        "the model " + can.model +
+            " has no fill-in-the-middle tokens, so it cannot complete at a cursor; use one "
+            "that has them, for example deepseek-coder-1.3b-base or the model that ships "
+            "with Cambium" +
+            (can.remote ? "; if it has them, \"fim\" of the role in models.json says how" : ""));
   }
   PreparedCompletion prepared;
   engine::Request& request = prepared.request;

@@ -16,6 +16,11 @@ const char* to_string(Role role) {
   return "general";
 }
 
+void Models::acquire_larger(Role role, Use use) {
+  use(fail(ErrorCode::not_found,
+           std::string("the role \"") + to_string(role) + "\" has no larger model"));
+}
+
 void FixedModels::set(Role role, std::shared_ptr<engine::Generator> generator) {
   generators_[static_cast<size_t>(role)] = std::move(generator);
 }
@@ -36,6 +41,24 @@ void FixedModels::acquire(Role role, Use use) {
   } else {
     use(fail(ErrorCode::not_found, std::string("no model has the role '") + to_string(role) + "'"));
   }
+}
+
+void FixedModels::set_larger(Role role, std::shared_ptr<engine::Generator> generator,
+                             double threshold) {
+  larger_[static_cast<size_t>(role)] = std::move(generator);
+  thresholds_[static_cast<size_t>(role)] = threshold;
+}
+
+std::optional<Cascade> FixedModels::cascade(Role role) const {
+  const auto& larger = larger_[static_cast<size_t>(role)];
+  if (!larger) return std::nullopt;
+  return Cascade{larger->capabilities().model, thresholds_[static_cast<size_t>(role)]};
+}
+
+void FixedModels::acquire_larger(Role role, Use use) {
+  const auto& larger = larger_[static_cast<size_t>(role)];
+  if (!larger) return Models::acquire_larger(role, std::move(use));
+  use(larger);
 }
 
 }  // namespace cambium::assist

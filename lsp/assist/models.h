@@ -6,6 +6,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/generator.h"
@@ -22,6 +23,14 @@ enum class Role : uint8_t {
 inline constexpr std::array kRoles = {Role::completion, Role::reasoning, Role::general};
 const char* to_string(Role role);
 
+/// A larger model behind the one that has a role: asked where that one is not sure (assist/cascade.h).
+struct Cascade {
+  std::string larger;    ///< its name to show
+  double threshold = 0;  ///< mean token probability, 0..1, from which the small one's answer counts
+};
+/// Where models.json names none. `cambium eval --cascade` finds the one for two given models.
+inline constexpr double kDefaultThreshold = 0.8;
+
 class Models {
  public:
   virtual ~Models() = default;
@@ -36,6 +45,10 @@ class Models {
   /// sentence for the user: no such role, a damaged file, an endpoint that is down, no memory.
   using Use = std::function<void(const Result<std::shared_ptr<engine::Generator>>&)>;
   virtual void acquire(Role role, Use use) = 0;
+  /// Whether the role has a larger model too. Any thread, cheap.
+  virtual std::optional<Cascade> cascade(Role) const { return std::nullopt; }
+  /// As acquire(), of that one.
+  virtual void acquire_larger(Role role, Use use);
 };
 
 /// Models that are there already. Immutable once shared.
@@ -47,8 +60,13 @@ class FixedModels final : public Models {
   std::string name(Role role) const override;
   void acquire(Role role, Use use) override;
 
+  void set_larger(Role role, std::shared_ptr<engine::Generator> generator, double threshold);
+  std::optional<Cascade> cascade(Role role) const override;
+  void acquire_larger(Role role, Use use) override;
+
  private:
-  std::array<std::shared_ptr<engine::Generator>, kRoles.size()> generators_;
+  std::array<std::shared_ptr<engine::Generator>, kRoles.size()> generators_, larger_;
+  std::array<double, kRoles.size()> thresholds_{};
 };
 
 }  // namespace cambium::assist

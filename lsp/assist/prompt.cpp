@@ -1,4 +1,5 @@
 #include "lsp/assist/prompt.h"
+#include "lsp/assist/text_window.h"
 
 #include <algorithm>
 
@@ -15,18 +16,10 @@ constexpr size_t kAnchorBytes = 96;
 /// its prefix has between `kKeepFrom` of the budget and all of it.
 constexpr double kFillLow = 0.65, kFill = 0.75, kFillHigh = 0.85, kKeepFrom = 0.5;
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
-
 bool is_word(char c) {
   const auto u = static_cast<unsigned char>(c);
   return (u >= '0' && u <= '9') || (u >= 'A' && u <= 'Z') || (u >= 'a' && u <= 'z') || u == '_' ||
          u >= 0x80;
-}
-
-/// The next character boundary at or after `at`.
-size_t char_start(std::string_view text, size_t at) {
-  while (at < text.size() && is_continuation(text[at])) ++at;
-  return at;
 }
 
 size_t depth_at(const syntax::ScopeMap& scopes, size_t byte) {
@@ -72,14 +65,14 @@ TokenSpan choose_suffix(const Tokenizer& tokenizer, std::string_view text, size_
                         size_t budget, size_t& end) {
   size_t limit = text.size();
   if (limit - cursor > budget * kBytesPerToken) {
-    limit = char_start(text, cursor + budget * kBytesPerToken);
+    limit = ceil_char_boundary(text, cursor + budget * kBytesPerToken);
   }
   TokenSpan all = encode_span(tokenizer, text, cursor, limit);
   end = limit;
   if (all.size() <= budget && limit == text.size()) return all;
   const size_t cut = all.size() > budget ? all.bytes[budget] : limit;
   const size_t newline = text.substr(0, cut).rfind('\n');
-  end = newline != text.npos && newline + 1 > cursor ? newline + 1 : char_start(text, cut);
+  end = newline != text.npos && newline + 1 > cursor ? newline + 1 : ceil_char_boundary(text, cut);
   all = encode_span(tokenizer, text, cursor, end);
   // A cut inside a long line may split a token into more than were counted.
   if (all.size() > budget) {
@@ -116,7 +109,7 @@ TokenSpan choose_prefix(const Tokenizer& tokenizer, const PromptInput& input, si
   const size_t first = text.substr(0, 3) == "\xEF\xBB\xBF" && cursor >= 3 ? 3 : 0;
   size_t from = first;
   if (cursor - first > budget * kBytesPerToken) {
-    from = char_start(text, cursor - budget * kBytesPerToken);
+    from = ceil_char_boundary(text, cursor - budget * kBytesPerToken);
   }
 
   if (const size_t old = find_anchor(anchor, text, from, cursor); old != text.npos && old >= from) {
@@ -139,7 +132,7 @@ TokenSpan choose_prefix(const Tokenizer& tokenizer, const PromptInput& input, si
     size_t cut = best_cut(text, byte_of(kFillHigh), wanted, byte_of(kFillLow), *input.scopes);
     if (cut == text.npos)
       cut = best_cut(text, byte_of(1.0), wanted, byte_of(kKeepFrom), *input.scopes);
-    begin = cut == text.npos ? char_start(text, wanted) : cut;
+    begin = cut == text.npos ? ceil_char_boundary(text, wanted) : cut;
     all = encode_span(tokenizer, text, begin, cursor);
     if (all.size() > budget) {  // only a cut inside a token does that
       const size_t drop = all.size() - budget;

@@ -203,15 +203,18 @@ Classified classify(std::string_view question) {
   return out;
 }
 
+Route completion_route(std::string model) {
+  Route route;
+  route.model = std::move(model);
+  route.reason = "completion wants the lowest latency";
+  return route;
+}
+
 Result<Route> route(Intent intent, const std::optional<Classified>& topic, const Models& models) {
   const std::string what = to_string(intent);
   switch (intent) {
-    case Intent::completion: {
-      Route out;
-      out.model = models.name(Role::completion);
-      out.reason = what + " wants the lowest latency";
-      return out;
-    }
+    case Intent::completion:
+      return completion_route(models.name(Role::completion));
     case Intent::review:
     case Intent::fix:
     case Intent::why:

@@ -31,7 +31,13 @@ struct Route {
   std::string model;       ///< its name to show
   std::string reason;      ///< one line: "chat about code, the general model is not configured"
   double classify_ms = 0;  ///< what classifying free text cost
+  bool cascade = false;    ///< a small model was asked first (assist/cascade.h)
+  double confidence = -1;  ///< its mean token probability, 0..1; negative: not known
+  double small_ms = 0;     ///< what the small model's answer took before the larger one was asked
 };
+
+/// Of a completion at a cursor: there is one model for it, or two in a cascade.
+Route completion_route(std::string model);
 
 /// `topic` counts for Intent::chat only. The error names the roles of which one must be configured.
 Result<Route> route(Intent intent, const std::optional<Classified>& topic, const Models& models);

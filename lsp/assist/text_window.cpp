@@ -6,6 +6,20 @@ namespace cambium::assist {
 
 namespace {
 constexpr size_t kBytesPerToken = 3;  // of code; a tokenizer of prose would find four
+
+bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+}  // namespace
+
+size_t floor_char_boundary(std::string_view text, size_t at) {
+  if (at >= text.size()) return text.size();
+  while (at > 0 && continues(text[at])) --at;
+  return at;
+}
+
+size_t ceil_char_boundary(std::string_view text, size_t at) {
+  if (at >= text.size()) return text.size();
+  while (at < text.size() && continues(text[at])) ++at;
+  return at;
 }
 
 TextWindow text_window(std::string_view text, size_t cursor, int32_t tokens, double prefix_share) {
@@ -19,8 +33,7 @@ TextWindow text_window(std::string_view text, size_t cursor, int32_t tokens, dou
     const size_t line = text.find('\n', std::min(cut, cursor));
     window.begin = line == text.npos || line >= cursor ? cursor : line + 1;
     if (window.begin == cursor) {  // one endless line: cut it, but not inside a character
-      window.begin = std::min(cut, cursor);
-      while (window.begin < cursor && (text[window.begin] & 0xC0) == 0x80) ++window.begin;
+      window.begin = ceil_char_boundary(text, std::min(cut, cursor));
     }
   }
   const size_t after = budget - std::min(budget, cursor - window.begin);

@@ -15,4 +15,9 @@ struct TextWindow {
 /// prompt survives typing.
 TextWindow text_window(std::string_view text, size_t cursor, int32_t tokens, double prefix_share);
 
+/// The nearest boundary of a character at or before byte `at` of UTF-8 text, and at or after it; the
+/// text's size where `at` is beyond it.
+size_t floor_char_boundary(std::string_view text, size_t at);
+size_t ceil_char_boundary(std::string_view text, size_t at);
+
 }  // namespace cambium::assist

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <sstream>
 
 #include "engine/bench.h"
@@ -16,20 +17,14 @@ using Better = Figure::Better;
 
 void add_expert_figures(const std::string& name, const std::vector<uint64_t>& loads, bool each,
                         Figures& figures) {
-  if (loads.empty()) return;
-  uint64_t sum = 0, most = 0;
-  for (const uint64_t n : loads) {
-    sum += n;
-    most = std::max(most, n);
-  }
-  if (sum == 0) return;
-  const auto n = static_cast<double>(loads.size());
-  const double share = 100.0 / static_cast<double>(sum);
+  const engine::ExpertSpread spread = engine::spread_of(loads);
+  if (spread.imbalance == 0) return;
+  figures.push_back({"engine", name + ": experts, busiest", 100 * spread.busiest, "%"});
   figures.push_back(
-      {"engine", name + ": experts, busiest", static_cast<double>(most) * share, "%"});
-  figures.push_back({"engine", name + ": experts, busiest against the mean",
-                     static_cast<double>(most) * n / static_cast<double>(sum), "x"});
+      {"engine", name + ": experts, busiest against the mean", spread.imbalance, "x"});
   if (!each) return;
+  const double share =
+      100.0 / static_cast<double>(std::accumulate(loads.begin(), loads.end(), uint64_t{0}));
   for (size_t e = 0; e < loads.size(); ++e) {
     figures.push_back({"engine", fmt::format("{}: expert {}", name, e),
                        static_cast<double>(loads[e]) * share, "%"});

@@ -9,6 +9,7 @@
 
 #include "lsp/assist/syntax_view.h"
 #include "lsp/cli/completion_view.h"
+#include "lsp/cli/roles.h"
 #include "lsp/cli/verbs.h"
 #include "lsp/text.h"
 #include "syntax/closes.h"
@@ -104,6 +105,11 @@ int check(Run& run, const std::string& argument) {
   print_settings(run, *settings);
   print_file(run, target.path, **text);
 
+  if (const auto roles = configured_models(run); roles && roles->any()) {
+    heading(run, "roles");
+    print_roles(run, config, *roles);
+  }
+
   const auto parsing = Clock::now();
   assist::SyntaxRequest request;
   request.text = *text;
@@ -115,20 +121,21 @@ int check(Run& run, const std::string& argument) {
 
   heading(run, "model");
   const auto loading = Clock::now();
-  auto generator = load_generator(run, config);
-  if (!generator) return run.fail(generator.error());
-  const engine::Capabilities can = (*generator)->capabilities();
+  auto models = load_completion(run, config);
+  if (!models) return run.fail(models.error());
+  const engine::Capabilities can = models->generator->capabilities();
   run.out << fmt::format(
       "  {}\n  loaded in {}; {} tokens of context; {}; {}\n", can.description,
       milliseconds(ms_since(loading)), can.context,
       can.fill_in_middle ? "fills in the middle" : "has no fill-in-the-middle tokens",
-      can.structure ? "uses the syntax tree" : "plain attention");
+      can.structure         ? "uses the syntax tree"
+      : can.sparse_from > 0 ? fmt::format("sparse attention past {} tokens", can.sparse_from)
+                            : "plain attention");
 
-  assist::Completer completer(*generator);
   auto input = completion_input(config, *text, cursor, target.path);
   input.scopes = view.scopes;
   input.tree = view.tree;
-  const auto output = complete_now(completer, input);
+  const auto output = complete_now(*models->service, input);
   if (!output) return run.fail(output.error());
   const engine::Timings& t = output->timings;
   heading(run, "completion");
@@ -141,12 +148,21 @@ int check(Run& run, const std::string& argument) {
                          milliseconds(t.decode_ms), t.generated_tokens, t.drafted_tokens,
                          t.accepted_tokens);
   run.out << fmt::format("  first token   {}\n", milliseconds(t.ttft_ms));
+  if (output->route.cascade) {
+    run.out << fmt::format("  cascade       {}: {}\n", output->route.model, output->route.reason);
+  }
   run.out << fmt::format("  stopped by    {}\n", output->stop);
   run.out << fmt::format("  fitted in     {}{}\n", milliseconds(output->post_ms),
                          output->dropped.empty() ? "" : "; nothing to show: " + output->dropped);
   if (can.structure) {
     run.out << fmt::format("  attention     {:.0f} % of key blocks skipped\n",
                            100 * t.skipped_blocks);
+  }
+  if (!t.expert_loads.empty()) {
+    const engine::ExpertSpread spread = engine::spread_of(t.expert_loads);
+    run.out << fmt::format(
+        "  experts       {}, the busiest had {:.1f} % of the tokens, {:.1f} times an even share\n",
+        t.expert_loads.size(), 100 * spread.busiest, spread.imbalance);
   }
   run.out << fmt::format("  memory        {} resident\n\n", bytes_text(resident_bytes()));
   print_code(run.out, **text, cursor, *output, run.color());

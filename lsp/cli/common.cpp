@@ -148,6 +148,7 @@ engine::LoadOptions load_options(const Config& config) {
   options.engine.device = config.device;
   options.engine.context = config.context;
   options.structure = engine::structure_mode(config.structure);  // auto: as the file says
+  if (config.sparse_attention == "on") options.sparse_from = engine::kSparseFrom;
   return options;
 }
 
@@ -158,19 +159,23 @@ Result<std::shared_ptr<engine::Generator>> load_generator(Run& run, const Config
   options.engine.on_notice = [&run](const std::string& text) {
     run.err << "cambium: " + text + '\n' << std::flush;
   };
-  const bool terminal = &run.err == &std::cerr && isatty(STDERR_FILENO) == 1;
-  int shown = -1;
-  if (terminal) {
-    options.on_progress = [&](double fraction) {
-      const int percent = static_cast<int>(fraction * 100);
-      if (percent == shown) return;
-      shown = percent;
-      run.err << "\rloading the model " << percent << " %" << std::flush;
-    };
-  }
-  auto generator = engine::load_model(choice->path, options);
-  if (shown >= 0) run.err << "\r\x1b[K" << std::flush;
-  return generator;
+  options.on_progress = loading_line(run);
+  return engine::load_model(choice->path, options);
+}
+
+std::function<void(double)> loading_line(Run& run) {
+  if (&run.err != &std::cerr || isatty(STDERR_FILENO) != 1) return [](double) {};
+  // -1: nothing is shown.
+  const std::shared_ptr<int> shown(new int(-1), [&run](int* percent) {
+    if (*percent >= 0) run.err << "\r\x1b[K" << std::flush;
+    delete percent;
+  });
+  return [&run, shown](double fraction) {
+    const int percent = static_cast<int>(fraction * 100);
+    if (percent == *shown) return;
+    *shown = percent;
+    run.err << "\rloading the model " << percent << " %" << std::flush;
+  };
 }
 
 Result<std::shared_ptr<const std::string>> read_source(const std::string& path) {

@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "lsp/cli/completion_view.h"
+#include "lsp/cli/roles.h"
 #include "lsp/cli/verbs.h"
 
 namespace cambium::cli {
@@ -49,16 +50,15 @@ int complete(Run& run, const Flags& flags) {
   auto settings = settings_for(run, places.front().target.path, std::move(overrides));
   if (!settings) return run.fail(settings.error());
   const Config& config = settings->config();
-  auto generator = load_generator(run, config);
-  if (!generator) return run.fail(generator.error());
-  const engine::Capabilities capabilities = (*generator)->capabilities();
-  assist::Completer completer(std::move(*generator));
+  auto models = load_completion(run, config);
+  if (!models) return run.fail(models.error());
+  const engine::Capabilities capabilities = models->generator->capabilities();
 
   nlohmann::json all = nlohmann::json::array();
   const bool color = run.color();
   for (const Place& place : places) {
     auto output = complete_now(
-        completer, completion_input(config, place.text, place.cursor, place.target.path));
+        *models->service, completion_input(config, place.text, place.cursor, place.target.path));
     if (!output) return run.fail(output.error());
     if (flags.json) {
       nlohmann::json one = to_json(place.target, *output);

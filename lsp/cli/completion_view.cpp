@@ -22,7 +22,7 @@ std::string without_cr(std::string_view text) {
 
 }  // namespace
 
-Result<assist::CompletionOutput> complete_now(assist::Completer& completer,
+Result<assist::CompletionOutput> complete_now(assist::CompletionService& completer,
                                               assist::CompletionInput input) {
   auto promise = std::make_shared<std::promise<Result<assist::CompletionOutput>>>();
   completer.complete(std::move(input), [promise](Result<assist::CompletionOutput> output) {
@@ -48,7 +48,14 @@ nlohmann::json to_json(const Target& target, const assist::CompletionOutput& out
   nlohmann::json items = nlohmann::json::array();
   for (const assist::CompletionItem& item : output.items) items.push_back({{"text", item.text}});
   const engine::Timings& t = output.timings;
-  return {
+  nlohmann::json route = {{"role", assist::to_string(output.route.role)},
+                          {"model", output.route.model},
+                          {"reason", output.route.reason}};
+  if (output.route.cascade) {
+    route["confidence"] = output.route.confidence;
+    route["small_ms"] = output.route.small_ms;
+  }
+  nlohmann::json out = {
       {"file", target.path},
       {"line", target.line},
       {"column", target.column},
@@ -69,8 +76,15 @@ nlohmann::json to_json(const Target& target, const assist::CompletionOutput& out
         {"ttft_ms", t.ttft_ms},
         {"parse_ms", output.parse_ms},
         {"prompt_ms", output.prompt_ms},
-        {"post_ms", output.post_ms}}},
+        {"post_ms", output.post_ms},
+        {"route", std::move(route)}}},
   };
+  if (!t.expert_loads.empty()) {
+    const engine::ExpertSpread spread = engine::spread_of(t.expert_loads);
+    out["timings"]["experts"] = {
+        {"tokens", t.expert_loads}, {"busiest", spread.busiest}, {"imbalance", spread.imbalance}};
+  }
+  return out;
 }
 
 void print_code(std::ostream& out, std::string_view text, size_t cursor,
@@ -128,6 +142,9 @@ void print_timings(std::ostream& out, const assist::CompletionOutput& output, bo
   line += fmt::format(" · around the model {} · {} · stop: {}",
                       milliseconds(output.parse_ms + output.prompt_ms + output.post_ms),
                       output.scope, output.stop);
+  if (output.route.cascade) {
+    line += " · " + output.route.model + ": " + output.route.reason;
+  }
   if (color) {
     out << kGrey << "      " << line << kReset << '\n';
   } else {

@@ -12,7 +12,7 @@
 namespace cambium::cli {
 
 /// Asks and waits. For use by one thread.
-Result<assist::CompletionOutput> complete_now(assist::Completer& completer,
+Result<assist::CompletionOutput> complete_now(assist::CompletionService& completer,
                                               assist::CompletionInput input);
 
 assist::CompletionInput completion_input(const Config& config,

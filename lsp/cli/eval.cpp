@@ -12,6 +12,7 @@
 
 #include "engine/config.h"
 #include "lsp/cli/cli.h"
+#include "lsp/cli/eval_cascade.h"
 #include "lsp/cli/eval_review.h"
 #include "lsp/cli/verbs.h"
 #include "lsp/eval/cases.h"
@@ -33,12 +34,9 @@ struct Flags {
   int32_t prompt_tokens = -1, max_tokens = -1;
   bool json = false, loss_only = false;
   EvalReviewFlags review;
+  EvalCascadeFlags cascade;
   std::string infill;
 };
-
-json interval_json(const eval::Interval& i) {
-  return {{"mean", i.mean}, {"low", i.low}, {"high", i.high}, {"n", i.n}};
-}
 
 json loss_json(const eval::Loss& loss) {
   return {{"nats_per_token", loss.per_token()},
@@ -66,84 +64,6 @@ json details_json(const eval::Case& asked, const eval::Outcome& o) {
           {"stops_early", o.stops_early},
           {"truth_dropped", o.truth_dropped},
           {"skipped_blocks", o.timings.skipped_blocks}};
-}
-
-/// A bar on a terminal, nothing elsewhere.
-class ProgressBar {
- public:
-  ProgressBar(Run& run, std::string name)
-      : run_(run),
-        name_(std::move(name)),
-        shown_(&run.err == &std::cerr && isatty(STDERR_FILENO) == 1) {}
-  ~ProgressBar() {
-    if (shown_) run_.err << "\r\x1b[K" << std::flush;
-  }
-  ProgressBar(const ProgressBar&) = delete;
-  ProgressBar& operator=(const ProgressBar&) = delete;
-  void operator()(size_t done, size_t all) {
-    if (!shown_) return;
-    constexpr size_t kWidth = 30;
-    const size_t filled = all == 0 ? kWidth : done * kWidth / all;
-    run_.err << fmt::format("\r{} [{}{}] {}/{}", name_, std::string(filled, '#'),
-                            std::string(kWidth - filled, ' '), done, all)
-             << std::flush;
-  }
-
- private:
-  Run& run_;
-  std::string name_;
-  bool shown_;
-};
-
-/// PATH[,adapter=FILE][,structure=MODE][,window=N][,sinks=N][,prompt-tokens=N][,max-tokens=N]
-/// [,copying=PERCENT]
-Result<eval::ModelUnderTest> parse_model(const std::string& argument, const Config& config) {
-  eval::ModelUnderTest model;
-  model.settings.max_tokens = config.completion_max_tokens;
-  model.settings.prompt_tokens = config.completion_prompt_tokens;
-  Config own = config;
-  std::optional<engine::PruneRule> rule;
-  size_t at = std::min(argument.find(','), argument.size());
-  model.path = argument.substr(0, at);
-  while (at < argument.size()) {
-    const size_t end = std::min(argument.find(',', at + 1), argument.size());
-    const std::string part = argument.substr(at + 1, end - at - 1);
-    at = end;
-    const size_t equals = part.find('=');
-    const std::string key = part.substr(0, equals);
-    const std::string value = equals == part.npos ? "" : part.substr(equals + 1);
-    const bool digits =
-        !value.empty() && value.size() <= 9 && value.find_first_not_of("0123456789") == value.npos;
-    const int32_t number = digits ? std::stoi(value) : 0;
-    if (key == "structure" && (value == "auto" || engine::structure_mode(value))) {
-      own.structure = value;
-    } else if (key == "adapter" && !value.empty()) {
-      own.adapter = value;
-    } else if ((key == "window" || key == "sinks") && digits) {
-      if (!rule) rule.emplace();
-      (key == "window" ? rule->window : rule->sinks) = number;
-    } else if (key == "prompt-tokens" && digits) {
-      model.settings.prompt_tokens = number;
-    } else if (key == "max-tokens" && digits) {
-      model.settings.max_tokens = number;
-    } else if (key == "copying" && digits) {
-      model.settings.copying = static_cast<float>(number) / 100;
-    } else {
-      return cambium::fail(
-          ErrorCode::invalid_argument,
-          "'" + part + "' in '" + argument +
-              "': expected adapter=FILE, structure=auto, off, emphasis, prune, own or tree, "
-              "window=N, sinks=N, prompt-tokens=N, max-tokens=N or copying=PERCENT");
-    }
-  }
-  if (model.path.empty()) {
-    auto choice = choose_model(own);
-    if (!choice) return tl::unexpected(choice.error());
-    model.path = choice->path;
-  }
-  model.load = load_options(own);
-  model.load.prune = rule;
-  return model;
 }
 
 struct Evaluated {
@@ -248,6 +168,7 @@ int evaluate(Run& run, Flags flags) {
   if (flags.review.review) {
     return eval_review(run, flags.review, flags.data, flags.seed, flags.json);
   }
+  if (!flags.cascade.models.empty()) flags.models = flags.cascade.models;
   if (!flags.ab.empty()) flags.models = flags.ab;
   if (flags.models.empty()) flags.models.emplace_back();
   json overrides = json::object();
@@ -270,6 +191,10 @@ int evaluate(Run& run, Flags flags) {
   choice.seed = flags.seed;
   auto cases = eval::choose_cases(*sources, choice);
   if (!cases) return run.fail(cases.error());
+
+  if (!flags.cascade.models.empty()) {
+    return eval_cascade(run, flags.cascade, models, *cases, flags.data, flags.json);
+  }
 
   eval::EvaluateOptions options;
   options.threads = settings->config().threads;
@@ -362,6 +287,77 @@ int evaluate(Run& run, Flags flags) {
 
 }  // namespace
 
+ProgressBar::ProgressBar(Run& run, std::string name)
+    : run_(run),
+      name_(std::move(name)),
+      shown_(&run.err == &std::cerr && isatty(STDERR_FILENO) == 1) {}
+
+ProgressBar::~ProgressBar() {
+  if (shown_) run_.err << "\r\x1b[K" << std::flush;
+}
+
+void ProgressBar::operator()(size_t done, size_t all) {
+  if (!shown_) return;
+  constexpr size_t kWidth = 30;
+  const size_t filled = all == 0 ? kWidth : done * kWidth / all;
+  run_.err << fmt::format("\r{} [{}{}] {}/{}", name_, std::string(filled, '#'),
+                          std::string(kWidth - filled, ' '), done, all)
+           << std::flush;
+}
+
+Result<eval::ModelUnderTest> parse_model(const std::string& argument, const Config& config) {
+  eval::ModelUnderTest model;
+  model.settings.max_tokens = config.completion_max_tokens;
+  model.settings.prompt_tokens = config.completion_prompt_tokens;
+  Config own = config;
+  std::optional<engine::PruneRule> rule;
+  size_t at = std::min(argument.find(','), argument.size());
+  model.path = argument.substr(0, at);
+  while (at < argument.size()) {
+    const size_t end = std::min(argument.find(',', at + 1), argument.size());
+    const std::string part = argument.substr(at + 1, end - at - 1);
+    at = end;
+    const size_t equals = part.find('=');
+    const std::string key = part.substr(0, equals);
+    const std::string value = equals == part.npos ? "" : part.substr(equals + 1);
+    const bool digits =
+        !value.empty() && value.size() <= 9 && value.find_first_not_of("0123456789") == value.npos;
+    const int32_t number = digits ? std::stoi(value) : 0;
+    if (key == "structure" && (value == "auto" || engine::structure_mode(value))) {
+      own.structure = value;
+    } else if (key == "adapter" && !value.empty()) {
+      own.adapter = value;
+    } else if ((key == "window" || key == "sinks") && digits) {
+      if (!rule) rule.emplace();
+      (key == "window" ? rule->window : rule->sinks) = number;
+    } else if (key == "prompt-tokens" && digits) {
+      model.settings.prompt_tokens = number;
+    } else if (key == "max-tokens" && digits) {
+      model.settings.max_tokens = number;
+    } else if (key == "copying" && digits) {
+      model.settings.copying = static_cast<float>(number) / 100;
+    } else {
+      return cambium::fail(
+          ErrorCode::invalid_argument,
+          "'" + part + "' in '" + argument +
+              "': expected adapter=FILE, structure=auto, off, emphasis, prune, own or tree, "
+              "window=N, sinks=N, prompt-tokens=N, max-tokens=N or copying=PERCENT");
+    }
+  }
+  if (model.path.empty()) {
+    auto choice = choose_model(own);
+    if (!choice) return tl::unexpected(choice.error());
+    model.path = choice->path;
+  }
+  model.load = load_options(own);
+  model.load.prune = rule;
+  return model;
+}
+
+json interval_json(const eval::Interval& i) {
+  return {{"mean", i.mean}, {"low", i.low}, {"high", i.high}, {"n", i.n}};
+}
+
 json figures_json(const eval::FiguresByLanguage& figures) {
   json out = json::object();
   for (const auto& [name, f] : figures) {
@@ -424,6 +420,7 @@ void add_eval(CLI::App& app, Run& run) {
   verb->add_option("--max-tokens", flags->max_tokens, "Most tokens of a completion");
   verb->add_option("--details", flags->details, "Write every case with its answer to this file");
   add_review_flags(*verb, flags->review);
+  add_cascade_flags(*verb, flags->cascade);
   verb->add_flag("--json", flags->json, "As JSON");
   add_common_flags(*verb, run.flags);
   verb->callback([&run, flags] { run.exit = evaluate(run, *flags); });

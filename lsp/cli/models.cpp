@@ -220,18 +220,6 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
   return run.exit;
 }
 
-/// Which role has which model, where it is and what it takes.
-void list_roles(Run& run, const ModelsConfig& models) {
-  for (const assist::Role role : assist::kRoles) {
-    const auto& model = models.role(role);
-    if (!model) continue;
-    std::string where = model->remote() ? model->name() + " at " + model->url : model->file;
-    const uint64_t bytes = model->remote() ? 0 : model_file_bytes(model->file);
-    if (!model->remote()) where += bytes > 0 ? ", " + bytes_text(bytes) : ", not there";
-    run.out << fmt::format("  {:<12} {}\n", assist::to_string(role), where);
-  }
-}
-
 /// Folders in which model files are looked for: of the bundled model, of the one that is set, and the
 /// user's own.
 int list(Run& run) {
@@ -260,7 +248,7 @@ int list(Run& run) {
   add_folder(user_models_folder());
   auto models = configured_models(run);
   if (!models) return run.fail(models.error());
-  list_roles(run, *models);
+  print_roles(run, settings->config(), *models);
   const auto chosen = choose_model(settings->config());
   for (const fs::path& path : files) {
     const bool used = chosen && path == chosen->path;

@@ -1,5 +1,6 @@
 #include "lsp/cli/roles.h"
 
+#include <spdlog/fmt/fmt.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <ostream>
 
 namespace cambium::cli {
 namespace {
@@ -14,19 +16,21 @@ namespace {
 namespace fs = std::filesystem;
 using assist::Role;
 
-lsp::LoadModel loader_of(Run& run, const Config& config, const ModelSource& source) {
-  return lsp::load_completer([&run, config, source](const std::function<void(double)>& progress)
-                                 -> Result<std::shared_ptr<engine::Generator>> {
-    if (source.remote()) return open_endpoint(source);
-    engine::LoadOptions options = load_options(config);
-    options.adapter = source.adapter;
-    if (source.context > 0) options.engine.context = source.context;
-    options.on_progress = progress;
-    options.engine.on_notice = [&run](const std::string& text) {
-      run.err << "cambium: " + text + '\n' << std::flush;
-    };
-    return engine::load_model(source.file, options);
-  });
+lsp::LoadModel loader_of(Run& run, const Config& config, const ModelSource& source, bool sparse) {
+  return lsp::load_completer(
+      [&run, config, source, sparse](const std::function<void(double)>& progress)
+          -> Result<std::shared_ptr<engine::Generator>> {
+        if (source.remote()) return open_endpoint(source);
+        engine::LoadOptions options = load_options(config);
+        options.adapter = source.adapter;
+        options.sparse_from = sparse ? engine::kSparseFrom : 0;
+        if (source.context > 0) options.engine.context = source.context;
+        options.on_progress = progress;
+        options.engine.on_notice = [&run](const std::string& text) {
+          run.err << "cambium: " + text + '\n' << std::flush;
+        };
+        return engine::load_model(source.file, options);
+      });
 }
 
 bool is_instruct(std::string name) {
@@ -37,6 +41,27 @@ bool is_instruct(std::string name) {
 
 uint64_t estimate(const ModelSource& source) {
   return source.remote() ? 0 : model_file_bytes(source.file);
+}
+
+bool is_sparse(const Config& config, const ModelSource& source, bool reasons) {
+  if (source.remote()) return false;
+  return source.sparse_attention.value_or(config.sparse_attention == "on" ||
+                                          (config.sparse_attention == "auto" && reasons));
+}
+
+/// The file that completes, where models.json names none or a flag names another.
+ModelsConfig with_completion(const Run& run, const Config& config, const ModelsConfig& models) {
+  ModelsConfig chosen = models;
+  auto& completion = chosen.roles[static_cast<size_t>(Role::completion)];
+  if (!completion || !run.flags.model.empty() || !run.flags.adapter.empty()) {
+    const auto choice = choose_model(config);
+    completion.emplace();
+    // Where nothing is found, loading says so.
+    completion->file = choice ? choice->path : config.model;
+    completion->adapter = config.adapter;
+    if (completion->file.empty()) completion->file = "cambium-coder.gguf";
+  }
+  return chosen;
 }
 
 }  // namespace
@@ -71,35 +96,100 @@ Result<ModelsConfig> configured_models(const Run& run) {
 
 std::vector<lsp::PooledModel> pooled_models(Run& run, const Config& config,
                                             const ModelsConfig& models) {
-  ModelsConfig chosen = models;
-  auto& completion = chosen.roles[static_cast<size_t>(Role::completion)];
-  if (!completion || !run.flags.model.empty()) {
-    const auto choice = choose_model(config);
-    completion.emplace();
-    // Where nothing is found, loading says so.
-    completion->file = choice ? choice->path : config.model;
-    completion->adapter = config.adapter;
-    if (completion->file.empty()) completion->file = "cambium-coder.gguf";
-  }
+  const ModelsConfig chosen = with_completion(run, config, models);
   std::vector<lsp::PooledModel> pool;
+  std::vector<ModelSource> sources;
   std::map<std::string, size_t> by_id;
+  const auto place = [&](const ModelSource& source, Role role) -> lsp::PooledModel& {
+    const auto [at, fresh] = by_id.emplace(source.id(), pool.size());
+    if (fresh) {
+      sources.push_back(source);
+      lsp::PooledModel& model = pool.emplace_back();
+      model.name = source.name();
+      model.bytes = estimate(source);
+      model.chats = is_instruct(model.name);
+    }
+    lsp::PooledModel& model = pool[at->second];
+    model.chats = model.chats || role != Role::completion;
+    return model;
+  };
+  for (const Role role : assist::kRoles) {
+    if (const auto& wanted = chosen.role(role)) place(*wanted, role).roles.push_back(role);
+  }
   for (const Role role : assist::kRoles) {
     const auto& wanted = chosen.role(role);
-    if (!wanted) continue;
-    const auto [at, fresh] = by_id.emplace(wanted->id(), pool.size());
-    if (!fresh) {
-      pool[at->second].roles.push_back(role);
-      pool[at->second].chats = true;
-      continue;
-    }
-    lsp::PooledModel& model = pool.emplace_back();
-    model.name = wanted->name();
-    model.roles = {role};
-    model.chats = role != Role::completion || is_instruct(model.name);
-    model.bytes = estimate(*wanted);
-    model.load = loader_of(run, config, *wanted);
+    if (!wanted || !wanted->larger) continue;
+    place(*wanted->larger, role).larger_of[role] = wanted->threshold;
+  }
+  for (size_t i = 0; i < pool.size(); ++i) {
+    const auto& roles = pool[i].roles;
+    const bool reasons = std::find(roles.begin(), roles.end(), Role::reasoning) != roles.end() ||
+                         pool[i].larger_of.contains(Role::reasoning);
+    pool[i].load = loader_of(run, config, sources[i], is_sparse(config, sources[i], reasons));
   }
   return pool;
+}
+
+void print_roles(Run& run, const Config& config, const ModelsConfig& models) {
+  const auto print = [&](const std::string& what, const ModelSource& source, bool reasons) {
+    std::string where = source.remote() ? source.name() + " at " + source.url : source.file;
+    if (!source.remote()) {
+      const uint64_t bytes = model_file_bytes(source.file);
+      where += bytes > 0 ? ", " + bytes_text(bytes) : ", not there";
+    }
+    if (is_sparse(config, source, reasons)) {
+      const int32_t context = source.context > 0 ? source.context : config.context;
+      where += fmt::format(", sparse attention past {} tokens", engine::kSparseFrom);
+      if (context <= engine::kSparseFrom) {
+        where += fmt::format(" (its context of {} ends before)", context);
+      }
+    }
+    run.out << fmt::format("  {:<12} {}\n", what, where);
+  };
+  for (const Role role : assist::kRoles) {
+    const auto& source = models.role(role);
+    if (!source) continue;
+    print(assist::to_string(role), *source, role == Role::reasoning);
+    if (!source->larger) continue;
+    print(fmt::format("  below {:.2f}", source->threshold), *source->larger,
+          role == Role::reasoning);
+  }
+}
+
+Result<CompletionModels> load_completion(Run& run, const Config& config) {
+  auto models = configured_models(run);
+  if (!models) {  // completions go on with what works
+    run.err << "cambium: " << models.error().message << " (until then no role has a model)\n";
+    models = ModelsConfig{};
+  }
+  auto pool = pooled_models(run, config, *models);
+  const auto has_role = [](const lsp::PooledModel& model) {
+    return std::find(model.roles.begin(), model.roles.end(), Role::completion) != model.roles.end();
+  };
+  const auto small = std::find_if(pool.begin(), pool.end(), has_role);
+  auto loaded = small->load(loading_line(run));
+  if (!loaded) return tl::unexpected(loaded.error());
+  CompletionModels out{loaded->generator, loaded->completion, nullptr};
+  const auto larger = std::find_if(pool.begin(), pool.end(), [](const lsp::PooledModel& model) {
+    return model.larger_of.contains(Role::completion);
+  });
+  if (larger == pool.end()) return out;
+
+  using Larger = assist::CascadeCompleter::Larger;
+  // Asked by one completion at a time, which waits for the load.
+  const auto there = std::make_shared<Result<lsp::LoadedModel>>(
+      cambium::fail(ErrorCode::unavailable, "it is not loaded"));
+  Larger asked;
+  asked.name = larger->name;
+  asked.get = [there, load = larger->load, &run](bool wanted, const Larger::Use& use) {
+    if (!*there && wanted) *there = load(loading_line(run));
+    if (!*there) return use(tl::unexpected(there->error()));
+    use((*there)->completion);
+  };
+  out.keep = there;
+  out.service = std::make_shared<assist::CascadeCompleter>(loaded->completion, std::move(asked),
+                                                           larger->larger_of.at(Role::completion));
+  return out;
 }
 
 lsp::PoolOptions pool_options(const ModelsConfig& models) {

@@ -61,6 +61,8 @@ Result<ModelChoice> choose_model(const Config& config);
 /// Where choose_model() looks for the bundled model.
 std::vector<std::string> bundled_model_paths();
 
+/// Shows how far a load is, on a terminal only; the line goes with the last copy of the function.
+std::function<void(double)> loading_line(Run& run);
 engine::LoadOptions load_options(const Config& config);
 Result<std::shared_ptr<engine::Generator>> load_generator(Run& run, const Config& config);
 

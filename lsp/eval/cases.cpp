@@ -205,6 +205,18 @@ Result<void> read_folder(const fs::path& folder, Sources& out) {
 
 const char* to_string(CaseKind kind) { return kind == CaseKind::line ? "line" : "block"; }
 
+std::string project_of(std::string_view path) {
+  const size_t first = path.find('/');
+  return std::string(path.substr(0, path.find('/', first + 1)));
+}
+
+// FNV-1a: it must not change with the library.
+int half_of(std::string_view project) {
+  uint32_t hash = 2166136261u;
+  for (const char c : project) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return static_cast<int>((hash >> 16) & 1);
+}
+
 std::string language_name(const SourceFile& file) {
   const syntax::Language* language = syntax::language_of_file(file.path, file.text.substr(0, 256));
   return language != nullptr && language->programming ? std::string(language->name) : "";

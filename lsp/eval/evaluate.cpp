@@ -115,7 +115,7 @@ class Worker {
   engine::Generator& model() { return *model_; }
 
   Result<Outcome> answer(const Case& asked, size_t number) {
-    const assist::CompletionInput input = input_of(asked, number);
+    const assist::CompletionInput input = completion_input(asked, number, settings_);
     auto output = wait_for<Result<assist::CompletionOutput>>(
         [&](auto done) { completer_.complete(input, std::move(done)); });
     if (!output) return tl::unexpected(output.error());
@@ -131,17 +131,6 @@ class Worker {
   }
 
  private:
-  assist::CompletionInput input_of(const Case& asked, size_t number) const {
-    assist::CompletionInput input;
-    input.text = asked.text;
-    input.cursor = asked.cursor;
-    // A case is a document of its own: what one left behind must not change the next.
-    input.path = std::to_string(number) + "/" + asked.path;
-    input.settings = settings_;
-    if (asked.kind == CaseKind::line) input.settings.multiline = false;
-    return input;
-  }
-
   /// The hole's own text in the completion's prompt, whose cells are in the cache by now.
   Result<void> score_middle(const Case& asked, const assist::CompletionInput& input,
                             Outcome& outcome) {
@@ -201,6 +190,17 @@ class Worker {
 };
 
 }  // namespace
+
+assist::CompletionInput completion_input(const Case& asked, size_t number,
+                                         const assist::CompletionSettings& settings) {
+  assist::CompletionInput input;
+  input.text = asked.text;
+  input.cursor = asked.cursor;
+  input.path = std::to_string(number) + "/" + asked.path;
+  input.settings = settings;
+  if (asked.kind == CaseKind::line) input.settings.multiline = false;
+  return input;
+}
 
 Result<Evaluation> evaluate(const ModelUnderTest& model, const std::vector<Case>& cases,
                             const Sources& sources, const EvaluateOptions& options,

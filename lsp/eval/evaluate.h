@@ -47,6 +47,11 @@ struct ModelUnderTest {
   assist::CompletionSettings settings;
 };
 
+/// A case as the completer is asked it, a document of its own: what one left behind must not change the
+/// next.
+assist::CompletionInput completion_input(const Case& asked, size_t number,
+                                         const assist::CompletionSettings& settings);
+
 struct EvaluateOptions {
   int threads = 0;    ///< each with an engine of its own that runs one thread; 0: all cores
   uint64_t seed = 1;  ///< of the text whose loss is taken

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "lsp/assist/reviewer.h"
+#include "lsp/eval/cases.h"
 
 namespace cambium::eval {
 namespace {
@@ -12,18 +13,6 @@ namespace {
 constexpr size_t kLargestFile = 200'000;
 constexpr size_t kFewestLines = 5, kMostLines = 80;
 constexpr size_t kMostOfAProject = 40;  ///< functions: no project speaks for its language alone
-
-std::string project_of(const training::SourceFile& file) {
-  const size_t first = file.path.find('/');
-  return std::string(file.path.substr(0, file.path.find('/', first + 1)));
-}
-
-/// FNV-1a: which half a project is in must not change with the library.
-int half_of(const std::string& project) {
-  uint32_t hash = 2166136261u;
-  for (const char c : project) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
-  return static_cast<int>((hash >> 16) & 1);
-}
 
 /// The words that a slip can lose.
 struct Loss {
@@ -60,7 +49,7 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
                                      const ReviewCaseOptions& options) {
   std::vector<const training::SourceFile*> order;
   for (const training::SourceFile& file : files) {
-    if (half_of(project_of(file)) == options.half && file.text.size() <= kLargestFile)
+    if (half_of(project_of(file.path)) == options.half && file.text.size() <= kLargestFile)
       order.push_back(&file);
   }
   std::mt19937_64 random(options.seed);
@@ -73,7 +62,7 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
   for (const training::SourceFile* file : order) {
     const syntax::Language* language =
         syntax::language_of_file(file->path, file->text.substr(0, 256));
-    const std::string project = project_of(*file);
+    const std::string project = project_of(file->path);
     if (language == nullptr || of_language[language->name] >= options.per_language ||
         of_project[project] >= kMostOfAProject || !assist::why_not_reviewed(file->text).empty()) {
       continue;

@@ -13,6 +13,31 @@ namespace {
 constexpr double kZ = 1.959964;  // of the normal distribution, 95 % within
 constexpr size_t kResamples = 10000;
 
+/// A statistic of the sums of both over the cases, and its percentiles over cases drawn anew.
+template <class Statistic>
+Interval bootstrap(std::span<const double> a, std::span<const double> b, Statistic statistic) {
+  Interval result;
+  result.n = a.size();
+  if (a.empty()) return result;
+  double sum_a = 0, sum_b = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum_a += a[i], sum_b += b[i];
+  result.mean = statistic(sum_a, sum_b);
+  training::Random random(1);
+  std::vector<double> values(kResamples);
+  for (double& resampled : values) {
+    double of_a = 0, of_b = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      const size_t drawn = random.below(static_cast<uint32_t>(a.size()));
+      of_a += a[drawn], of_b += b[drawn];
+    }
+    resampled = statistic(of_a, of_b);
+  }
+  std::sort(values.begin(), values.end());
+  result.low = values[static_cast<size_t>(0.025 * kResamples)];
+  result.high = values[static_cast<size_t>(0.975 * kResamples) - 1];
+  return result;
+}
+
 }  // namespace
 
 Interval proportion(size_t successes, size_t n) {
@@ -45,25 +70,13 @@ Interval mean(std::span<const double> values) {
 
 Interval paired_difference(std::span<const double> a, std::span<const double> b) {
   assert(a.size() == b.size());
-  Interval result;
-  result.n = a.size();
-  if (a.empty()) return result;
-  std::vector<double> differences(a.size());
-  for (size_t i = 0; i < a.size(); ++i) differences[i] = b[i] - a[i];
   const auto n = static_cast<double>(a.size());
-  for (const double d : differences) result.mean += d / n;
-  training::Random random(1);
-  std::vector<double> means(kResamples);
-  for (double& resampled : means) {
-    double sum = 0;
-    for (size_t i = 0; i < differences.size(); ++i)
-      sum += differences[random.below(static_cast<uint32_t>(differences.size()))];
-    resampled = sum / n;
-  }
-  std::sort(means.begin(), means.end());
-  result.low = means[static_cast<size_t>(0.025 * kResamples)];
-  result.high = means[static_cast<size_t>(0.975 * kResamples) - 1];
-  return result;
+  return bootstrap(a, b, [n](double of_a, double of_b) { return (of_b - of_a) / n; });
+}
+
+Interval share_saved(std::span<const double> a, std::span<const double> b) {
+  assert(a.size() == b.size());
+  return bootstrap(a, b, [](double of_a, double of_b) { return 1 - of_b / of_a; });
 }
 
 }  // namespace cambium::eval

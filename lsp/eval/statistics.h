@@ -22,4 +22,7 @@ Interval mean(std::span<const double> values);
 /// resamples of a fixed seed): what both found hard or easy cancels out. Both have the same length.
 Interval paired_difference(std::span<const double> a, std::span<const double> b);
 
+/// 1 - Σb / Σa over paired cases of positive cost, by the same bootstrap: what of a's time b saves.
+Interval share_saved(std::span<const double> a, std::span<const double> b);
+
 }  // namespace cambium::eval

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "lsp/assist/text_window.h"
 #include "lsp/session.h"
 
 namespace cambium::lsp {
@@ -45,7 +46,7 @@ tl::expected<std::string, RpcError> quoted(Session& session, const std::string& 
     end = begin + kMostQuoted;
     const size_t line = text.rfind('\n', end - 1);
     if (line != text.npos && line >= begin) end = line + 1;
-    while (end > begin && (text[end] & 0xC0) == 0x80) --end;
+    end = assist::floor_char_boundary(text, end);
   }
   const std::string_view part = text.substr(begin, end - begin);
   const uint32_t first = snapshot->lines.line_of(begin) + 1;
@@ -91,10 +92,12 @@ void ask(Session& session, assist::Question question, const Json& token, Reply r
       });
     };
   }
-  const auto answered = [held, strand](Result<assist::Answer> answer) {
+  const auto answered = [held, strand, log = session.log()](Result<assist::Answer> answer) {
     // By the strand, so that it comes after the last piece.
-    boost::asio::post(strand, [held, answer = std::move(answer)] {
+    boost::asio::post(strand, [held, log, answer = std::move(answer)] {
       if (answer) {
+        log->info("answered by {}: {}; classified in {:.2f} ms", answer->route.model,
+                  answer->route.reason, answer->route.classify_ms);
         (*held)(to_json(*answer));
       } else {
         held->fail(code_of(answer.error()), answer.error().message);

@@ -36,6 +36,7 @@ Json model_row(const ModelPool::Row& model) {
   if (!host.problem().empty()) row["problem"] = host.problem();
   row["roles"] = Json::array();
   for (const assist::Role role : model.roles) row["roles"].push_back(to_string(role));
+  for (const assist::Role role : model.larger_of) row["largerOf"].push_back(to_string(role));
   if (model.bytes > 0) row["bytes"] = model.bytes;
   return row;
 }

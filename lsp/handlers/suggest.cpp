@@ -123,8 +123,9 @@ void Suggester::ask_model(const std::shared_ptr<Run>& run) {
         ServerContext& context = session->context();
         const std::weak_ptr<ModelHost> host = context.model;
         const int64_t kept = context.model->keep(*model);
-        model->completion->complete(run->input, [run, weak, host, kept, strand = context.strand](
-                                                    Result<assist::CompletionOutput> output) {
+        const auto completions = context.pool->completions(*model);
+        completions->complete(run->input, [run, weak, host, kept, strand = context.strand](
+                                              Result<assist::CompletionOutput> output) {
           boost::asio::post(strand, [run, weak, host, kept, output = std::move(output)] {
             if (const auto owner = weak.lock(); owner && !run->cancel->load()) {
               owner->suggester().deliver(*run, output);
@@ -146,7 +147,8 @@ void Suggester::deliver(Run& run, const Result<assist::CompletionOutput>& output
     } else {
       const std::chrono::duration<double, std::milli> spent =
           std::chrono::steady_clock::now() - run.start;
-      stats.answered(spent.count(), output->timings);
+      stats.answered(spent.count(), output->timings, output->route);
+      session_.log()->debug("{}: {}", output->route.model, output->route.reason);
     }
   } else {
     ++stats.failed;

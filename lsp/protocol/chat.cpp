@@ -110,6 +110,15 @@ Json to_json(const assist::Answer& answer) {
                       {"model", route.model},
                       {"reason", route.reason},
                       {"classifyMs", route.classify_ms}};
+  if (route.cascade) {
+    timings["route"]["confidence"] = route.confidence;
+    timings["route"]["smallMs"] = route.small_ms;
+  }
+  if (!t.expert_loads.empty()) {
+    const engine::ExpertSpread spread = engine::spread_of(t.expert_loads);
+    timings["experts"] = {
+        {"tokens", t.expert_loads}, {"busiest", spread.busiest}, {"imbalance", spread.imbalance}};
+  }
   const assist::Compaction& compaction = answer.compaction;
   if (compaction.compacted) {
     timings["compaction"] = {{"messagesBefore", compaction.messages_before},

@@ -7,11 +7,14 @@
 #include <cmath>
 #include <fstream>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "engine/gguf_writer.h"
 #include "engine/models/model.h"
+#include "tests/support/engine/blocking.h"
 #include "tests/support/engine/family_models.h"
+#include "tests/support/engine/tiny_model.h"
 #include "tests/support/source_dir.h"
 
 namespace cambium::engine {
@@ -215,7 +218,8 @@ TEST_CASE("expert loads count every token of every mixture layer") {
   CHECK(open(dense)->expert_loads()->empty());
 }
 
-TEST_CASE("a random deepseek2 model loads, and what it keeps of a token is its latent vector") {
+/// V2-Lite's shape made small: 3 layers, of which 2 have 8 experts, 2 of them used.
+ModelShape small_mixture() {
   auto shape = model_shape("v2-lite");
   REQUIRE(shape.has_value());
   shape->n_vocab = 320;
@@ -226,8 +230,43 @@ TEST_CASE("a random deepseek2 model loads, and what it keeps of a token is its l
   shape->n_ff_expert = 64;
   shape->n_expert = 8;
   shape->n_expert_used = 2;
+  return *shape;
+}
+
+TEST_CASE("a request's timings say which experts its own tokens had") {
   RandomModelOptions options;
-  options.shape = *shape;
+  options.shape = small_mixture();
+  const auto file = test::temp_file("mixture.gguf");
+  REQUIRE(write_random_model(file.path(), options).has_value());
+  LoadOptions load;
+  load.engine.device = "cpu";
+  load.engine.context = 256;
+  const auto generator = test::load(file.path(), load);
+  for (const std::vector<TokenId>& prompt :
+       {std::vector<TokenId>{1, 2, 3, 4, 5}, {1, 2, 3, 9}, {1, 2, 3, 9}}) {
+    Request request;
+    request.prompt = prompt;
+    request.max_tokens = 4;
+    request.speculate = false;
+    const Generated generated = test::generate(*generator, request);
+    const Timings& timings = generated.timings;
+    REQUIRE(timings.expert_loads.size() == 8);
+    // The last token is written and not read, unless an end followed.
+    const int32_t read = timings.prompt_tokens - timings.reused_tokens + timings.generated_tokens -
+                         (generated.stop == StopReason::max_tokens ? 1 : 0);
+    CHECK(std::accumulate(timings.expert_loads.begin(), timings.expert_loads.end(), uint64_t{0}) ==
+          static_cast<uint64_t>(read) * 2 * 2);
+  }
+  CHECK(spread_of({4, 0, 0, 0}).busiest == 1.0);
+  CHECK(spread_of({4, 0, 0, 0}).imbalance == 4.0);
+  CHECK(spread_of({3, 3}).imbalance == 1.0);
+  CHECK(spread_of({0, 0}).imbalance == 0.0);
+  CHECK(spread_of({}).busiest == 0.0);
+}
+
+TEST_CASE("a random deepseek2 model loads, and what it keeps of a token is its latent vector") {
+  RandomModelOptions options;
+  options.shape = small_mixture();
   for (const DType type : {DType::f16, DType::q4_k}) {
     options.type = type;
     const auto writer = random_model(options);

@@ -306,7 +306,7 @@ TEST_CASE("faults: each is one sentence that names the server") {
        },
        "refuses the request (400): Conversation roles must alternate"},
       {"500", [](Connection& c) { c.send(response(500, "text/plain", "boom")); },
-       "refuses the request (500): boom"},
+       "the server failed (500); look into its log, or try again: boom"},
   };
   for (const Fault& fault : faults) {
     CAPTURE(fault.name);

@@ -190,3 +190,83 @@ TEST_CASE("a cancelled question is answered, as cancelled") {
   CHECK(answers == 1);
   CHECK(stop == engine::StopReason::cancelled);
 }
+
+TEST_CASE("a cascade of two models that answer in words") {
+  auto small = scripted("v2-lite", "a short answer");
+  auto larger = scripted("r1", "<think>\nhm\n</think>\n\na long answer");
+  larger->can.chat_defaults = engine::chat_defaults_for("DeepSeek-R1");
+  auto models = std::make_shared<FixedModels>();
+  models->set(Role::general, small);
+  models->set_larger(Role::general, larger, 0.7);
+  const Assistant assistant(models);
+
+  // Sure: its answer is shown, as a whole.
+  small->logprobs = {0.0f, -0.1f};
+  Asked asked = ask(assistant, saying("explain"));
+  REQUIRE(asked.answer);
+  CHECK(asked.answers == 1);
+  CHECK(asked.text == "a short answer");
+  CHECK(asked.answer->route.model == "v2-lite");
+  CHECK(asked.answer->route.cascade);
+  CHECK(asked.answer->route.confidence == doctest::Approx(0.952).epsilon(0.01));
+  CHECK(asked.answer->route.reason.find("at least 0.70") != std::string::npos);
+  CHECK(larger->requests.empty());
+
+  // Not sure: nothing of it is shown, and the larger model gets the conversation as it was.
+  small->logprobs = {-1.0f, -2.0f};
+  asked = ask(assistant, saying("explain"));
+  REQUIRE(asked.answer);
+  CHECK(asked.answers == 1);
+  CHECK(asked.text == "a long answer");
+  CHECK(asked.thinking == "hm\n");
+  CHECK(asked.answer->text == "a long answer");
+  CHECK(asked.answer->route.model == "r1");
+  CHECK(asked.answer->route.small_ms > 0);
+  CHECK(asked.answer->route.reason.find("is below 0.70") != std::string::npos);
+  REQUIRE(larger->requests.size() == 1);
+  CHECK(larger->messages(0).at(0).content == "explain");
+
+  // Who names a role gets that role's model.
+  Question question = saying("explain");
+  question.role = Role::general;
+  asked = ask(assistant, question);
+  CHECK(asked.answer->text == "a short answer");
+  CHECK_FALSE(asked.answer->route.cascade);
+
+  // A larger model that fails takes nothing away.
+  models->set_larger(
+      Role::general,
+      std::make_shared<ScriptedGenerator>("r1",
+                                          [](const engine::Request&) -> Result<std::string> {
+                                            return fail(ErrorCode::unavailable, "no such host");
+                                          }),
+      0.7);
+  asked = ask(assistant, saying("explain"));
+  REQUIRE(asked.answer);
+  CHECK(asked.answers == 1);
+  CHECK(asked.text == "a short answer");
+  CHECK(asked.answer->route.model == "v2-lite");
+  CHECK(asked.answer->route.reason.find("does not answer: no such host") != std::string::npos);
+  auto silent = scripted("coder-base", "");
+  silent->can.chat = false;
+  models->set_larger(Role::general, silent, 0.7);
+  asked = ask(assistant, saying("explain"));
+  REQUIRE(asked.answer);
+  CHECK(asked.text == "a short answer");
+  CHECK(asked.answer->route.reason.find("no chat template") != std::string::npos);
+
+  // And it stands in for a small one that fails.
+  models->set(Role::general, std::make_shared<ScriptedGenerator>(
+                                 "v2-lite", [](const engine::Request&) -> Result<std::string> {
+                                   return fail(ErrorCode::unavailable, "it is down");
+                                 }));
+  models->set_larger(Role::general, larger, 0.7);
+  asked = ask(assistant, saying("explain"));
+  REQUIRE(asked.answer);
+  CHECK(asked.text == "a long answer");
+  CHECK(asked.answer->route.reason.find("the small model failed: it is down") != std::string::npos);
+  models->set_larger(Role::general, silent, 0.7);
+  asked = ask(assistant, saying("explain"));
+  CHECK_FALSE(asked.answer);
+  CHECK(asked.answers == 1);
+}

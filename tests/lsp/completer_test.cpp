@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <future>
 #include <memory>
 #include <string>
@@ -107,12 +108,35 @@ TEST_CASE("the popup's selection is extended, in its range") {
   CHECK(out->items.front().replace_end == in.cursor);
 }
 
+TEST_CASE("how sure the model was, and which one it is") {
+  Bench bench("return a + b\n");
+  const CompletionOutput out = bench.complete("def f(a, b):\n    <|>\n");
+  CHECK(out.confidence == doctest::Approx(std::exp(-0.1)));
+  CHECK(out.route.model == "fake");
+  CHECK(out.route.reason == "completion wants the lowest latency");
+  CHECK_FALSE(out.route.cascade);
+}
+
+TEST_CASE("only what is left of an earlier suggestion, if it is asked so") {
+  Bench bench("return a + b\n");
+  CompletionInput along = Bench::input("def f(a, b):\n    ret<|>\n");
+  along.cached_only = true;
+  auto none = bench.run(along);
+  REQUIRE(none.has_value());
+  CHECK(none->items.empty());
+  CHECK(bench.model->requests.empty());
+  bench.complete("def f(a, b):\n    <|>\n");
+  CHECK(text_of(*bench.run(along)) == "urn a + b");
+  CHECK(bench.model->requests.size() == 1);
+}
+
 TEST_CASE("typing along a suggestion does not ask the model") {
   Bench bench("return a + b\n");
   CHECK(text_of(bench.complete("def f(a, b):\n    <|>\n")) == "return a + b");
   const CompletionOutput typed = bench.complete("def f(a, b):\n    ret<|>\n");
   CHECK(text_of(typed) == "urn a + b");
   CHECK(typed.stop == "cached");
+  CHECK(typed.confidence == doctest::Approx(std::exp(-0.1)));
   CHECK(bench.model->requests.size() == 1);
   bench.complete("def f(a, b):\n    rex<|>\n");              // another way
   bench.complete("def f(a, b):\n    return a + b<|>\n");     // typed to its end
@@ -185,6 +209,8 @@ TEST_CASE("errors and cancels are answered once") {
   out = no_fim.run(Bench::input("x = <|>\n"));
   REQUIRE(!out);
   CHECK(out.error().code == ErrorCode::unsupported);
+  CHECK(out.error().message.find("use one that has them, for example deepseek-coder") !=
+        std::string::npos);
 
   Bench small("a");
   small.model->context = 64;

@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include "tests/support/lsp/lsp_client.h"
 #include "tests/support/scripted_generator.h"
 
 using namespace cambium;
@@ -27,6 +28,8 @@ struct Pool {
   std::map<std::string, std::string> broken;  ///< by name: what its load says
   std::shared_ptr<lsp::ModelPool> pool;
 
+  std::map<std::string, std::map<Role, double>> larger_of;  ///< by name
+
   void make(std::vector<std::tuple<std::string, std::vector<Role>, uint64_t>> models,
             uint64_t memory, std::chrono::minutes idle = 10min) {
     std::vector<lsp::PooledModel> list;
@@ -34,6 +37,7 @@ struct Pool {
       lsp::PooledModel model;
       model.name = name;
       model.roles = roles;
+      model.larger_of = larger_of[name];
       model.bytes = bytes;
       model.load = [this, name = name,
                     bytes = bytes](const std::function<void(double)>&) -> Result<lsp::LoadedModel> {
@@ -44,6 +48,7 @@ struct Pool {
         generator->can.memory_bytes = bytes;
         loaded.capabilities = generator->can;
         loaded.generator = std::move(generator);
+        loaded.completion = std::make_shared<FakeCompletion>();
         return loaded;
       };
       list.push_back(std::move(model));
@@ -60,13 +65,14 @@ struct Pool {
     io.poll();
   }
 
-  Result<GeneratorPtr> get(Role role) {
+  Result<GeneratorPtr> get(Role role, bool larger = false) {
     Result<GeneratorPtr> out = fail(ErrorCode::io, "never called");
     bool done = false;
-    pool->acquire(role, [&](const Result<GeneratorPtr>& generator) {
+    const auto use = [&](const Result<GeneratorPtr>& generator) {
       out = generator;
       done = true;
-    });
+    };
+    larger ? pool->acquire_larger(role, use) : pool->acquire(role, use);
     const auto work = boost::asio::make_work_guard(io);
     io.restart();
     while (!done) io.run_one();
@@ -183,4 +189,89 @@ TEST_CASE("a broken model harms no other") {
   refused = p.get(Role::reasoning);
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().message.find("models.json") != std::string::npos);
+}
+
+TEST_CASE("the larger model of a role has none itself, and is loaded once for all") {
+  Pool p;
+  p.larger_of["r1"] = {{Role::general, 0.7}};
+  p.make({{"coder", {Role::completion}, 10},
+          {"v2", {Role::general}, 10},
+          {"r1", {Role::reasoning}, 30}},
+         100);
+  CHECK_FALSE(p.pool->cascade(Role::completion));
+  CHECK_FALSE(p.pool->cascade(Role::reasoning));
+  const auto cascade = p.pool->cascade(Role::general);
+  REQUIRE(cascade);
+  CHECK(cascade->larger == "r1");
+  CHECK(cascade->threshold == 0.7);
+  const auto larger = p.get(Role::general, true);
+  REQUIRE(larger.has_value());
+  CHECK((*larger)->capabilities().model == "r1");
+  p.get(Role::reasoning);
+  CHECK(p.loads["r1"] == 1);
+  const auto refused = p.get(Role::completion, true);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().message == "the role \"completion\" has no larger model");
+  CHECK(p.pool->rows().at(2).larger_of == std::vector{Role::general});
+}
+
+TEST_CASE("two models that do not fit together throw each other out with no request") {
+  Pool p;
+  p.larger_of["large"] = {{Role::general, 0.7}};
+  p.make({{"small", {Role::general}, 50}, {"large", {}, 60}}, 100);
+  CHECK(p.get(Role::general).has_value());
+  const auto refused = p.get(Role::general, true);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().message.find("large and small need about") == 0);
+  CHECK(refused.error().message.find("raise \"memoryGB\" in models.json") != std::string::npos);
+  CHECK(p.loaded(Role::general));
+  CHECK(p.loads["large"] == 0);
+}
+
+TEST_CASE("completions go on with the small model while the larger one is loaded") {
+  Pool p;
+  p.larger_of["large"] = {{Role::completion, 0.7}};
+  p.make({{"small", {Role::completion}, 10}, {"large", {}, 20}}, 100);
+  // Its answers are as unsure as can be.
+  std::shared_ptr<FakeCompletion> small, large;
+  lsp::LoadedModel model;
+  small = std::make_shared<FakeCompletion>();
+  small->respond = FakeCompletion::inserting("small");
+  model.completion = small;
+  const auto complete = [&] {
+    assist::CompletionOutput out;
+    bool done = false;
+    p.pool->completions(model)->complete({}, [&](Result<assist::CompletionOutput> output) {
+      REQUIRE(output.has_value());
+      out = *output;
+      done = true;
+    });
+    p.run();
+    REQUIRE(done);
+    return out;
+  };
+  auto first = complete();
+  CHECK(first.items.at(0).text == "small");
+  CHECK(first.route.reason ==
+        "the small model does not say how sure it is; large: it is being loaded");
+  const auto rows = p.pool->rows();
+  const auto work = boost::asio::make_work_guard(p.io);
+  p.io.restart();
+  while (rows.at(1).host->state() == lsp::ModelHost::State::loading) p.io.run_one();
+  CHECK(p.loads["large"] == 1);
+  // Of the larger one an earlier suggestion goes on at once; here it always has one.
+  CHECK(complete().items.at(0).text == "completed");
+  CHECK(rows.at(1).host->working() == false);
+
+  Pool broken;
+  broken.larger_of["large"] = {{Role::completion, 0.7}};
+  broken.make({{"small", {Role::completion}, 10}, {"large", {}, 900}}, 100);
+  bool told = false;
+  broken.pool->completions(model)->complete(
+      {}, [&](const Result<assist::CompletionOutput>& output) {
+        told = output.has_value() &&
+               output->route.reason.find("large: large and small need about") != std::string::npos;
+      });
+  broken.run();
+  CHECK(told);
 }

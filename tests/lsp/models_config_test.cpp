@@ -65,6 +65,28 @@ TEST_CASE("roles: files and endpoints") {
   CHECK(r1.name() == "deepseek-ai/DeepSeek-R1");
 }
 
+TEST_CASE("a role may have a larger model behind its own") {
+  Folder folder;
+  const auto config = folder.read(R"({"roles": {
+      "completion": {"file": "/m/small.gguf", "larger": {"file": "/m/large.gguf"},
+                     "threshold": 0.9},
+      "general": {"file": "/m/v2.gguf", "larger": "reasoning", "sparseAttention": true},
+      "reasoning": {"file": "/m/r1.gguf", "larger": {"url": "http://h/v1", "model": "r1"}}}})");
+  REQUIRE_MESSAGE(config.has_value(), config.error().message);
+  const ModelSource& completion = *config->role(Role::completion);
+  REQUIRE(completion.larger);
+  CHECK(completion.larger->file == "/m/large.gguf");
+  CHECK(completion.threshold == 0.9);
+  const ModelSource& general = *config->role(Role::general);
+  REQUIRE(general.larger);
+  CHECK(general.larger->id() == config->role(Role::reasoning)->id());
+  CHECK_FALSE(general.larger->larger);  // two models are asked at most
+  CHECK(general.threshold == assist::kDefaultThreshold);
+  CHECK(general.sparse_attention == true);
+  CHECK_FALSE(completion.sparse_attention.has_value());
+  CHECK(config->role(Role::reasoning)->larger->remote());
+}
+
 TEST_CASE("a wrong entry is told with its place, and what is expected") {
   Folder folder;
   const std::pair<const char*, const char*> cases[] = {
@@ -83,6 +105,20 @@ TEST_CASE("a wrong entry is told with its place, and what is expected") {
       {R"({"roles": {"general": {"url": "http://h", "timeoutSeconds": 0}}})", "timeoutSeconds"},
       {R"({"roles": {"completion": {"flie": "a", "file": "b"}}})", "roles.completion.flie"},
       {R"({"roles": {"general": {"url": "http://h", "adapter": "a"}}})", "to lay it over"},
+      {R"({"roles": {"general": {"url": "http://h", "sparseAttention": true}}})",
+       "its own attention"},
+      {R"({"roles": {"general": {"file": "a", "sparseAttention": 1}}})", "true or false"},
+      {R"({"roles": {"general": {"file": "a", "threshold": 0.5}}})", "a \"larger\" model to ask"},
+      {R"({"roles": {"general": {"file": "a", "larger": {"file": "b"}, "threshold": 80}}})",
+       "roles.general.threshold: expected a mean token probability, 0 to 1"},
+      {R"({"roles": {"general": {"file": "a", "larger": "chat"}}})",
+       "roles.general.larger: expected a model, or one of the roles"},
+      {R"({"roles": {"general": {"file": "a", "larger": "reasoning"}}})",
+       "roles.general.larger: expected a role that has a model"},
+      {R"({"roles": {"general": {"file": "a", "larger": {"file": "a"}}}})",
+       "roles.general.larger: expected another model than the role's own"},
+      {R"({"roles": {"general": {"file": "a", "larger": {"file": "b", "larger": "general"}}}})",
+       "roles.general.larger.larger: expected one of the keys of the schema"},
       {R"({"memoryGB": -1})", "memoryGB"},
       {R"({"unloadAfterMinutes": -1})", "unloadAfterMinutes"},
       {R"({"classifyBy": "magic"})", "classifyBy"},

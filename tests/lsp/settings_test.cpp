@@ -41,6 +41,7 @@ TEST_CASE("the defaults of the table are the defaults of the struct") {
   CHECK(from_table.threads == from_struct.threads);
   CHECK(from_table.context == from_struct.context);
   CHECK(from_table.structure == from_struct.structure);
+  CHECK(from_table.sparse_attention == from_struct.sparse_attention);
   CHECK(from_table.model.empty());
 }
 

@@ -59,6 +59,17 @@ TEST_CASE("pairing takes out what both share") {
   CHECK(same.high == 0.0);
 }
 
+TEST_CASE("the share of a cost that is saved is of the sums") {
+  const std::vector<double> a{10, 10, 80}, b{10, 5, 20};
+  const Interval saved = eval::share_saved(a, b);
+  CHECK(saved.mean == doctest::Approx(0.65));
+  CHECK(saved.low >= 0);
+  CHECK(saved.low < saved.mean);
+  CHECK(saved.high > saved.mean);
+  CHECK(saved.high <= 0.75);
+  CHECK(eval::share_saved({}, {}).n == 0);
+}
+
 TEST_CASE("the bootstrap covers the truth about as often as it says") {
   training::Random random(9);
   int covered = 0;

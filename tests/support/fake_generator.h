@@ -183,6 +183,7 @@ class FakeGenerator final : public engine::Generator {
         }
       }
       out.tokens.push_back(id);
+      out.logprobs.push_back(-0.1f);
       out.text += piece;
     }
     out.timings.generated_tokens = static_cast<int32_t>(out.tokens.size());

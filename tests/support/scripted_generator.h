@@ -51,6 +51,7 @@ class ScriptedGenerator final : public engine::Generator {
 
   engine::Capabilities can;
   size_t piece_bytes = 3;
+  std::vector<float> logprobs;  ///< of every answer
   bool hold = false;
   std::vector<std::function<void()>> held;  ///< requests not answered yet
   std::vector<engine::Request> requests;
@@ -69,6 +70,7 @@ class ScriptedGenerator final : public engine::Generator {
       on_text(std::string_view(*text).substr(at, piece_bytes));
     }
     out.text = std::move(*text);
+    out.logprobs = logprobs;
     out.timings.generated_tokens = static_cast<int32_t>(out.text.size());
     on_done(std::move(out));
   }
