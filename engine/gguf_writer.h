@@ -81,6 +81,11 @@ struct ModelShape {
   // deepseek2 only; head_dim is then that of values and of keys without their rotated part.
   int32_t kv_rank = 0, rope_dim = 0;
   int32_t n_expert = 0, n_expert_used = 0, n_shared = 0, n_ff_expert = 0, n_dense = 0;
+  int32_t q_rank = 0;  ///< > 0: compressed queries
+  /// How experts are chosen (ExpertRule); `sigmoid` comes with a bias per expert.
+  int32_t n_group = 1, n_group_used = 1;
+  bool sigmoid = false, normalise = false;
+  float expert_scale = 1.0f;
 };
 
 /// Shapes at real size: "cambium-40m", "deepseek-coder-1.3b", "deepseek-coder-6.7b",

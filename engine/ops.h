@@ -181,6 +181,32 @@ struct DecoderOps {
   KvShape kv;  ///< of the caches it will run on; n_cells is an upper bound
 };
 
+/// The same for a decoder with latent attention and mixtures of experts (DeepSeek-V2).
+struct LatentDecoderOps {
+  struct Ffn {
+    const Weight *gate = nullptr, *up = nullptr, *down = nullptr;
+  };
+  struct Layer {
+    const Weight* attn_norm = nullptr;
+    const Weight* wq = nullptr;  ///< or, where queries are compressed, the next three
+    const Weight *wq_a = nullptr, *q_a_norm = nullptr, *wq_b = nullptr;
+    const Weight *wkv_a = nullptr, *kv_a_norm = nullptr;
+    const Weight *wk_b = nullptr, *wv_b = nullptr;  ///< stacks of n_head
+    const Weight *wo = nullptr, *ffn_norm = nullptr;
+    Ffn dense;                                               ///< of a layer without experts
+    const Weight *router = nullptr, *router_bias = nullptr;  ///< router null: no experts
+    Ffn experts, shared;                                     ///< stacks; shared may be null
+  };
+  const Weight *token_embd = nullptr, *output_norm = nullptr, *output = nullptr;
+  std::vector<Layer> layers;
+  int32_t n_head = 0, nope = 0, rope_dims = 0, kv_rank = 0, head_dim_v = 0;
+  float norm_eps = 0, attention_scale = 0;
+  RopeTable rope;
+  KvShape kv;                  ///< latent
+  ExpertRule rule;             ///< its bias is the layer's
+  uint32_t* counts = nullptr;  ///< [n_expert], memory of the backend; as of route()
+};
+
 /// What a backend chooses by itself from a row of logits: the most likely token (of equals the
 /// lowest id) and the natural log of its probability.
 struct BestToken {
@@ -203,7 +229,7 @@ class DecodeProgram {
 };
 
 /// Counts changes of the classes here that a module built before one would not know.
-inline constexpr int kBackendInterface = 5;
+inline constexpr int kBackendInterface = 6;
 
 class Backend {
  public:
@@ -226,8 +252,9 @@ class Backend {
   virtual uint64_t free_bytes() const { return 0; }
   virtual uint64_t weight_bytes(const TensorView&) const { return 0; }
   virtual uint64_t work_bytes() const { return 0; }
-  /// Waits until no more than about the work of the last two calls is under way. Called between
-  /// layers, so that a pass that is given up leaves a device little to finish.
+  /// Waits until no more than about the work since the last call is under way, or since the call
+  /// before it where that is little. Called before a pass asks whether to go on, so that one that is
+  /// given up leaves a device little to finish.
   virtual void pace() {}
   /// Bytes read and written a second by a large copy from the device's memory to itself.
   virtual Result<double> copy_bandwidth() {
@@ -281,6 +308,9 @@ class Backend {
   // --- optional -------------------------------------------------------------------------------
   /// ErrorCode::unsupported where the backend has nothing faster than the ops above.
   virtual Result<std::unique_ptr<DecodeProgram>> compile_decode(const DecoderOps&) {
+    return fail(ErrorCode::unsupported, "this backend has no fused decode step");
+  }
+  virtual Result<std::unique_ptr<DecodeProgram>> compile_decode(const LatentDecoderOps&) {
     return fail(ErrorCode::unsupported, "this backend has no fused decode step");
   }
 

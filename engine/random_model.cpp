@@ -181,6 +181,14 @@ void RandomModel::metadata() {
     u32("expert_shared_count", s.n_shared);
     u32("expert_feed_forward_length", s.n_ff_expert);
     u32("leading_dense_block_count", s.n_dense);
+    if (s.q_rank > 0) u32("attention.q_lora_rank", s.q_rank);
+    if (s.sigmoid) u32("expert_gating_func", 2);
+    if (s.n_group > 1) {
+      u32("expert_group_count", s.n_group);
+      u32("expert_group_used_count", s.n_group_used);
+    }
+    if (s.normalise) writer_.set_bool(key("expert_weights_norm"), true);
+    if (s.expert_scale != 1.0f) writer_.set_f32(key("expert_weights_scale"), s.expert_scale);
     writer_.set_string(key("rope.scaling.type"), "yarn");
     writer_.set_f32(key("rope.scaling.factor"), 40.0f);
     u32("rope.scaling.original_context_length", 4096);
@@ -310,7 +318,14 @@ void RandomModel::latent_attention(const std::string& layer, DType type, float r
   const ModelShape& s = shape_;
   const int64_t n_v = int64_t{s.n_head} * s.head_dim;
   const float qk = sharp * from(s.n_embd);
-  matrix(layer + "attn_q.weight", type, n_v + int64_t{s.n_head} * s.rope_dim, s.n_embd, qk);
+  const int64_t n_q = n_v + int64_t{s.n_head} * s.rope_dim;
+  if (s.q_rank > 0) {
+    matrix(layer + "attn_q_a.weight", type, s.q_rank, s.n_embd, from(s.n_embd));
+    norm(layer + "attn_q_a_norm.weight", s.q_rank, 1.0f);
+    matrix(layer + "attn_q_b.weight", type, n_q, s.q_rank, sharp * from(s.q_rank));
+  } else {
+    matrix(layer + "attn_q.weight", type, n_q, s.n_embd, qk);
+  }
   matrix(layer + "attn_kv_a_mqa.weight", type, s.kv_rank + s.rope_dim, s.n_embd, qk);
   norm(layer + "attn_kv_a_norm.weight", s.kv_rank, 1.0f);
   // Its columns are what multiplies the latent vector.
@@ -333,6 +348,7 @@ void RandomModel::ffn(const std::string& layer, const std::string& suffix, DType
 void RandomModel::mixture(const std::string& layer, DType type, float residual) {
   const ModelShape& s = shape_;
   matrix(layer + "ffn_gate_inp.weight", DType::f32, s.n_expert, s.n_embd, from(s.n_embd));
+  if (s.sigmoid) bias(layer + "exp_probs_b.bias", s.n_expert);
   ffn(layer, "_exps", type, s.n_ff_expert, residual, s.n_expert);
   ffn(layer, "_shexp", type, int64_t{s.n_ff_expert} * s.n_shared, residual);
 }

@@ -388,6 +388,10 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
 // Any head size, one warp a query and head; slow, and there so that no model is refused for it.
 constexpr int kPlainDims = 20;  // dims a lane: head_dim_v up to 640
 __device__ float plain_element(const KvCells& kv, bool is_v, int head, int cell, int d) {
+  if (kv.latent && is_v) {
+    is_v = false;
+    d += kv.head_dim_k - kv.head_dim_v;
+  }
   const void* base = is_v ? kv.v : kv.k;
   const int64_t at = is_v ? v_offset(kv, head, cell, d) : k_offset(kv, head, cell, d);
   if (!kv.q8) return __half2float(static_cast<const __half*>(base)[at]);
@@ -459,6 +463,13 @@ cudaError_t launch_sizes(const Launch& l, const Params& p) {
                 dim3(kWarps * 32), sizeof(Parts<DV>), p);
 }
 
+cudaError_t launch_plain(const Launch& l, const Params& p) {
+  return launch(l, plain_attention_kernel,
+                dim3(static_cast<unsigned>(
+                    ceil_div(static_cast<int64_t>(p.a.n_tokens) * p.a.n_head, kWarps))),
+                dim3(kWarps * 32), 0, p);
+}
+
 }  // namespace
 
 int attention_streams(int n_tokens, int n_kv_head, int multiprocessors) {
@@ -486,6 +497,7 @@ cudaError_t attention(const Launch& l, const AttentionKernelArgs& a) {
   p.streams = attention_streams(a.n_tokens, a.kv.n_kv_head, l.multiprocessors);
   p.splits = p.streams == 1 ? 0 : p.streams / kWarps;
   const int dk = a.kv.head_dim_k, dv = a.kv.head_dim_v;
+  if (a.kv.latent) return dv > kPlainDims * 32 ? cudaErrorInvalidValue : launch_plain(l, p);
   if (p.splits > 0 && static_cast<int64_t>(p.tiles) * a.kv.n_kv_head * p.map.parts > kMaxArrivals)
     return cudaErrorInvalidConfiguration;
   if (dk == 128 && dv == 128)
@@ -494,10 +506,7 @@ cudaError_t attention(const Launch& l, const AttentionKernelArgs& a) {
     return a.kv.q8 ? launch_sizes<64, 64, true>(l, p) : launch_sizes<64, 64, false>(l, p);
   if (dk == 192 && dv == 128 && !a.kv.q8) return launch_sizes<192, 128, false>(l, p);
   if (dv > kPlainDims * 32) return cudaErrorInvalidValue;
-  return launch(
-      l, plain_attention_kernel,
-      dim3(static_cast<unsigned>(ceil_div(static_cast<int64_t>(a.n_tokens) * a.n_head, kWarps))),
-      dim3(kWarps * 32), 0, p);
+  return launch_plain(l, p);
 }
 
 }  // namespace cambium::engine::cuda

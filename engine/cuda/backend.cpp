@@ -1,6 +1,7 @@
 #include "engine/cuda/backend.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "engine/cpu/half.h"
@@ -10,8 +11,7 @@
 namespace cambium::engine::cuda {
 namespace {
 
-constexpr size_t kStagingBytes = size_t{64} << 20;      // of a matrix on its way to the device
-constexpr size_t kDequantizedBytes = size_t{96} << 20;  // of a matrix in F16, for one GEMM
+constexpr size_t kStagingBytes = size_t{64} << 20;  // of a matrix on its way to the device
 constexpr size_t kCublasBytes = size_t{32} << 20;
 constexpr int32_t kFewTokens = 24;  // up to here passes of 8 columns beat dequantizing a matrix
 
@@ -26,8 +26,9 @@ KvCells CudaKv::layer(int32_t l) const {
   c.head_dim_k = shape.head_dim_k;
   c.head_dim_v = shape.head_dim_v;
   c.q8 = shape.type == DType::q8_0;
+  c.latent = shape.latent;
   c.k = k.as<uint8_t>() + l * kv_layer_bytes(c, c.head_dim_k);
-  c.v = v.as<uint8_t>() + l * kv_layer_bytes(c, c.head_dim_v);
+  if (!c.latent) c.v = v.as<uint8_t>() + l * kv_layer_bytes(c, c.head_dim_v);
   return c;
 }
 
@@ -81,6 +82,7 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(int device) {
 }
 
 CudaBackend::~CudaBackend() {
+  bind();
   if (launch_.stream != nullptr) {
     cudaStreamSynchronize(launch_.stream);
     cublas_.reset();
@@ -209,12 +211,15 @@ Result<std::unique_ptr<KvStore>> CudaBackend::create_kv(const KvShape& shape) {
   if (q8 && (shape.head_dim_k % 32 != 0 || shape.head_dim_v % 32 != 0))
     return fail(ErrorCode::unsupported,
                 "GPU: a Q8_0 KV cache needs head sizes that are multiples of 32; use F16");
+  if (shape.latent && (q8 || shape.n_kv_head != 1))
+    return fail(ErrorCode::unsupported, "GPU: a latent KV cache is F16 and has one head");
   auto kv = std::make_unique<CudaKv>();
   kv->shape = shape;
   kv->serial = ++kv_serial_;
   kv->n_cells = static_cast<int32_t>(ceil_div(shape.n_cells, kKeyBlock)) * kKeyBlock;
   const KvCells cells = kv->layer(0);
   for (const bool is_v : {false, true}) {
+    if (is_v && shape.latent) break;  // a value is a part of its key
     const auto bytes = static_cast<size_t>(
         shape.n_layer * kv_layer_bytes(cells, is_v ? shape.head_dim_v : shape.head_dim_k));
     auto memory = DeviceMemory::allocate(bytes, &in_use_);
@@ -247,15 +252,22 @@ uint64_t CudaBackend::weight_bytes(const TensorView& view) const {
 
 uint64_t CudaBackend::work_bytes() const {
   // With room for the kernels themselves, which the driver loads at first use, and the decode
-  // step's buffers.
-  return kStagingBytes + kDequantizedBytes + kCublasBytes + (size_t{192} << 20);
+  // step's buffers; the scores of latent attention over a long prompt are in it too.
+  return kStagingBytes + kDequantizedBytes + kCublasBytes + (size_t{288} << 20);
 }
 
 void CudaBackend::pace() {
-  // An event that was never recorded counts as past.
-  const cudaEvent_t event = paces_[pace_++ % 2];
-  note(cudaEventSynchronize(event), "waiting for a layer");
-  note(cudaEventRecord(event, launch_.stream), "waiting for a layer");
+  bind();
+  // By turns, so that one is of the last call and one of the call before it. Where layers are long
+  // the device has enough to do with the last one's work; where they are short it would run dry. An
+  // event that was never recorded counts as past.
+  constexpr auto kLong = std::chrono::microseconds(200);
+  const cudaEvent_t before_last = paces_[pace_ % 2], last = paces_[(pace_ + 1) % 2];
+  ++pace_;
+  const auto start = std::chrono::steady_clock::now();
+  note(cudaEventSynchronize(long_layers_ ? last : before_last), "waiting for a layer");
+  long_layers_ = std::chrono::steady_clock::now() - start > kLong;
+  note(cudaEventRecord(before_last, launch_.stream), "waiting for a layer");
 }
 
 Result<double> CudaBackend::copy_bandwidth() {
@@ -321,22 +333,14 @@ void CudaBackend::embed(const Weight& table, std::span<const int32_t> ids, float
 }
 
 void CudaBackend::rms_norm(const float* x, const Weight& w, float eps, int32_t n_rows, float* y) {
+  bind();
   note(cuda::rms_norm(launch_, x, of(w).f32(), eps, w.cols, n_rows, y), "rms_norm");
 }
 
 void CudaBackend::matmul(std::span<const MatmulTarget> targets, const float* x, int32_t n_tokens) {
+  bind();
   if (targets.empty() || n_tokens == 0) return;
-  if (n_tokens > kFewTokens && !cublas_tried_) {
-    cublas_tried_ = true;
-    if (void* space = workspace(cublas_workspace_, kCublasBytes); space != nullptr) {
-      auto opened = Cublas::open(launch_.stream, space, kCublasBytes);
-      if (opened)
-        cublas_ = std::move(*opened);
-      else
-        description_ += "; " + opened.error().message;
-    }
-  }
-  if (n_tokens > kFewTokens && cublas_ != nullptr) {
+  if (cublas_for(n_tokens) != nullptr) {
     for (const MatmulTarget& t : targets) matmul_many(t, x, n_tokens);
     return;
   }
@@ -347,6 +351,21 @@ void CudaBackend::matmul(std::span<const MatmulTarget> targets, const float* x, 
       shifted[i].y = targets[i].y + first * targets[i].weight->rows;
     matmul_few(shifted, x + first * targets[0].weight->cols, n);
   }
+}
+
+Cublas* CudaBackend::cublas_for(int32_t n_tokens) {
+  if (n_tokens <= kFewTokens) return nullptr;
+  if (!cublas_tried_) {
+    cublas_tried_ = true;
+    if (void* space = workspace(cublas_workspace_, kCublasBytes); space != nullptr) {
+      auto opened = Cublas::open(launch_.stream, space, kCublasBytes);
+      if (opened)
+        cublas_ = std::move(*opened);
+      else
+        description_ += "; " + opened.error().message;
+    }
+  }
+  return cublas_.get();
 }
 
 void CudaBackend::matmul_few(std::span<const MatmulTarget> targets, const float* x,
@@ -448,6 +467,7 @@ Result<RopeArgs> CudaBackend::rope_args(const RopeTable& table) {
 
 void CudaBackend::rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens,
                        int32_t n_head, int32_t head_dim) {
+  bind();
   auto args = rope_args(table);
   if (!args) {
     note(tl::unexpected(args.error()));
@@ -458,13 +478,16 @@ void CudaBackend::rope(float* x, const RopeTable& table, int32_t first_pos, int3
 
 void CudaBackend::kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens,
                            const float* k, const float* v) {
+  bind();
   note(cuda::kv_write(launch_, static_cast<CudaKv&>(kv).layer(layer), {nullptr, first_cell},
                       n_tokens, k, v),
        "kv_write");
 }
 
 void CudaBackend::attention(const AttentionArgs& args) {
+  bind();
   const auto& kv = static_cast<const CudaKv&>(*args.kv);
+  if (kv.shape.latent) return latent_attention(args);
   AttentionKernelArgs a;
   a.q = args.q;
   a.out = args.out;
@@ -510,10 +533,12 @@ void CudaBackend::attention(const AttentionArgs& args) {
 }
 
 void CudaBackend::silu_mul(const float* gate, const float* up, float* y, int64_t n) {
+  bind();
   note(cuda::silu_mul(launch_, gate, up, y, n), "silu_mul");
 }
 
 void CudaBackend::add(const float* x, float* y, int64_t n) {
+  bind();
   note(cuda::add(launch_, x, y, n), "add");
 }
 

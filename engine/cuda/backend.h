@@ -11,9 +11,12 @@
 #include "engine/cuda/cublas.h"
 #include "engine/cuda/device.h"
 #include "engine/cuda/kernels.h"
+#include "engine/cuda/mixture.h"
 #include "engine/ops.h"
 
 namespace cambium::engine::cuda {
+
+inline constexpr size_t kDequantizedBytes = size_t{96} << 20;  ///< of matrices in F16, for a GEMM
 
 class CudaBuffer final : public Buffer {
  public:
@@ -34,6 +37,13 @@ class CudaWeight final : public Weight {
 
   const uint8_t* tiles() const { return memory.as<uint8_t>(); }
   const float* f32() const { return memory.as<float>(); }
+};
+
+/// n matrices of one shape in one piece of memory, each padded to whole row tiles.
+class CudaStack final : public Weight {
+ public:
+  std::unique_ptr<Weight> whole;
+  StackView view;
 };
 
 class CudaKv final : public KvStore {
@@ -95,12 +105,21 @@ class CudaBackend final : public Backend {
   void attention(const AttentionArgs& args) override;
   void silu_mul(const float* gate, const float* up, float* y, int64_t n) override;
   void add(const float* x, float* y, int64_t n) override;
+  Result<std::unique_ptr<Weight>> load_stack(const TensorView& view, int32_t n) override;
+  void route(const float* logits, const ExpertRule& rule, int32_t n_tokens, int32_t* ids,
+             float* weights, uint32_t* counts) override;
+  void experts(const ExpertsArgs& args) override;
+  void head_matmul(const HeadMatmulArgs& args) override;
+  void copy_rows(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t width,
+                 int64_t n_rows) override;
   int32_t query_tile(int32_t n_tokens) const override { return n_tokens <= kMaxColumns ? 8 : 16; }
   int32_t key_block() const override { return kKeyBlock; }
   Result<std::unique_ptr<DecodeProgram>> compile_decode(const DecoderOps& model) override;
+  Result<std::unique_ptr<DecodeProgram>> compile_decode(const LatentDecoderOps& model) override;
 
   // --- for the decode program ------------------------------------------------------------------
-  /// Makes the device the calling thread's: a model is loaded on one thread and run on another.
+  /// Makes the device the calling thread's: a model is loaded on one thread and run on another, and
+  /// backends of several devices may share a thread. Every entry does it.
   void bind() const { cudaSetDevice(device_); }
   const Launch& launch() const { return launch_; }
   bool dependent_launch() const { return dependent_launch_; }
@@ -118,6 +137,20 @@ class CudaBackend final : public Backend {
   void* workspace(DeviceMemory& memory, size_t bytes);
   void matmul_few(std::span<const MatmulTarget> targets, const float* x, int32_t n_tokens);
   void matmul_many(const MatmulTarget& target, const float* x, int32_t n_tokens);
+  /// cuBLAS for a pass of so many tokens, or null: too few for it, or it is not there.
+  Cublas* cublas_for(int32_t n_tokens);
+  /// A workspace's bytes as T, or null after noting the failure.
+  template <class T>
+  T* space(DeviceMemory& memory, int64_t count) {
+    return static_cast<T*>(workspace(memory, static_cast<size_t>(count) * sizeof(T)));
+  }
+  void latent_attention(const AttentionArgs& args);
+  void latent_attention_many(const AttentionArgs& args, Cublas& cublas);
+  void experts_few(const ExpertsArgs& args);
+  void experts_many(const ExpertsArgs& args, Cublas& cublas);
+  void head_matmul_many(const HeadMatmulArgs& args, Cublas& cublas);
+  /// Matrices [first, first + n) of a stack in F16, row-major with the padded rows between them.
+  const uint16_t* stack_half(const StackView& stack, int32_t first, int32_t n);
 
   std::string description_;
   int device_ = 0;
@@ -125,6 +158,7 @@ class CudaBackend final : public Backend {
   Launch launch_;
   cudaEvent_t paces_[2] = {};  // recorded by turns
   unsigned pace_ = 0;
+  bool long_layers_ = false;  // the last call of pace() had to wait
   bool dependent_launch_ = false;
   Result<void> pending_;
   std::unique_ptr<Cublas> cublas_;
@@ -142,6 +176,9 @@ class CudaBackend final : public Backend {
   } structure_of_;  // the pass `structure_` was filled for
   DeviceMemory arrivals_, ids_, emphasis_, staging_, activations_, half_, dequantized_, partial_,
       cublas_workspace_;
+  // Of mixtures and latent attention.
+  DeviceMemory expert_gate_, expert_up_, expert_half_, expert_rows_, expert_order_, scores_;
+  std::vector<int32_t> expert_counts_, expert_base_;
 };
 
 }  // namespace cambium::engine::cuda

@@ -98,7 +98,8 @@ __global__ void __launch_bounds__(kThreads)
   launch_dependents();
   grid_wait();
   const int first = first_cell.device != nullptr ? *first_cell.device : first_cell.value;
-  const int k_groups = (kv.head_dim_k + 31) / 32, v_groups = (kv.head_dim_v + 31) / 32;
+  const int k_groups = (kv.head_dim_k + 31) / 32,
+            v_groups = kv.latent ? 0 : (kv.head_dim_v + 31) / 32;
   const int64_t group = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
   const int64_t per_token = static_cast<int64_t>(kv.n_kv_head) * (k_groups + v_groups);
   if (group >= per_token * n_tokens) return;
@@ -216,8 +217,9 @@ cudaError_t rope(const Launch& l, float* x, const RopeArgs& args, Cell first_pos
 }
 cudaError_t kv_write(const Launch& l, const KvCells& kv, Cell first_cell, int n_tokens,
                      const float* k, const float* v) {
-  const int64_t groups = static_cast<int64_t>(n_tokens) * kv.n_kv_head *
-                         (ceil_div(kv.head_dim_k, 32) + ceil_div(kv.head_dim_v, 32));
+  const int64_t groups =
+      static_cast<int64_t>(n_tokens) * kv.n_kv_head *
+      (ceil_div(kv.head_dim_k, 32) + (kv.latent ? 0 : ceil_div(kv.head_dim_v, 32)));
   return launch(l, kv_write_kernel, dim3(static_cast<unsigned>(ceil_div(groups, kThreads / 32))),
                 dim3(kThreads), 0, kv, first_cell, n_tokens, k, v);
 }

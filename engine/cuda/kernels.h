@@ -59,6 +59,7 @@ struct KvCells {
   void* v = nullptr;
   int32_t n_cells = 0, n_kv_head = 0, head_dim_k = 0, head_dim_v = 0;
   bool q8 = false;
+  bool latent = false;  ///< v is null: a value is the last head_dim_v elements of its key
 };
 
 struct RopeArgs {

@@ -45,6 +45,26 @@ __device__ __forceinline__ float inverse_rms(const float* x, int cols, float eps
   return rsqrtf(block_sum(sum, scratch) / static_cast<float>(cols) + eps);
 }
 
+/// Four neighbouring columns k..k+3 of a row into block `block` of a buffer; called by whole warps
+/// whose lanes hold neighbouring fours, so that eight of them share a block of 32.
+__device__ __forceinline__ void store_quantized(float4 y, int k, int64_t block, int8_t* values,
+                                                float2* scales) {
+  float largest = fmaxf(fmaxf(fabsf(y.x), fabsf(y.y)), fmaxf(fabsf(y.z), fabsf(y.w)));
+#pragma unroll
+  for (int m = 1; m < 8; m <<= 1) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, m));
+  const float d = largest / 127.0f;
+  const float to_int = largest > 0 ? 127.0f / largest : 0.0f;
+  const int q0 = __float2int_rn(y.x * to_int), q1 = __float2int_rn(y.y * to_int);
+  const int q2 = __float2int_rn(y.z * to_int), q3 = __float2int_rn(y.w * to_int);
+  int sum = q0 + q1 + q2 + q3;
+#pragma unroll
+  for (int m = 1; m < 8; m <<= 1) sum += __shfl_xor_sync(~0u, sum, m);
+  const int u = k % 32 / 4;  // h = u / 4, t = u % 4
+  *reinterpret_cast<uint32_t*>(values + block * 32 + u % 4 * 8 + u / 4 * 4) =
+      (q0 & 255u) | (q1 & 255u) << 8 | (q2 & 255u) << 16 | (q3 & 255u) << 24;
+  if (u == 0) scales[block] = make_float2(d, d * static_cast<float>(sum));
+}
+
 /// Column `column` of `width` of an activation buffer; x null writes zeros. cols must be a multiple
 /// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero.
 __device__ __forceinline__ void quantize_row(const float* x, const float* norm, float eps, int cols,
@@ -69,21 +89,7 @@ __device__ __forceinline__ void quantize_row(const float* x, const float* norm, 
       if (k >= padded) break;  // the same for the eight threads of a block, and for whole warps
       const float4 y = make_float4(v[i].x * inverse * w[i].x, v[i].y * inverse * w[i].y,
                                    v[i].z * inverse * w[i].z, v[i].w * inverse * w[i].w);
-      float largest = fmaxf(fmaxf(fabsf(y.x), fabsf(y.y)), fmaxf(fabsf(y.z), fabsf(y.w)));
-#pragma unroll
-      for (int m = 1; m < 8; m <<= 1) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, m));
-      const float d = largest / 127.0f;
-      const float to_int = largest > 0 ? 127.0f / largest : 0.0f;
-      const int q0 = __float2int_rn(y.x * to_int), q1 = __float2int_rn(y.y * to_int);
-      const int q2 = __float2int_rn(y.z * to_int), q3 = __float2int_rn(y.w * to_int);
-      int sum = q0 + q1 + q2 + q3;
-#pragma unroll
-      for (int m = 1; m < 8; m <<= 1) sum += __shfl_xor_sync(~0u, sum, m);
-      const int64_t block = static_cast<int64_t>(k / 32) * width + column;
-      const int u = k % 32 / 4;  // h = u / 4, t = u % 4
-      *reinterpret_cast<uint32_t*>(values + block * 32 + u % 4 * 8 + u / 4 * 4) =
-          (q0 & 255u) | (q1 & 255u) << 8 | (q2 & 255u) << 16 | (q3 & 255u) << 24;
-      if (u == 0) scales[block] = make_float2(d, d * static_cast<float>(sum));
+      store_quantized(y, k, static_cast<int64_t>(k / 32) * width + column, values, scales);
     }
   }
 }

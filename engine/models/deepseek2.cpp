@@ -1,6 +1,7 @@
 #include "engine/models/deepseek2.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <utility>
 
@@ -29,8 +30,10 @@ struct Workspace {
   BufferPtr router;  // [n_tokens, n_expert]
   BufferPtr ids;     // [n_tokens, n_used] i32
   BufferPtr share;   // [n_tokens, n_used]
-  BufferPtr counts;  // [n_expert] u32, tokens an expert had in this pass
+  BufferPtr counts;  // [n_expert] u32, tokens an expert had, modulo 2^32
 };
+
+constexpr int32_t kProgramTokens = 8;  // what DecodeProgram::step takes at once
 
 class Deepseek2 final : public Model {
  public:
@@ -44,7 +47,8 @@ class Deepseek2 final : public Model {
     weights_ = std::move(*weights);
     if (config_.experts) loads_.assign(static_cast<size_t>(config_.experts->rule.n_expert), 0);
     counted_.resize(loads_.size());
-    return {};
+    if (auto ready = prepare(1, 0); !ready) return ready;
+    return compile();
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -52,7 +56,19 @@ class Deepseek2 final : public Model {
   Result<std::unique_ptr<KvStore>> create_kv(int32_t n_cells) override {
     return backend_->create_kv(config_.kv_shape(n_cells));
   }
-  Result<ExpertLoads> expert_loads() override { return loads_; }
+  // The device counts in 32 bits and is never set back: what it counted since the last time counts.
+  Result<ExpertLoads> expert_loads() override {
+    if (loads_.empty()) return loads_;
+    std::vector<uint32_t> now(counted_.size());
+    if (auto done =
+            backend_->download(now.data(), work_.counts->data(), now.size() * sizeof(uint32_t));
+        !done) {
+      return tl::unexpected(done.error());
+    }
+    for (size_t e = 0; e < now.size(); ++e) loads_[e] += now[e] - counted_[e];
+    counted_ = std::move(now);
+    return loads_;
+  }
 
   Result<PassResult> forward(const Pass& pass) override {
     const ModelConfig& c = config_;
@@ -63,6 +79,8 @@ class Deepseek2 final : public Model {
     if (auto ready = prepare(n, static_cast<int32_t>(pass.logits_at.size())); !ready) {
       return tl::unexpected(ready.error());
     }
+    if (program_ && n <= kProgramTokens) return run_program(pass);
+    last_rows_.clear();
     Backend& b = *backend_;
     float *x = work_.x->f32(), *h = work_.h->f32(), *q = work_.q->f32();
     float *q_cell = work_.q_cell->f32(), *kv_a = work_.kv_a->f32(), *c_kv = work_.latent->f32();
@@ -72,8 +90,7 @@ class Deepseek2 final : public Model {
     b.embed(*weights_.token_embd, pass.tokens, x);  // x [n, n_embd]
 
     for (int32_t l = 0; l < c.n_layer; ++l) {
-      if (pass.give_up && pass.give_up())
-        return fail(ErrorCode::cancelled, "the pass was given up");
+      if (given_up(pass, b)) return fail(ErrorCode::cancelled, "the pass was given up");
       const Deepseek2Layer& layer = weights_.layers[static_cast<size_t>(l)];
       b.rms_norm(x, *layer.attn_norm, c.norm_eps, n, h);
 
@@ -119,6 +136,7 @@ class Deepseek2 final : public Model {
       const MatmulTarget attn_out[] = {{layer.wo.get(), x, nullptr, true}};
       b.matmul(attn_out, heads, n);
 
+      if (given_up(pass, b)) return fail(ErrorCode::cancelled, "the pass was given up");
       b.rms_norm(x, *layer.ffn_norm, c.norm_eps, n, h);
       if (layer.router) {
         mixture(layer, n);
@@ -133,10 +151,14 @@ class Deepseek2 final : public Model {
         output_.compute(b, {weights_.output_norm.get(), &weights_.output_matrix(), c.norm_eps}, x,
                         h, pass.logits_at);
     if (!logits) return tl::unexpected(logits.error());
-    if (auto counted = count_loads(); !counted) return tl::unexpected(counted.error());
     PassResult result;
     result.logits = *logits;
     return result;
+  }
+
+  Result<std::span<const float>> logits() override {
+    if (!program_ || last_rows_.empty()) return Model::logits();
+    return program_rows(*program_, last_rows_, config_.n_vocab, output_);
   }
 
  private:
@@ -157,23 +179,82 @@ class Deepseek2 final : public Model {
     auto* ids = static_cast<int32_t*>(work_.ids->data());
     const MatmulTarget scores[] = {{layer.router.get(), work_.router->f32()}};
     backend_->matmul(scores, work_.h->f32(), n);
-    backend_->route(work_.router->f32(), rule, n, ids, work_.share->f32(),
-                    static_cast<uint32_t*>(work_.counts->data()));
+    backend_->route(work_.router->f32(), rule, n, ids, work_.share->f32(), counts());
     backend_->experts({layer.experts.gate.get(), layer.experts.up.get(), layer.experts.down.get(),
                        work_.h->f32(), ids, work_.share->f32(), n, rule.n_used, work_.x->f32()});
   }
 
-  // The device counts from 0 in each pass; sums are kept here, in 64 bits.
-  Result<void> count_loads() {
-    if (loads_.empty()) return {};
-    const size_t bytes = counted_.size() * sizeof(uint32_t);
-    if (auto done = backend_->download(counted_.data(), work_.counts->data(), bytes); !done) {
-      return done;
+  // A backend with a fused step gets the whole decoder; the ops stay for longer passes.
+  Result<void> compile() {
+    const ModelConfig& c = config_;
+    LatentDecoderOps ops;
+    ops.token_embd = weights_.token_embd.get();
+    ops.output_norm = weights_.output_norm.get();
+    ops.output = &weights_.output_matrix();
+    const auto ffn = [](const Deepseek2Ffn& f) {
+      return LatentDecoderOps::Ffn{f.gate.get(), f.up.get(), f.down.get()};
+    };
+    for (const Deepseek2Layer& w : weights_.layers) {
+      LatentDecoderOps::Layer l;
+      l.attn_norm = w.attn_norm.get();
+      l.wq = w.wq.get();
+      l.wq_a = w.wq_a.get();
+      l.q_a_norm = w.q_a_norm.get();
+      l.wq_b = w.wq_b.get();
+      l.wkv_a = w.wkv_a.get();
+      l.kv_a_norm = w.kv_a_norm.get();
+      l.wk_b = w.wk_b.get();
+      l.wv_b = w.wv_b.get();
+      l.wo = w.wo.get();
+      l.ffn_norm = w.ffn_norm.get();
+      l.dense = ffn(w.dense);
+      l.router = w.router.get();
+      l.router_bias = w.router_bias.get();
+      l.experts = ffn(w.experts);
+      l.shared = ffn(w.shared);
+      ops.layers.push_back(l);
     }
-    for (size_t e = 0; e < loads_.size(); ++e) loads_[e] += counted_[e];
-    std::ranges::fill(counted_, 0);
-    backend_->upload(work_.counts->data(), counted_.data(), bytes);
+    ops.n_head = c.n_head;
+    ops.nope = c.latent->nope;
+    ops.rope_dims = c.latent->rope;
+    ops.kv_rank = c.latent->kv_rank;
+    ops.head_dim_v = c.head_dim_v;
+    ops.norm_eps = c.norm_eps;
+    ops.attention_scale = c.attention_scale;
+    ops.rope = c.rope();
+    ops.kv = c.kv_shape(c.context);
+    if (c.experts) ops.rule = c.experts->rule;
+    ops.counts = counts();
+    auto program = backend_->compile_decode(ops);
+    if (!program && program.error().code == ErrorCode::unsupported) return {};
+    if (!program) return tl::unexpected(program.error());
+    program_ = std::move(*program);
     return {};
+  }
+
+  Result<PassResult> run_program(const Pass& pass) {
+    if (pass.give_up && pass.give_up()) return fail(ErrorCode::cancelled, "the pass was given up");
+    const auto n_rows = pass.logits_at.size();
+    last_rows_.assign(pass.logits_at.begin(), pass.logits_at.end());
+    std::array<BestToken, kProgramTokens> best;
+    auto done = program_->step(pass.tokens, *pass.kv, pass.first_cell, nullptr, nullptr,
+                               std::span(best).first(pass.tokens.size()));
+    if (!done) return tl::unexpected(done.error());
+    PassResult result;
+    if (n_rows == 0) return result;
+    if (pass.greedy) {
+      for (size_t i = 0; i < n_rows; ++i) best_[i] = best[static_cast<size_t>(last_rows_[i])];
+      result.best = std::span(best_).first(n_rows);
+      return result;
+    }
+    auto rows = logits();
+    if (!rows) return tl::unexpected(rows.error());
+    result.logits = *rows;
+    return result;
+  }
+
+  uint32_t* counts() const {
+    return work_.counts ? static_cast<uint32_t*>(work_.counts->data()) : nullptr;
   }
 
   Result<void> prepare(int32_t n_tokens, int32_t n_rows) {
@@ -219,7 +300,10 @@ class Deepseek2 final : public Model {
   Workspace work_;
   OutputRows output_;
   ExpertLoads loads_;
-  std::vector<uint32_t> counted_;
+  std::vector<uint32_t> counted_;               // what the device had counted the last time
+  std::unique_ptr<DecodeProgram> program_;      // null: none
+  std::array<BestToken, kProgramTokens> best_;  // of the last pass
+  std::vector<int32_t> last_rows_;              // whose logits the program still has
 };
 
 }  // namespace

@@ -76,10 +76,7 @@ class Llama final : public Model {
     b.embed(*weights_.token_embd, pass.tokens, x);  // x [n_tokens, n_embd]
 
     for (int32_t l = 0; l < c.n_layer; ++l) {
-      if (pass.give_up) {
-        if (pass.give_up()) return fail(ErrorCode::cancelled, "the pass was given up");
-        b.pace();
-      }
+      if (given_up(pass, b)) return fail(ErrorCode::cancelled, "the pass was given up");
       const DecoderLayer& layer = weights_.layers[static_cast<size_t>(l)];
 
       // Attention: x += Wo · attention(rope(Wq·h), rope(Wk·h), Wv·h), h = norm(x)
@@ -97,6 +94,7 @@ class Llama final : public Model {
       const MatmulTarget attn_out[] = {{layer.wo.get(), x, layer.bo.get(), true}};
       b.matmul(attn_out, mixed, n_tokens);
 
+      if (given_up(pass, b)) return fail(ErrorCode::cancelled, "the pass was given up");
       // FFN: x += Wdown · (silu(Wgate·h) ∘ Wup·h), h = norm(x)
       b.rms_norm(x, *layer.ffn_norm, c.norm_eps, n_tokens, h);
       const MatmulTarget gate_up[] = {{layer.w_gate.get(), gate, layer.b_gate.get()},
@@ -117,17 +115,7 @@ class Llama final : public Model {
 
   Result<std::span<const float>> logits() override {
     if (!program_ || last_rows_.empty()) return Model::logits();
-    // Rows up to the last one wanted come over; those wanted move to the front.
-    const auto n_vocab = static_cast<size_t>(config_.n_vocab);
-    const auto rows = static_cast<size_t>(last_rows_.back()) + 1;
-    float* host = output_.host(rows * n_vocab).data();
-    if (auto done = program_->logits({host, rows * n_vocab}); !done)
-      return tl::unexpected(done.error());
-    for (size_t i = 0; i < last_rows_.size(); ++i) {
-      const auto from = static_cast<size_t>(last_rows_[i]);
-      if (from != i) std::copy_n(host + from * n_vocab, n_vocab, host + i * n_vocab);
-    }
-    return std::span<const float>(host, last_rows_.size() * n_vocab);
+    return program_rows(*program_, last_rows_, config_.n_vocab, output_);
   }
 
  private:

@@ -30,7 +30,7 @@ struct Pass {
   const TokenStructure* cells = nullptr;
   /// Indices into `tokens` whose logits are wanted, ascending; at most kMaxLogitRows.
   std::span<const int32_t> logits_at;
-  /// Asked between layers; true gives the pass up (ErrorCode::cancelled), its cells are then not
+  /// Asked twice a layer; true gives the pass up (ErrorCode::cancelled), its cells are then not
   /// valid. May be null.
   std::function<bool()> give_up;
   /// The most likely token of each row will probably do: the result may have them in `best` and no

@@ -53,4 +53,17 @@ Result<std::span<const float>> OutputRows::compute(Backend& backend, const Weigh
   return to;
 }
 
+Result<std::span<const float>> program_rows(DecodeProgram& program, std::span<const int32_t> rows,
+                                            int32_t n_vocab, OutputRows& output) {
+  // Rows up to the last one wanted come over; those wanted move to the front.
+  const auto cols = static_cast<size_t>(n_vocab), n = static_cast<size_t>(rows.back()) + 1;
+  float* host = output.host(n * cols).data();
+  if (auto done = program.logits({host, n * cols}); !done) return tl::unexpected(done.error());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto from = static_cast<size_t>(rows[i]);
+    if (from != i) std::copy_n(host + from * cols, cols, host + i * cols);
+  }
+  return std::span<const float>(host, rows.size() * cols);
+}
+
 }  // namespace cambium::engine

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/models/model.h"
 #include "engine/ops.h"
 #include "engine/result.h"
 
@@ -43,5 +44,17 @@ class OutputRows {
   BufferPtr logits_;         // [n_rows, n_vocab]
   std::vector<float> host_;  // the same, for the sampler
 };
+
+/// Asked twice a layer: keeps the device at most about half a layer behind, then asks.
+inline bool given_up(const Pass& pass, Backend& backend) {
+  if (!pass.give_up) return false;
+  backend.pace();
+  return pass.give_up();
+}
+
+/// Logits of `rows` (ascending, not empty) of a program's last step, side by side in `output`'s
+/// memory.
+Result<std::span<const float>> program_rows(DecodeProgram& program, std::span<const int32_t> rows,
+                                            int32_t n_vocab, OutputRows& output);
 
 }  // namespace cambium::engine

@@ -1,12 +1,24 @@
 // Kernel by kernel at the shapes of DeepSeek-Coder with random weights, against the measured copy
 // bandwidth: for work on the kernels. `cambium bench --gpu` measures whole models.
+#include "tests/cuda/bench.h"
+
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
-#include "tests/cuda/check.h"
-
 namespace cambium::engine::cuda::verify {
+
+HostMatrix repeated_matrix(Random& random, DType type, int64_t rows, int64_t cols) {
+  const HostMatrix part =
+      random_matrix(random, type, 64, cols, 1.0f / std::sqrt(static_cast<float>(cols)));
+  HostMatrix w;
+  const size_t chunk = part.bytes.size(), stride = chunk / 64;
+  w.bytes.resize(stride * static_cast<size_t>(rows));
+  for (size_t at = 0; at < w.bytes.size(); at += chunk)
+    std::memcpy(w.bytes.data() + at, part.bytes.data(), std::min(chunk, w.bytes.size() - at));
+  w.view = {type, rows, cols, w.bytes.data()};
+  return w;
+}
+
 namespace {
 
 struct Shape {
@@ -17,47 +29,6 @@ struct Shape {
 constexpr Shape k1_3b = {"1.3B", 24, 2048, 5504, 16, 16, 32256, 1e5f, 0.25f};
 constexpr Shape k6_7b = {"6.7B", 32, 4096, 11008, 32, 32, 32256, 1e5f, 0.25f};
 constexpr int32_t kHeadDim = 128;
-
-/// Median and half the distance between the 10th and 90th percentile, of device time in ms.
-struct Timing {
-  double median = 0, spread = 0;
-};
-
-template <class F>
-Timing time_device(CudaBackend& b, int repeats, F&& work) {
-  cudaEvent_t start, stop;
-  cudaEventCreate(&start);
-  cudaEventCreate(&stop);
-  std::vector<double> ms;
-  for (int i = -2; i < repeats; ++i) {
-    cudaEventRecord(start, b.launch().stream);
-    work();
-    cudaEventRecord(stop, b.launch().stream);
-    cudaEventSynchronize(stop);
-    float t = 0;
-    cudaEventElapsedTime(&t, start, stop);
-    if (i >= 0) ms.push_back(t);
-  }
-  cudaEventDestroy(start);
-  cudaEventDestroy(stop);
-  std::sort(ms.begin(), ms.end());
-  const size_t n = ms.size();
-  return {ms[n / 2], (ms[n * 9 / 10] - ms[n / 10]) / 2};
-}
-
-template <class F>
-Timing time_host(int repeats, F&& work) {
-  std::vector<double> ms;
-  for (int i = -1; i < repeats; ++i) {
-    const auto t0 = std::chrono::steady_clock::now();
-    work();
-    const std::chrono::duration<double, std::milli> d = std::chrono::steady_clock::now() - t0;
-    if (i >= 0) ms.push_back(d.count());
-  }
-  std::sort(ms.begin(), ms.end());
-  const size_t n = ms.size();
-  return {ms[n / 2], (ms[n * 9 / 10] - ms[n / 10]) / 2};
-}
 
 struct Model {
   Shape shape;
@@ -86,17 +57,8 @@ bool make_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DTy
     m.weights.push_back(std::move(*r));
     return m.weights.back().get();
   };
-  // Quantizing is slow; 64 drawn rows are repeated to fill a matrix.
   const auto host = [&](DType t, int64_t rows, int64_t cols) {
-    HostMatrix part =
-        random_matrix(random, t, 64, cols, 1.0f / std::sqrt(static_cast<float>(cols)));
-    HostMatrix w;
-    const size_t chunk = part.bytes.size(), stride = chunk / 64;
-    w.bytes.resize(stride * static_cast<size_t>(rows));
-    for (size_t at = 0; at < w.bytes.size(); at += chunk)
-      std::memcpy(w.bytes.data() + at, part.bytes.data(), std::min(chunk, w.bytes.size() - at));
-    w.view = {t, rows, cols, w.bytes.data()};
-    return w;
+    return repeated_matrix(random, t, rows, cols);
   };
   const auto keep = [&](const HostMatrix& w) -> const Weight* {
     const auto t0 = std::chrono::steady_clock::now();
@@ -141,24 +103,6 @@ bool make_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DTy
   m.ops.rope = {RopeLayout::interleaved, m.freq, 1.0f};
   m.ops.kv = {s.n_layer, s.n_kv_head, kHeadDim, kHeadDim, n_cells, DType::f16};
   return good;
-}
-
-void row(const std::string& name, const std::string& value, const std::string& note) {
-  std::printf("%-44s %-24s %s\n", name.c_str(), value.c_str(), note.c_str());
-  std::fflush(stdout);
-}
-std::string format(const char* f, double a, double b = 0, double c = 0) {
-  char text[128];
-  std::snprintf(text, sizeof text, f, a, b, c);
-  return text;
-}
-
-bool fine(CudaBackend& b) {
-  if (auto r = b.synchronize(); !r) {
-    std::printf("%s\n", r.error().message.c_str());
-    return false;
-  }
-  return true;
 }
 
 void bench_kernels(CudaBackend& b, const Model& m, const KvStore& kv, double bandwidth) {
@@ -280,6 +224,7 @@ void bench(CudaBackend& b, const std::string& only) {
   using D = DType;
   if (wanted("6.7B Q4_K")) bench_model(b, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth);
   if (wanted("6.7B Q8_0")) bench_model(b, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth);
+  if (wanted("V2-Lite Q4_K")) bench_latent(b, bandwidth);
   if (wanted("1.3B Q4_K")) bench_model(b, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth);
   fine(b);
 }

@@ -122,7 +122,15 @@ void check_matmul(CudaBackend& b, Random& random, Report& report);
 void check_elementwise(CudaBackend& b, Random& random, Report& report);
 void check_attention(CudaBackend& b, Random& random, Report& report);
 void check_decode(CudaBackend& b, Random& random, Report& report);
+void check_mixture(CudaBackend& b, Random& random, Report& report);
 void check_errors(CudaBackend& b, Report& report);
+/// Backends of two devices on one thread, or two of the only device.
+void check_devices(Random& random, Report& report);
+/// Small fused steps for compute-sanitizer.
+void check_sanitize(CudaBackend& b, Random& random, Report& report);
+void check_latent_small(Random& random, Report& report);
+/// Whole models with random weights against the CPU's engine.
+void check_families(Random& random, Report& report);
 /// The model of `model_path` through the engine, on prompts cut from the texts.
 void check_engine(const std::string& model_path, std::span<const std::string> text_paths,
                   Random& random, Report& report);

@@ -1,5 +1,6 @@
 // The fused decode step against the same model run op by op.
 #include <cstring>
+#include <thread>
 
 #include "tests/cuda/check.h"
 
@@ -14,9 +15,9 @@ struct Shape {
   bool bias, qk_norm;
   DType kv;
   StructureMode mode = StructureMode::off;
+  int32_t n_layer = 3;
 };
 
-constexpr int32_t kLayers = 3;
 constexpr float kEps = 1e-6f;
 
 /// A small model with its weights.
@@ -55,7 +56,7 @@ bool make_model(CudaBackend& b, Random& random, Report& report, const Shape& s, 
   m.ops.output_norm = vector(s.n_embd, 1);
   m.alpha = random.normal(3 * static_cast<size_t>(s.n_head), 0.3f);
   m.beta = random.normal(3 * static_cast<size_t>(s.n_head), 0.5f);
-  for (int32_t i = 0; i < kLayers; ++i) {
+  for (int32_t i = 0; i < s.n_layer; ++i) {
     DecoderOps::Layer l;
     l.attn_norm = vector(s.n_embd, 1);
     l.wq = matrix(s.type, q_rows, s.n_embd);
@@ -88,7 +89,7 @@ bool make_model(CudaBackend& b, Random& random, Report& report, const Shape& s, 
   m.ops.attention_scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   m.ops.rope = {s.layout, m.freq, 1.0f};
   m.ops.prune = {16, 2};
-  m.ops.kv = {kLayers, s.n_kv_head, s.head_dim, s.head_dim, 256, s.kv};
+  m.ops.kv = {s.n_layer, s.n_kv_head, s.head_dim, s.head_dim, 256, s.kv};
   return good;
 }
 
@@ -104,7 +105,7 @@ std::vector<float> forward(CudaBackend& b, Report& report, const Model& m, const
       logits(b, size(s.n_vocab));
   VisibleBlocks visible;
   b.embed(*m.ops.token_embd, ids, x.data());
-  for (int32_t i = 0; i < kLayers; ++i) {
+  for (int32_t i = 0; i < s.n_layer; ++i) {
     const DecoderOps::Layer& l = m.ops.layers[static_cast<size_t>(i)];
     b.rms_norm(x.data(), *l.attn_norm, kEps, n, h.data());
     const MatmulTarget qkv[] = {
@@ -233,6 +234,29 @@ void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s)
   report.expect(fused_error, 1.3 * ops_error + 1e-3, std::string(s.name) + " against F16");
 }
 
+/// Every kernel of a step, and few of each: a sanitizer is a thousand times as slow.
+void check_small(CudaBackend& b, Random& random, Report& report, const Shape& s) {
+  Model m;
+  if (!make_model(b, random, report, s, m)) return;
+  auto kv = b.create_kv(m.ops.kv), kv_ops = b.create_kv(m.ops.kv);
+  auto program = b.compile_decode(m.ops);
+  if (!report.expect_value(kv, "kv") || !report.expect_value(kv_ops, "kv") ||
+      !report.expect_value(program, "compile"))
+    return;
+  int32_t at = 0;
+  for (const int32_t n : {1, 8, 1}) {
+    std::vector<int32_t> ids;
+    for (int32_t i = 0; i < n; ++i) ids.push_back(random.below(s.n_vocab));
+    std::vector<BestToken> best(ids.size());
+    std::vector<float> logits(ids.size() * static_cast<size_t>(s.n_vocab), NAN);
+    report.expect_value((*program)->step(ids, **kv, at, nullptr, nullptr, best), s.name);
+    report.expect_value((*program)->logits(logits), s.name);
+    const std::vector<float> want = forward(b, report, m, s, **kv_ops, ids, at, nullptr);
+    report.expect(relative_error(logits, want), 4e-2, std::string(s.name) + " a small step");
+    at += n;
+  }
+}
+
 }  // namespace
 
 void check_decode(CudaBackend& b, Random& random, Report& report) {
@@ -256,6 +280,51 @@ void check_decode(CudaBackend& b, Random& random, Report& report) {
        RopeLayout::interleaved, false, false, D::f16, StructureMode::emphasis}};
   report.group("fused decode step");
   for (const Shape& s : kShapes) check_shape(b, random, report, s);
+}
+
+void check_sanitize(CudaBackend& b, Random& random, Report& report) {
+  using D = DType;
+  report.group("small fused steps");
+  check_small(b, random, report,
+              {"llama Q4_K", 256, 256, 2, 2, 64, 48, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
+               RopeLayout::interleaved, false, false, D::f16, StructureMode::off, 2});
+  check_latent_small(random, report);
+}
+
+void check_devices(Random& random, Report& report) {
+  report.group("two backends by turns");
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count < 1) return;
+  const int second = count > 1 ? 1 : 0;
+  std::printf("  device 0 and device %d\n", second);
+  auto first_backend = CudaBackend::create(0), other_backend = CudaBackend::create(second);
+  if (!report.expect_value(first_backend, "device 0") ||
+      !report.expect_value(other_backend, "the other device"))
+    return;
+  CudaBackend* backends[] = {first_backend->get(), other_backend->get()};
+  constexpr size_t kN = 5000;
+  const std::vector<float> x = random.normal(kN), y = random.normal(kN);
+  std::vector<float> want = y;
+  for (size_t i = 0; i < kN; ++i) want[i] += 3 * x[i];
+  // Ops of both, one after the other, on this thread and on one that has chosen no device.
+  const auto by_turns = [&] {
+    Floats xs[] = {{*backends[0], x}, {*backends[1], x}};
+    Floats ys[] = {{*backends[0], y}, {*backends[1], y}};
+    for (int round = 0; round < 3; ++round)
+      for (size_t d = 0; d < 2; ++d)
+        backends[d]->add(xs[d].data(), ys[d].data(), static_cast<int64_t>(kN));
+    for (size_t d = 0; d < 2; ++d)
+      report.expect(relative_error(ys[d].read(*backends[d], report), want), 1e-5,
+                    "ops of backend " + std::to_string(d));
+  };
+  by_turns();
+  std::thread(by_turns).join();
+  using D = DType;
+  cudaSetDevice(0);
+  for (CudaBackend* b : backends)
+    check_small(*b, random, report,
+                {"qwen3 Q8_0", 256, 256, 2, 2, 64, 48, D::q8_0, D::q8_0, D::q8_0, D::q8_0,
+                 RopeLayout::split, false, true, D::f16, StructureMode::off, 2});
 }
 
 }  // namespace cambium::engine::cuda::verify

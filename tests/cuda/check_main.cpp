@@ -3,7 +3,9 @@
 //   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check | --check=GROUP]
 //                      [--model FILE --text FILE...]
 //
-// GROUP: small, matmul, attention, decode, errors or engine; the last needs a model and texts.
+// GROUP: small, matmul, attention, decode, mixture, families, devices, errors or engine; the last
+// needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small enough for
+// compute-sanitizer to end in a minute.
 //
 // Exit code 0 all good, 1 something failed, 77 no device (ctest shows "skipped").
 #include <algorithm>
@@ -61,6 +63,10 @@ int main(int argc, char** argv) {
     if (wanted("matmul")) verify::check_matmul(b, random, report);
     if (wanted("attention")) verify::check_attention(b, random, report);
     if (wanted("decode")) verify::check_decode(b, random, report);
+    if (wanted("mixture")) verify::check_mixture(b, random, report);
+    if (wanted("families")) verify::check_families(random, report);
+    if (group == "sanitize") verify::check_sanitize(b, random, report);
+    if (wanted("devices")) verify::check_devices(random, report);
     if (wanted("errors")) verify::check_errors(b, report);
     if (!model.empty() && wanted("engine")) verify::check_engine(model, texts, random, report);
     report.close();
