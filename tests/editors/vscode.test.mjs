@@ -282,8 +282,12 @@ scenario("a question goes with what is selected; the block of its answer is comp
 
 scenario("a block is copied, or inserted at the cursor under its indentation", async () => {
   const page = chatPage();
-  await page.getByRole("button", { name: "Copy" }).click();
+  await code.command("Cambium: Open the Chat");
+  await page.getByRole("textbox", { name: "Ask about your code" }).focus();
+  for (let passed = 0; passed < 3; ++passed) await code.press("Shift+Tab"); // what is shown, the code, its last button
+  await code.press("Enter");
   await page.getByRole("button", { name: "Copied" }).waitFor();
+  assert.equal(await code.page.evaluate(() => navigator.clipboard.readText()), fixed);
   await code.open("prices.py", 2, 5);
   await page.getByRole("button", { name: "Insert at cursor" }).click();
   await code.page.locator(".tab.active.dirty").waitFor();
@@ -329,7 +333,7 @@ scenario("a finding is explained in the chat, from its lightbulb; its fix is see
   await code.page.locator(".monaco-diff-editor .line-insert, .monaco-diff-editor .char-delete, .monaco-diff-editor .line-delete").first().waitFor();
   await code.screenshot("vscode-fix-preview");
   assert.match(code.read("hail.lua"), /write\(name\)\)/, "nothing is changed yet");
-  await code.page.locator(".editor-actions .codicon-check").click();
+  await code.press("Control+Enter");
   await code.page.locator(".monaco-diff-editor").waitFor({ state: "detached" });
   await code.waitForEditorFocus();
   assert.match(await code.save("hail.lua"), /write\(name\)\n/);

@@ -108,7 +108,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
       case "diff":
         return this.diff(said.text, this.conversation.find(said.turn)?.attachment);
       case "copy":
-        return vscode.env.clipboard.writeText(said.text);
+        return vscode.env.clipboard.writeText(said.text).then(() => this.tell({ type: "copied" }));
     }
   }
 

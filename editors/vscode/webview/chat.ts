@@ -20,7 +20,7 @@ type Told =
   | { type: "turn"; turn: Turn }
   | { type: "piece"; id: number; kind: "text" | "thinking"; text: string }
   | { type: "attachment"; label?: string; on: boolean }
-  | { type: "clear" };
+  | { type: "clear" | "copied" };
 
 const say = pageState<Strings>();
 const turns = new Map<number, { turn: Turn; drawn: HTMLElement }>();
@@ -75,15 +75,24 @@ function key(event: KeyboardEvent): void {
 
 // --- turns ---------------------------------------------------------------------------------------
 
+/** The button whose block is on its way to the clipboard. */
+let copying: HTMLButtonElement | undefined;
+
+/** Says so on the button until it is left. */
+function copied(): void {
+  const button = copying;
+  copying = undefined;
+  if (!button) return;
+  button.textContent = status.textContent = say.copied;
+  button.addEventListener("blur", () => (button.textContent = say.copy), { once: true });
+}
+
 function blockActions(turn: Turn, pre: HTMLPreElement): HTMLElement {
   const text = pre.textContent ?? "";
   const action = (type: "insert" | "diff" | "copy", label: string): HTMLButtonElement => {
     const button = element("button", { type: "button", click: () => {
       host.postMessage({ type, turn: turn.id, text });
-      if (type !== "copy") return;
-      button.textContent = say.copied;
-      status.textContent = say.copied;
-      button.addEventListener("blur", () => (button.textContent = label), { once: true });
+      if (type === "copy") copying = button;
     } }, label);
     return button;
   };
@@ -194,6 +203,8 @@ addEventListener("message", ({ data }: MessageEvent<Told>) => {
     }
     case "attachment":
       return showAttachment(data.label, data.on);
+    case "copied":
+      return copied();
     case "clear":
       turns.clear();
       log.replaceChildren();

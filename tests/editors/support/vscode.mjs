@@ -83,6 +83,7 @@ export class VSCode {
     });
     this.page = await this.browser.newPage({ viewport: { width: 1000, height: 620 }, reducedMotion: "reduce" });
     this.page.setDefaultTimeout(patience);
+    await this.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
     await this.page.goto(`${url}/?folder=${encodeURIComponent(folder)}`, { timeout: patience });
     await this.page.locator(".monaco-workbench .statusbar").waitFor();
     this.folder = folder;
