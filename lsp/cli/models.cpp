@@ -17,6 +17,7 @@
 #include "engine/remote/download.h"
 #include "engine/tokenizer.h"
 #include "lsp/cli/models_pull.h"
+#include "lsp/cli/models_use.h"
 #include "lsp/cli/roles.h"
 #include "lsp/cli/verbs.h"
 #include "lsp/environment.h"
@@ -220,9 +221,34 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
   return run.exit;
 }
 
+/// Roles and files, for programs. `bundled`: nothing but the model that ships has been set up.
+json listed(const ModelsConfig& models, const Result<ModelChoice>& chosen,
+            const std::vector<fs::path>& files) {
+  json out{{"config", models_config_path().string()},
+           {"roles", json::object()},
+           {"bundled", chosen && chosen->bundled},
+           {"files", json::array()}};
+  for (const assist::Role role : assist::kRoles) {
+    const auto& model = models.role(role);
+    if (!model) continue;
+    out["bundled"] = false;
+    out["roles"][assist::to_string(role)] = {{"name", model->name()},
+                                             {"where", model->remote() ? model->url : model->file}};
+  }
+  for (const fs::path& path : files) {
+    json row{{"path", path.string()}, {"used", chosen && path == chosen->path}};
+    auto inside = look_inside(path.string());
+    row["problem"] = inside ? inside->problem : inside.error().message;
+    if (inside) row["bytes"] = inside->file->file_bytes();
+    if (inside && inside->config) row["name"] = inside->config->name;
+    out["files"].push_back(std::move(row));
+  }
+  return out;
+}
+
 /// Folders in which model files are looked for: of the bundled model, of the one that is set, and the
 /// user's own.
-int list(Run& run) {
+int list(Run& run, bool as_json) {
   auto settings = settings_for(run, {});
   if (!settings) return run.fail(settings.error());
   std::vector<fs::path> files;
@@ -248,8 +274,13 @@ int list(Run& run) {
   add_folder(user_models_folder());
   auto models = configured_models(run);
   if (!models) return run.fail(models.error());
-  print_roles(run, settings->config(), *models);
   const auto chosen = choose_model(settings->config());
+  if (as_json) {
+    run.out << listed(*models, chosen, files).dump(2, ' ', false, json::error_handler_t::replace)
+            << '\n';
+    return run.exit;
+  }
+  print_roles(run, settings->config(), *models);
   for (const fs::path& path : files) {
     const bool used = chosen && path == chosen->path;
     auto inside = look_inside(path.string());
@@ -307,7 +338,7 @@ void add_models(CLI::App& app, Run& run) {
     bool json = false, metadata = false;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* verb = app.add_subcommand("models", "Model files: list, info, pull, verify");
+  CLI::App* verb = app.add_subcommand("models", "Model files: list, info, pull, use, verify");
   verb->require_subcommand(1);
 
   CLI::App* one = verb->add_subcommand("info", "What is in a GGUF file");
@@ -320,9 +351,11 @@ void add_models(CLI::App& app, Run& run) {
       "list",
       "The roles that models have, and the model files that are here; * marks the one in use");
   add_common_flags(*all, run.flags);
-  all->callback([&run] { run.exit = list(run); });
+  all->add_flag("--json", flags->json, "As JSON");
+  all->callback([&run, flags] { run.exit = list(run, flags->json); });
 
   add_pull(*verb, run);
+  add_use(*verb, run);
 
   CLI::App* sound = verb->add_subcommand(
       "verify", "Compare a model file with its SHA-256, load it and let it write");

@@ -22,7 +22,10 @@ using Clock = std::chrono::steady_clock;
 
 struct Flags {
   std::string url, to, sha256;
+  bool json = false;  ///< for programs: a line of JSON a few times a second, and one at the end
 };
+
+constexpr std::chrono::milliseconds kBetween{200};  ///< two drawings of the progress
 
 /// One line that is drawn over again, a few times a second.
 class ProgressBar {
@@ -32,7 +35,7 @@ class ProgressBar {
 
   void show(uint64_t done, uint64_t whole) {
     const auto now = Clock::now();
-    if (!shown_ || (drawn_ && now - last_ < std::chrono::milliseconds(200))) return;
+    if (!shown_ || (drawn_ && now - last_ < kBetween)) return;
     if (!drawn_) {
       start_ = now;
       first_ = done;
@@ -107,9 +110,27 @@ int pull(Run& run, const Flags& flags) {
   const bool terminal = &run.err == &std::cerr && isatty(STDERR_FILENO) == 1;
   const auto bar = std::make_shared<ProgressBar>(run.err, terminal);
   options.on_progress = [bar](uint64_t done, uint64_t whole) { bar->show(done, whole); };
+  if (flags.json) {
+    options.on_progress = [&run, last = Clock::time_point()](uint64_t done,
+                                                             uint64_t whole) mutable {
+      const auto now = Clock::now();
+      if (now - last < kBetween) return;
+      last = now;
+      run.out << nlohmann::json{{"done", done}, {"whole", whole}}.dump() << '\n' << std::flush;
+    };
+  }
   const auto pulled = engine::download(options);
   bar->clear();
   if (!pulled) return run.fail(pulled.error());
+  if (flags.json) {
+    run.out << nlohmann::json{{"path", path->string()},
+                              {"bytes", pulled->bytes},
+                              {"sha256", pulled->sha256},
+                              {"checked", pulled->checked}}
+                   .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
+            << '\n';
+    return run.exit;
+  }
   run.out << path->string() << ": " << bytes_text(pulled->bytes);
   if (pulled->resumed_at > 0) run.out << ", resumed at " << bytes_text(pulled->resumed_at);
   run.out << "\nSHA-256 " << pulled->sha256
@@ -127,6 +148,7 @@ void add_pull(CLI::App& models, Run& run) {
   verb->add_option("--to", flags->to,
                    "File or folder it goes to; default: the user's folder of models");
   verb->add_option("--sha256", flags->sha256, "The sum the file must have");
+  verb->add_flag("--json", flags->json, "Progress and result as lines of JSON");
   verb->callback([&run, flags] { run.exit = pull(run, *flags); });
 }
 

@@ -54,14 +54,16 @@ bool unload_all(const ModelPool& pool) {
   return all;
 }
 
-void explain(Session& session, const ExecuteCommandParams& params, Reply reply) {
-  ExplainParams asked;
+/// Reads the command's only argument and runs it; what is wrong with the argument is told.
+template <class Params, void (*run)(Session&, const Params&, Reply)>
+void with_argument(Session& session, const ExecuteCommandParams& params, Reply reply) {
+  Params asked;
   std::string problem;
   const Path root = Path::root(problem), all = root.field("arguments"), path = all.index(0);
   if (!read(params.arguments.empty() ? Json() : params.arguments.front(), asked, path)) {
     return reply.fail(RpcCode::invalid_params, problem);
   }
-  explain(session, asked, std::move(reply));
+  run(session, asked, std::move(reply));
 }
 
 /// The command's two arguments; if they are not there, the reply says so.
@@ -98,14 +100,7 @@ void review(Session& session, const ExecuteCommandParams& params, Reply reply) {
 }
 
 /// Where the next syntax node of a suggestion ends: editors accept up to there.
-void node(Session& session, const ExecuteCommandParams& params, Reply reply) {
-  NodeParams asked;
-  std::string problem;
-  const Path root = Path::root(problem), all = root.field("arguments"), path = all.index(0);
-  if (!read(params.arguments.empty() ? Json() : params.arguments.front(), asked, path)) {
-    reply.fail(RpcCode::invalid_params, problem);
-    return;
-  }
+void node(Session& session, const NodeParams& asked, Reply reply) {
   const auto snapshot = session.documents().snapshot(asked.at.uri);
   const auto cursor =
       snapshot ? snapshot->lines.offset(*snapshot->text, asked.at.position, session.encoding())
@@ -144,7 +139,7 @@ constexpr CommandEntry kCommands[] = {
          session.reviews().dismiss(two->first, two->second, std::move(reply));
        }
      }},
-    {"cambium.explain", explain},
+    {"cambium.explain", with_argument<ExplainParams, explain>},
     {"cambium.fixAll",
      [](Session& session, const ExecuteCommandParams& params, Reply reply) {
        if (const auto two = two_texts(params, reply, "a URI", "a finding's code")) {
@@ -153,7 +148,8 @@ constexpr CommandEntry kCommands[] = {
      }},
     {"cambium.models",
      [](Session& session, const ExecuteCommandParams&, Reply reply) { reply(models(session)); }},
-    {"cambium.node", node},
+    {"cambium.node", with_argument<NodeParams, node>},
+    {"cambium.place", with_argument<PlaceParams, place>},
     {"cambium.review", review},
     {"cambium.stats",
      [](Session& session, const ExecuteCommandParams&, Reply reply) {

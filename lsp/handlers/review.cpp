@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kRecheckAfter{400};  ///< the pause in typing that is waited for
 constexpr std::chrono::seconds kCallTimeout{20};
-constexpr size_t kMostFiles = 200;  ///< of a diff
+constexpr std::chrono::minutes kPatience{30};  ///< with a user who looks at edits
+constexpr size_t kMostFiles = 200;             ///< of a diff
 constexpr size_t kMostFileBytes = 8 << 20;
 
 /// Null if it can't be read or is not text.
@@ -536,10 +537,15 @@ void Reviews::resolve(Json action, Reply reply) {
 }
 
 void Reviews::apply(const DocumentEdit& edit, const std::string& label) {
+  // Several at once are looked at one by one, where the client can.
+  const ClientCapabilities& client = session_.client();
+  const bool asks = client.change_annotations && client.document_changes && edit.edits.size() > 1;
   session_.peer().call(
       "workspace/applyEdit",
-      {{"label", label}, {"edit", workspace_edit({edit}, session_.client().document_changes)}},
-      kCallTimeout, [weak = session_.weak_from_this()](const CallResult& result) {
+      {{"label", label},
+       {"edit", workspace_edit({edit}, client.document_changes, asks ? label : "")}},
+      asks ? kPatience : kCallTimeout,
+      [weak = session_.weak_from_this()](const CallResult& result) {
         const auto session = weak.lock();
         if (session && !result)
           session->log()->warn("workspace/applyEdit: {}", result.error().message);
@@ -582,6 +588,16 @@ void Reviews::dismiss(const std::string& uri, const std::string& fingerprint, Re
     }
   }
   reply.fail(RpcCode::request_failed, "this finding is gone");
+}
+
+std::optional<Reviews::Known> Reviews::finding(const std::string& uri,
+                                               const std::string& fingerprint) {
+  const Document* document = find(uri);
+  if (document == nullptr) return std::nullopt;
+  for (const assist::Finding& each : document->findings) {
+    if (each.fingerprint == fingerprint) return Known{each, document->text};
+  }
+  return std::nullopt;
 }
 
 void Reviews::review(const Demand& demand, Reply reply) {

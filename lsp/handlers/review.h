@@ -56,6 +56,13 @@ class Reviews {
   /// Answers {"findings": N, "files": N, "notes": […]} when all is done.
   void review(const Demand& demand, Reply reply);
   void dismiss(const std::string& uri, const std::string& fingerprint, Reply reply);
+
+  struct Known {
+    assist::Finding finding;
+    std::shared_ptr<const std::string> text;  ///< that the finding's ranges are of
+  };
+  /// Nothing if the finding is gone.
+  std::optional<Known> finding(const std::string& uri, const std::string& fingerprint);
   void fix_all(const std::string& uri, const std::string& code, Reply reply);
 
  private:

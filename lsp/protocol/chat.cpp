@@ -61,17 +61,20 @@ bool read_token(const Json& json, Json& out, Path path) {
 
 }  // namespace
 
+bool read(const Json& json, ChatAttachment& out, Path path) {
+  const ObjectReader object(json, path);
+  return object && object.required("uri", out.uri) && object.optional("range", out.range);
+}
+
 bool read(const Json& json, ChatParams& out, Path path) {
   const ObjectReader object(json, path);
-  TextDocumentIdentifier document;
   std::string intent = to_string(out.intent), role;
-  if (!object || !object.optional("textDocument", document) ||
-      !object.optional("range", out.range) || !object.optional("intent", intent) ||
-      !object.optional("role", role) || !object.optional("maxTokens", out.max_tokens) ||
-      !object.optional("exact", out.exact) || !read_token(json, out.partial_result_token, path)) {
+  if (!object || !object.optional("attachments", out.attachments) ||
+      !object.optional("intent", intent) || !object.optional("role", role) ||
+      !object.optional("maxTokens", out.max_tokens) || !object.optional("exact", out.exact) ||
+      !read_token(json, out.partial_result_token, path)) {
     return false;
   }
-  out.uri = document.uri;
   if (!read_intent(intent, out.intent, path.field("intent"))) return false;
   if (!role.empty() && !read_role(role, out.role, path.field("role"))) return false;
   if (out.max_tokens < 1 || out.max_tokens > 65536)
@@ -90,14 +93,20 @@ bool read(const Json& json, ChatParams& out, Path path) {
 bool read(const Json& json, ExplainParams& out, Path path) {
   const ObjectReader object(json, path);
   return object && object.required("uri", out.uri) && object.optional("range", out.range) &&
-         object.optional("question", out.question) &&
+         object.optional("question", out.question) && object.optional("finding", out.finding) &&
          read_token(json, out.partial_result_token, path);
 }
 
-Json to_json(const assist::Answer& answer) {
+bool read(const Json& json, PlaceParams& out, Path path) {
+  const ObjectReader object(json, path);
+  return object && object.required("uri", out.uri) && object.required("text", out.text) &&
+         object.optional("range", out.range);
+}
+
+Json to_json(const assist::Answer& answer, const std::string& asked) {
   const engine::Timings& t = answer.timings;
   const assist::Route& route = answer.route;
-  Json out = {{"text", answer.text}, {"stop", engine::to_string(answer.stop)}};
+  Json out = {{"text", answer.text}, {"stop", engine::to_string(answer.stop)}, {"asked", asked}};
   if (!answer.thinking.empty()) out["thinking"] = answer.thinking;
   Json timings = {{"promptTokens", t.prompt_tokens},
                   {"reusedTokens", t.reused_tokens},

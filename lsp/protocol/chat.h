@@ -1,4 +1,4 @@
-// cambium/chat and the command cambium.explain; see README.md in this folder.
+// cambium/chat and the commands cambium.explain and cambium.place; see README.md in this folder.
 #pragma once
 
 #include <optional>
@@ -6,30 +6,47 @@
 #include <vector>
 
 #include "lsp/assist/assistant.h"
+#include "lsp/assist/block_placement.h"
 #include "lsp/protocol/basics.h"
 
 namespace cambium::lsp {
+
+/// A document, or a part of it, that a question is about.
+struct ChatAttachment {
+  std::string uri;
+  std::optional<Range> range;  ///< unset: all of it
+};
+bool read(const Json& json, ChatAttachment& out, Path path);
 
 struct ChatParams {
   std::vector<engine::ChatMessage> messages;
   assist::Intent intent = assist::Intent::chat;
   std::optional<assist::Role> role;
-  std::string uri;             ///< of the document the question is about; empty: of none
-  std::optional<Range> range;  ///< part of it; unset: all
+  std::vector<ChatAttachment> attachments;  ///< quoted before the last message, in this order
   int32_t max_tokens = 1024;
   bool exact = false;
   Json partial_result_token;  ///< null: nothing is streamed
 };
 bool read(const Json& json, ChatParams& out, Path path);
 
-/// The argument of cambium.explain: {"uri", "range"?, "question"?, "partialResultToken"?}.
+/// The argument of cambium.explain: {"uri", "range"?, "question"?, "finding"?, "partialResultToken"?}.
 struct ExplainParams {
   std::string uri, question;
   std::optional<Range> range;
+  std::string finding;  ///< the fingerprint of the finding to explain; empty: the code itself
   Json partial_result_token;
 };
 bool read(const Json& json, ExplainParams& out, Path path);
 
-Json to_json(const assist::Answer& answer);
+/// `asked`: the last message as the model was shown it. A client that goes on with the conversation
+/// sends that in place of what the user typed, so that what was quoted stays known.
+Json to_json(const assist::Answer& answer, const std::string& asked);
+
+/// The argument of cambium.place: {"uri", "text", "range"?}.
+struct PlaceParams {
+  std::string uri, text;
+  std::optional<Range> range;
+};
+bool read(const Json& json, PlaceParams& out, Path path);
 
 }  // namespace cambium::lsp

@@ -43,6 +43,8 @@ ClientCapabilities read_capabilities(const Json& json) {
   }
   out.document_changes = says_true(json, "/workspace/workspaceEdit/documentChanges");
   out.apply_edit = says_true(json, "/workspace/applyEdit");
+  out.change_annotations =
+      json.contains(Json::json_pointer("/workspace/workspaceEdit/changeAnnotationSupport"));
   out.inline_completion = json.contains(Json::json_pointer("/textDocument/inlineCompletion"));
   return out;
 }

@@ -28,6 +28,7 @@ struct ClientCapabilities {
   bool code_action_resolve = false;  ///< takes `edit` from codeAction/resolve
   bool document_changes = false;     ///< takes versions in a WorkspaceEdit
   bool apply_edit = false;           ///< takes workspace/applyEdit
+  bool change_annotations = false;   ///< can ask the user about each edit before it makes them
 };
 
 struct InitializeParams {

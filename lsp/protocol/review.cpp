@@ -59,19 +59,27 @@ Json to_json(const Diagnostic& diagnostic) {
   return out;
 }
 
-Json workspace_edit(const std::vector<DocumentEdit>& documents, bool document_changes) {
+Json workspace_edit(const std::vector<DocumentEdit>& documents, bool document_changes,
+                    const std::string& confirm) {
   Json versioned = Json::array(), plain = Json::object();
   for (const DocumentEdit& document : documents) {
     Json edits = Json::array();
     for (const DocumentEdit::Edit& edit : document.edits) {
       edits.push_back({{"range", to_json(edit.range)}, {"newText", edit.text}});
+      if (!confirm.empty()) edits.back()["annotationId"] = "confirm";
     }
     Json name = {{"uri", document.uri}, {"version", nullptr}};
     if (document.version) name["version"] = *document.version;
     versioned.push_back({{"textDocument", std::move(name)}, {"edits", edits}});
     plain[document.uri] = std::move(edits);
   }
-  if (document_changes) return {{"documentChanges", std::move(versioned)}};
+  if (document_changes) {
+    Json out = {{"documentChanges", std::move(versioned)}};
+    if (!confirm.empty()) {
+      out["changeAnnotations"]["confirm"] = {{"label", confirm}, {"needsConfirmation", true}};
+    }
+    return out;
+  }
   return {{"changes", std::move(plain)}};
 }
 

@@ -56,7 +56,9 @@ struct DocumentEdit {
   };
   std::vector<Edit> edits;
 };
-/// A WorkspaceEdit. With `document_changes` it names versions; without, the client is an old one.
-Json workspace_edit(const std::vector<DocumentEdit>& documents, bool document_changes);
+/// A WorkspaceEdit. With `document_changes` it names versions; without, the client is an old one. With
+/// `confirm`, the client shows the edits under this title and makes those that the user ticks.
+Json workspace_edit(const std::vector<DocumentEdit>& documents, bool document_changes,
+                    const std::string& confirm = "");
 
 }  // namespace cambium::lsp

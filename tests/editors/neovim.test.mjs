@@ -14,7 +14,8 @@ const home = temporary("neovim");
 const folder = demoWorkspace(home);
 const file = join(folder, "inventory.py");
 const original = readFileSync(file, "utf8");
-const chat = new ChatServer(["It adds up ", "the worth of all items."]);
+const chat = new ChatServer((question) => /A review says/.test(question)
+  ? ["The call is never closed."] : ["It adds up ", "the worth of all items."]);
 let nvim;
 
 /** Saves, and returns what the file then holds. */
@@ -119,6 +120,12 @@ test("what does not parse is a diagnostic, and its code action mends the file", 
   nvim.keep("neovim-diagnostic");
   nvim.type(":lua vim.diagnostic.goto_next()");
   nvim.keys("Enter");
+  nvim.type(":Cambium why");
+  nvim.keys("Enter");
+  await nvim.waitFor(/The call is never closed\.\n[^]*helper/);
+  assert.match(chat.asked.at(-1).messages.at(-1).content, /A review says of line 2: /);
+  nvim.type(":q");
+  nvim.keys("Enter");
   nvim.type(":lua vim.lsp.buf.code_action()");
   nvim.keys("Enter");
   const menu = await nvim.waitFor(/\d: Insert/);
@@ -147,7 +154,7 @@ test(":Cambium explain asks the user's general model about the lines, and shows 
   nvim.keys("Enter");
   await nvim.waitFor(/It adds up the worth of all items\.\n[^]*helper/);
   nvim.keep("neovim-explanation");
-  assert.match(chat.asked[0].messages.at(-1).content, /^inventory\.py, lines 43 to 45:\n```python\n {8}total = 0\n/);
+  assert.match(chat.asked.at(-1).messages.at(-1).content, /^inventory\.py, lines 43 to 45:\n```python\n {8}total = 0\n/);
   nvim.type(":q");
   nvim.keys("Enter");
 });

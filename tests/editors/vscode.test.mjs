@@ -3,10 +3,11 @@
 // what was shown is what was inserted.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { after, before, test } from "node:test";
 import { ChatServer } from "./support/chat_server.mjs";
+import { FileServer } from "./support/file_server.mjs";
 import { demoWorkspace, root, temporary } from "./support/places.mjs";
 import { readmeLines } from "./support/readme.mjs";
 import { VSCode } from "./support/vscode.mjs";
@@ -17,7 +18,27 @@ const folder = demoWorkspace(home);
 writeFileSync(join(folder, "greet.lua"),
   'local function greet(name)\n  print("hello " .. name\nend\n\nreturn greet\n');
 const code = new VSCode(home);
-const chat = new ChatServer(["It adds up ", "the **worth** ", "of all items.\n\n![](https://example.org/seen)"]);
+writeFileSync(join(folder, "hail.lua"), "local function hail(name)\n  write(name))\nend\n\nreturn hail\n");
+writeFileSync(join(folder, "prices.py"), `def cheapest(items):
+    return min(items, key=lambda item: item.price)
+
+
+def average(items):
+    return sum(item.price for item in items) / len(items)
+`);
+const fixed = `def average(items):
+    if not items:
+        raise ValueError("no items to average")
+    return sum(item.price for item in items) / len(items)
+`;
+const chat = new ChatServer((question) => {
+  if (/Wait/.test(question)) return ["Well", null];
+  if (/no items/.test(question))
+    return ["Then `len(items)` is 0 and ", "it **divides by zero**. Say so before:\n\n```python\n", fixed, "```\n\nThe caller decides what that means."];
+  if (/A review says/.test(question)) return ["The call has one bracket too many: nothing opened it."];
+  return ["It adds up ", "the **worth** ", "of all items.\n\n![](https://example.org/seen)"];
+});
+const files = new FileServer(join(root, "engine", "models", "cambium-coder.gguf"));
 const ready = (status) => /codicon-sparkle/.test(status.icon);
 
 /** `text` with `inserted` at the 1-based line and column. */
@@ -48,23 +69,13 @@ before(async () => {
     cwd: root, stdio: "pipe",
     env: { ...code.environment, PATH: [join(home, "bin"), code.environment.PATH].join(delimiter) },
   });
-  writeFileSync(join(home, ".config", "cambium", "models.json"),
-    JSON.stringify({ roles: { general: { url: await chat.start(), model: "helper" } } }));
   await code.start(folder);
   await code.waitForStatus(ready, "ready");
-  // VS Code sets up its own ghost text a while after its window is there; keys before that ask for none.
-  const original = code.read("inventory.py");
-  await code.open("inventory.py", 44, 21);
-  await until("the editor asks for suggestions", async () => {
-    await code.press("Backspace");
-    await code.type(" ");
-    return code.waitForGhost(undefined, undefined, 2000);
-  });
-  await code.discard("inventory.py", original);
 });
 after(async () => {
   await code.stop();
   chat.stop();
+  files.stop();
 });
 
 /** A test that leaves a picture when it fails. What follows then is not run: nobody knows the window's state. */
@@ -81,6 +92,61 @@ function scenario(name, run) {
     }
   });
 }
+
+/** The models that the user's models.json gives roles to. */
+const roles = () => JSON.parse(readFileSync(join(home, ".config", "cambium", "models.json"), "utf8")).roles;
+/** The page in an editor's tab. */
+const tabPage = () => code.page.frameLocator("iframe.webview").frameLocator("#active-frame");
+
+scenario("the first start offers to set up models; an endpoint named there gets its role", async () => {
+  const page = tabPage();
+  await page.locator("h1", { hasText: "Set up models" }).waitFor();
+  await page.locator("dd", { hasText: "none yet" }).first().waitFor();
+  await code.screenshot("vscode-set-up");
+  await page.getByLabel("Set up a model for").selectOption({ label: "Questions and explanations" });
+  const card = page.getByRole("form", { name: "An endpoint" });
+  const url = await chat.start();
+  await card.getByLabel("Its URL").fill(url);
+  await card.getByLabel("The model's name there").fill("helper");
+  await card.getByRole("button", { name: "Use" }).click();
+  await page.locator("dd", { hasText: "helper" }).waitFor();
+  assert.deepEqual(roles(), { general: { url, model: "helper" } });
+});
+
+scenario("a model is pulled with its progress, goes on where it was stopped, and is used", async () => {
+  const page = tabPage();
+  await page.getByLabel("Set up a model for").selectOption({ label: "Completion" });
+  const card = page.getByRole("form", { name: "A file to download" });
+  await card.getByLabel("URL of a GGUF file").fill(`${await files.start()}/small.gguf`);
+  await card.getByRole("button", { name: "Download" }).click();
+  const part = join(home, ".local", "share", "cambium", "models", "small.gguf.part");
+  await until("half of it is there", () => existsSync(part) && statSync(part).size > 1e7);
+  await until("its progress", () => card.locator("progress").evaluate((bar) => bar.value > 0));
+  await code.screenshot("vscode-pull");
+  await card.getByRole("button", { name: "Stop" }).click();
+  await card.locator(".problem", { hasText: "Stopped; the next download goes on from here." }).waitFor();
+  await card.getByRole("button", { name: "Download" }).click();
+  await page.locator("dd", { hasText: "small.gguf" }).waitFor();
+  assert.equal(files.asked[0], 0);
+  assert.ok(files.asked[1] > 1e7, `the second download began at ${files.asked[1]}`);
+  assert.match(roles().completion.file, /models\/small\.gguf$/);
+  await page.getByRole("button", { name: "Remove: Completion" }).click();
+  await until("the role is nobody's", () => roles().completion === undefined);
+  await code.waitForStatus(ready, "ready");
+  await code.command("View: Close All Editors");
+});
+
+scenario("the editor asks for suggestions a while after its window is there", async () => {
+  // VS Code sets up its own ghost text then; keys before that ask for none.
+  const original = code.read("inventory.py");
+  await code.open("inventory.py", 44, 21);
+  await until("a suggestion", async () => {
+    await code.press("Backspace");
+    await code.type(" ");
+    return code.waitForGhost(undefined, undefined, 2000);
+  });
+  await code.discard("inventory.py", original);
+});
 
 scenario("ghost text appears while one types, and Tab accepts it", async () => {
   await suggestionAt("inventory.py", 44, 21, async (ghost, original) => {
@@ -127,7 +193,7 @@ scenario("what does not parse is underlined, and its quick fix mends the file", 
   await code.open("greet.lua", 2, 25);
   await code.page.locator(".view-overlays .squiggly-error, .view-overlays .squiggly-warning").first().waitFor();
   await code.press("Control+.");
-  const fix = code.page.locator(".action-widget .monaco-list-row", { hasText: "Insert ')'" });
+  const fix = code.page.locator(".action-widget .monaco-list-row", { hasText: /^Insert '\)'/ });
   await fix.waitFor();
   await code.screenshot("vscode-quick-fix");
   await fix.click();
@@ -155,7 +221,7 @@ scenario("a review on demand lists its findings in Problems, and a dismissed one
 
 scenario("statistics are drawn", async () => {
   await code.command("Cambium: Statistics");
-  const frame = code.page.frameLocator("iframe.webview").frameLocator("#active-frame");
+  const frame = tabPage();
   await frame.locator("tr", { hasText: "Shown" }).waitFor();
   const shown = Number(await frame.locator("tr", { hasText: "Shown" }).locator(".n").innerText());
   const accepted = Number(await frame.locator("tr", { hasText: "Accepted in part" }).locator(".n").innerText());
@@ -164,20 +230,130 @@ scenario("statistics are drawn", async () => {
   await code.command("View: Close All Editors");
 });
 
-scenario("what is selected is explained by the user's general model, in a page beside it", async () => {
+/** The page in the side bar. */
+const chatPage = tabPage; // the only one that is open then
+
+async function ask(question) {
+  await code.command("Cambium: Open the Chat");
+  const input = chatPage().locator("textarea");
+  await input.fill(question);
+  await input.press("Enter");
+}
+
+scenario("what is selected is explained in the chat by the user's general model", async () => {
+  await code.command("Cambium: Open the Chat");
+  await code.widenSideBar(110);
   await code.open("inventory.py", 43, 1);
   for (let line = 0; line < 3; ++line) await code.press("Shift+ArrowDown");
   await code.command("Cambium: Explain What Is Selected");
-  const frame = code.page.frameLocator("iframe.webview").frameLocator("#active-frame");
-  await frame.locator(".foot", { hasText: "helper" }).waitFor();
-  assert.equal(await frame.locator(".answer strong").innerText(), "worth");
-  assert.match(await frame.locator(".place").innerText(), /^inventory\.py:43–45$/);
-  const content = await frame.locator("meta[http-equiv=Content-Security-Policy]").getAttribute("content");
-  assert.equal(content, "default-src 'none'; style-src 'unsafe-inline'", "an image of the answer is not fetched");
-  const [{ messages }] = chat.asked;
-  assert.match(messages.at(-1).content, /^inventory\.py, lines 43 to 45:\n```python\n {8}total = 0\n/);
-  await code.screenshot("vscode-explanation");
+  const page = chatPage();
+  await page.locator(".note", { hasText: "helper" }).waitFor();
+  assert.equal(await page.locator(".answer strong").innerText(), "worth");
+  assert.equal(await page.locator(".question p").innerText(), "Explain inventory.py:43–45");
+  assert.equal(await page.locator("img").count(), 0);
+  const policy = await page.locator("meta[http-equiv=Content-Security-Policy]").getAttribute("content");
+  assert.match(policy, /^default-src 'none'; style-src 'self' https:\/\/\*\.vscode-cdn\.net; script-src 'nonce-[^']+'$/, "nothing of an answer is fetched or run");
+  assert.match(chat.asked.at(-1).messages.at(-1).content, /^inventory\.py, lines 43 to 45:\n```python\n {8}total = 0\n/);
   await code.command("View: Close All Editors");
+});
+
+scenario("a question goes with what is selected; the block of its answer is compared, and accepted", async () => {
+  await code.command("Cambium: Clear the Conversation");
+  await code.open("prices.py", 5, 1);
+  for (let line = 0; line < 2; ++line) await code.press("Shift+ArrowDown");
+  const page = chatPage();
+  await page.locator(".chip", { hasText: "prices.py:5–6" }).waitFor();
+  await ask("What if there are no items?");
+  await page.locator(".actions", { hasText: "Python" }).waitFor();
+  assert.equal(await page.locator(".answer strong").innerText(), "divides by zero");
+  assert.match(chat.asked.at(-1).messages.at(-1).content, /^prices\.py, lines 5 to 6:\n```python\ndef average/);
+  await code.screenshot("vscode-chat");
+  await page.getByRole("button", { name: "Apply as diff" }).click();
+  await code.page.locator(".monaco-diff-editor .line-insert").first().waitFor();
+  await code.page.locator(".tab.active", { hasText: "changes average" }).waitFor();
+  await code.screenshot("vscode-chat-diff");
+  await code.page.locator(".editor-actions .codicon-check").click();
+  await code.page.locator(".monaco-diff-editor").waitFor({ state: "detached" });
+  await code.waitForEditorFocus();
+  const text = await code.save("prices.py");
+  assert.equal(text.slice(text.indexOf("def average")), fixed);
+  assert.ok(text.startsWith("def cheapest"));
+});
+
+scenario("a block is copied, or inserted at the cursor under its indentation", async () => {
+  const page = chatPage();
+  await code.command("Cambium: Open the Chat");
+  await page.getByRole("textbox", { name: "Ask about your code" }).focus();
+  for (let passed = 0; passed < 3; ++passed) await code.press("Shift+Tab"); // what is shown, the code, its last button
+  await code.press("Enter");
+  await page.getByRole("button", { name: "Copied" }).waitFor();
+  assert.equal(await code.page.evaluate(() => navigator.clipboard.readText()), fixed);
+  await code.open("prices.py", 2, 5);
+  await page.getByRole("button", { name: "Insert at cursor" }).click();
+  await code.page.locator(".tab.active.dirty").waitFor();
+  await code.waitForEditorFocus();
+  const text = await code.save("prices.py");
+  assert.ok(text.includes("    def average(items):\n        if not items:\n            raise"), text);
+  await code.command("View: Close All Editors");
+});
+
+scenario("a follow-up is told what was said; an answer that takes long is stopped; a button clears all", async () => {
+  const page = chatPage();
+  await ask("Wait for it");
+  await page.locator(".answer", { hasText: "Well" }).waitFor();
+  const { messages } = chat.asked.at(-1);
+  assert.match(messages[0].content, /^prices\.py, lines 5 to 6:[^]*no items\?$/);
+  assert.deepEqual(messages.map(({ role }) => role), ["user", "assistant", "user"]);
+  await page.locator("textarea").press("Escape");
+  await page.locator(".note", { hasText: "Stopped." }).waitFor();
+  await until("the model is left alone", () => chat.left === 1);
+  await code.page.locator(".sidebar .codicon-clear-all").first().click();
+  await page.locator(".empty").waitFor();
+  assert.equal(await page.locator("article").count(), 0);
+});
+
+scenario("a finding is explained in the chat, from its lightbulb; its fix is seen before it is made", async () => {
+  await code.open("hail.lua", 2, 14);
+  await code.page.locator(".view-overlays .squiggly-error, .view-overlays .squiggly-warning").first().waitFor();
+  const pick = async (title) => {
+    await code.waitForEditorFocus();
+    await code.press("Control+.");
+    const row = code.page.locator(".action-widget .monaco-list-row", { hasText: title }).first();
+    await row.waitFor();
+    return row;
+  };
+  const row = await pick("Explain:");
+  await code.screenshot("vscode-finding-actions");
+  await row.click();
+  await chatPage().locator(".answer", { hasText: "one bracket too many" }).waitFor();
+  assert.match(chat.asked.at(-1).messages.at(-1).content, /A review says of line 2: /);
+  await code.screenshot("vscode-finding-explained");
+  await code.command("View: Focus Active Editor Group");
+  await (await pick("Preview:")).click();
+  await code.page.locator(".monaco-diff-editor .line-insert, .monaco-diff-editor .char-delete, .monaco-diff-editor .line-delete").first().waitFor();
+  await code.screenshot("vscode-fix-preview");
+  assert.match(code.read("hail.lua"), /write\(name\)\)/, "nothing is changed yet");
+  await code.press("Control+Enter");
+  await code.page.locator(".monaco-diff-editor").waitFor({ state: "detached" });
+  await code.waitForEditorFocus();
+  assert.match(await code.save("hail.lua"), /write\(name\)\n/);
+  await code.command("View: Close All Editors");
+
+  // Several fixes at once are looked at one by one, in the editor's own list.
+  writeFileSync(join(folder, "hail.lua"), "local x = f(1\nlocal y = 2\nlocal z = g(3\n");
+  await code.open("hail.lua", 1, 14);
+  await code.page.locator(".view-overlays .squiggly-error, .view-overlays .squiggly-warning").first().waitFor();
+  await (await pick("Fix all 2 of this kind")).click();
+  const preview = code.page.locator(".refactor-preview, .bulk-edit-panel").first();
+  await preview.locator(".monaco-list-row", { hasText: "hail.lua" }).first().waitFor();
+  await preview.locator(".edit-checkbox").first().click(); // the file's, and so both
+  await code.screenshot("vscode-fix-all");
+  await preview.getByRole("button", { name: "Apply" }).click();
+  await until("nothing is underlined", async () => await code.page.locator(".view-overlays .squiggly-error").count() === 0);
+  await code.command("View: Focus Active Editor Group");
+  assert.equal(await code.save("hail.lua"), "local x = f(1)\nlocal y = 2\nlocal z = g(3)\n");
+  await code.command("View: Close All Editors");
+  await code.press("Control+B"); // hides the side bar
 });
 
 scenario("typing into a suggestion keeps what is left of it", async () => {

@@ -116,6 +116,88 @@ TEST_CASE("explain quotes the range, and only it") {
   CHECK(cut.size() < 66 * 1024);
 }
 
+TEST_CASE("chat quotes what is attached, in order, and says what the model was shown") {
+  Chatting c;
+  c.client.open("file:///work/b.py", "def b(): pass\n", "python");
+  Json params = asking("Which is older?");
+  const Json range = {{"start", {{"line", 0}, {"character", 0}}},
+                      {"end", {{"line", 0}, {"character", 9}}}};
+  params["attachments"] = {{{"uri", kUri}, {"range", range}}, {{"uri", "file:///work/b.py"}}};
+  const Json answer = c.client.result_of("cambium/chat", params);
+  const std::string sent = c.general->messages(0).back().content;
+  CHECK(sent ==
+        "a.cpp, line 1:\n```cpp\nint one()\n```\n\nb.py, line 1:\n```python\ndef b(): pass\n```\n\n"
+        "Which is older?");
+  CHECK(answer["asked"] == sent);
+
+  params["attachments"][1]["uri"] = "file:///work/gone.py";
+  CHECK(c.client.request("cambium/chat", params)["error"]["code"] == -32602);
+  params["attachments"] = {{{"range", range}}};
+  CHECK(c.client.request("cambium/chat", params)["error"]["message"] ==
+        "attachments[0].uri: expected this field");
+}
+
+TEST_CASE("a finding is explained with the definition around it, by the model for why") {
+  Chatting c;
+  const char* uri = "file:///work/greet.lua";
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "local a" + std::to_string(i) + " = 1\n";
+  text += "local function greet(name)\n  print(name))\nend\n";
+  c.client.open(uri, text, "lua");
+  const auto diagnostics = [&] {
+    return c.client.result_of("textDocument/diagnostic",
+                              {{"textDocument", {{"uri", uri}}}})["items"];
+  };
+  REQUIRE(diagnostics().size() == 1);
+  const Json finding = diagnostics()[0];
+  const Json argument = {{"uri", uri}, {"finding", finding["data"]["fingerprint"]}};
+  const auto explained = [&] {
+    return c.client.request("workspace/executeCommand", {{"command", "cambium.explain"},
+                                                         {"arguments", Json::array({argument})}});
+  };
+  const Json answer = explained()["result"];
+  CHECK(answer["text"] == "an answer");
+  CHECK(answer["timings"]["route"]["reason"].get<std::string>().find("why") != std::string::npos);
+  const std::string sent = c.general->messages(0).back().content;
+  CHECK(answer["asked"] == sent);
+  CHECK(sent.find("A review says of line 42: " + finding["message"].get<std::string>()) !=
+        std::string::npos);
+  CHECK(sent.find("print(name))") != std::string::npos);
+  CHECK(sent.find("local a0 =") == std::string::npos);
+  CHECK(sent.find("If the review is mistaken, say so") != std::string::npos);
+
+  c.client.notify("textDocument/didClose", {{"textDocument", {{"uri", uri}}}});
+  c.client.open(uri, "local a = 1\n", "lua");
+  CHECK(explained()["error"]["message"] == "this finding is gone");
+}
+
+TEST_CASE("where a block of an answer belongs is told as edits") {
+  Chatting c;
+  const auto place = [&](const Json& argument) {
+    return c.client.request("workspace/executeCommand",
+                            {{"command", "cambium.place"}, {"arguments", Json::array({argument})}});
+  };
+  const char* uri = "file:///work/f.js";
+  c.client.open(uri, "// \U0001F600\nfunction f() {\n  return 1;\n}\n", "javascript");
+  const Json placed = place({{"uri", uri}, {"text", "function f() {\n  return 2;\n}"}})["result"];
+  CHECK(placed["replaced"] == Json::array({"f"}));
+  CHECK(placed["added"].empty());
+  CHECK(placed["leftOut"] == 0);
+  CHECK(placed["version"] == 1);
+  REQUIRE(placed["edits"].size() == 1);
+  CHECK(placed["edits"][0]["newText"] == "function f() {\n  return 2;\n}\n");
+  CHECK(placed["edits"][0]["range"]["start"] == Json{{"line", 1}, {"character", 0}});
+  CHECK(placed["edits"][0]["range"]["end"] == Json{{"line", 4}, {"character", 0}});
+
+  const Json range = {{"start", {{"line", 2}, {"character", 2}}},
+                      {"end", {{"line", 2}, {"character", 8}}}};
+  const Json selected = place({{"uri", uri}, {"text", "go();"}, {"range", range}})["result"];
+  CHECK(selected["edits"][0]["newText"] == "  go();\n");
+  CHECK(place({{"uri", uri}, {"text", "go();"}})["error"]["code"] == -32803);
+  CHECK(place({{"uri", uri}})["error"]["message"] == "arguments[0].text: expected this field");
+  CHECK(place({{"uri", "file:///work/no.js"}, {"text", "x"}})["error"]["code"] == -32602);
+}
+
 TEST_CASE("a private file is never shown to a model") {
   Chatting c;
   c.client.open("file:///work/.env", "KEY=secret\n", "plaintext");
@@ -126,7 +208,7 @@ TEST_CASE("a private file is never shown to a model") {
   CHECK(answer["error"]["code"] == -32803);
   CHECK(answer["error"]["message"].get<std::string>().find("not shown to a model") == 0);
   Json params = asking("what is in it?");
-  params["textDocument"] = {{"uri", "file:///work/.env"}};
+  params["attachments"] = Json::array({Json{{"uri", "file:///work/.env"}}});
   CHECK(c.client.request("cambium/chat", params)["error"]["code"] == -32803);
   CHECK(c.general->requests.empty());
 }

@@ -309,6 +309,65 @@ TEST_CASE("what is in a model file") {
   const Ran list = run({"models", "list", "--model", model, "--config", folder.at("config.json")});
   CHECK(list.code == cli::kOk);
   CHECK(list.out.find("* " + model) != std::string::npos);
+  const std::string none = folder.write("models.json", "{}");
+  const auto listed = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"models", "list", "--json", "--models", none, "--config",
+                               folder.at("config.json")});
+    return json::parse(run(more).out);
+  };
+  CHECK(listed({})["bundled"] == true);
+  const json own = listed({"--model", model});
+  CHECK(own["bundled"] == false);
+  CHECK(own["roles"].empty());
+  CHECK(own["files"][0]["path"] == model);
+  CHECK(own["files"][0]["used"] == true);
+  CHECK(own["files"][0]["problem"] == "");
+}
+
+TEST_CASE("models use gives a role to a model, and keeps what else models.json says") {
+  const Folder folder;
+  const std::string model = folder.model(), path = folder.at("there/models.json");
+  const auto use = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"models", "use", "--models", path});
+    return run(more);
+  };
+  const auto config = [&] { return json::parse(std::ifstream(path)); };
+  CHECK(use({"completion", model}).code == cli::kOk);
+  CHECK(config() == json{{"roles", {{"completion", {{"file", model}}}}}});
+  CHECK(use({"general", "http://127.0.0.1:1/v1", "--name", "v2", "--key-env", "KEY"}).code ==
+        cli::kOk);
+  json expected{
+      {"completion", {{"file", model}}},
+      {"general", {{"url", "http://127.0.0.1:1/v1"}, {"model", "v2"}, {"key", {{"env", "KEY"}}}}}};
+  CHECK(config()["roles"] == expected);
+  const json listed = json::parse(
+      run({"models", "list", "--json", "--models", path, "--config", folder.at("config.json")})
+          .out);
+  CHECK(listed["bundled"] == false);
+  CHECK(listed["roles"]["general"]["where"] == "http://127.0.0.1:1/v1");
+  CHECK(use({"completion", "none"}).code == cli::kOk);
+  expected.erase("completion");
+  CHECK(config()["roles"] == expected);
+
+  // What is wrong is said, and the file stays as it is.
+  for (const auto& [arguments, said] :
+       std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"general", folder.at("gone.gguf")}, "no such file"},
+           {{"general", "http://127.0.0.1:1/v1"}, "--name"},
+           {{"general", model, "--name", "x"}, "of endpoints"},
+           {{"general", "http://h/v1", "--name", "x", "--key-env", "A", "--key-file", "b"}, "key"},
+           {{"boss", model}, "boss"}}) {
+    CAPTURE(said);
+    const Ran ran = use(arguments);
+    CHECK(ran.code == cli::kBadInput);
+    CHECK(one_line(ran.err));
+    CHECK(ran.err.find(said) != std::string::npos);
+    CHECK(config()["roles"] == expected);
+  }
+  std::ofstream(path) << "{\"rolls\": {}}";
+  CHECK(use({"general", model}).err.find("rolls") != std::string::npos);
+  CHECK(config() == json{{"rolls", json::object()}});
+  CHECK(std::distance(fs::directory_iterator(fs::path(path).parent_path()), {}) == 1);
 }
 
 TEST_CASE("the command line itself") {

@@ -194,8 +194,32 @@ TEST_CASE("all of one kind are fixed by one edit") {
   CHECK(answer["result"]["fixed"] == 2);
   editor.server.run_until([&] { return !applied.is_null(); });
   CHECK(applied["edit"]["documentChanges"][0]["edits"].size() == 2);
+  CHECK_FALSE(applied["edit"].contains("changeAnnotations"));
   CHECK(editor.command("cambium.fixAll", {editor.uri, "no/such"}).contains("error"));
   CHECK(editor.command("cambium.fixAll", {1}).contains("error"));
+}
+
+TEST_CASE("a client that can ask about each edit of several does so before it makes them") {
+  Json capabilities = kPull;
+  capabilities["workspace"]["workspaceEdit"]["changeAnnotationSupport"] = Json::object();
+  Editor editor(capabilities);
+  Json applied;
+  editor.client.on_call["workspace/applyEdit"] = [&](const Json& params) {
+    applied = params;
+    return Json{{"applied", false}};
+  };
+  editor.open("local x = f(1\nlocal y = 2\nlocal z = g(3\n");
+  REQUIRE(editor.pull()["items"].size() == 2);
+  editor.command("cambium.fixAll", {editor.uri, "syntax/missing"});
+  editor.server.run_until([&] { return !applied.is_null(); });
+  const Json edits = applied["edit"]["documentChanges"][0]["edits"];
+  REQUIRE(edits.size() == 2);
+  for (const Json& edit : edits) {
+    const Json annotation =
+        applied["edit"]["changeAnnotations"][edit["annotationId"].get<std::string>()];
+    CHECK(annotation["needsConfirmation"] == true);
+    CHECK(annotation["label"] == "Fix all: syntax/missing");
+  }
 }
 
 TEST_CASE("a fix of a text that moved on is refused") {

@@ -4,6 +4,7 @@ import {
   CloseAction, ErrorAction, LanguageClient, LanguageClientOptions, ProgressType, RevealOutputChannelOn, ServerOptions,
   State as ClientState,
 } from "vscode-languageclient/node";
+import { addActions } from "./actions";
 import { findServer } from "./find";
 import { InlineSuggestions } from "./inline";
 import { forServer, serverArguments } from "./settings";
@@ -28,6 +29,8 @@ export interface Piece {
 
 export class Server implements vscode.Disposable {
   private client: LanguageClient | undefined;
+  /** The program that was started last. */
+  program: string | undefined;
   private failures = 0;
   private startedAt = 0;
   private timer: NodeJS.Timeout | undefined;
@@ -65,16 +68,35 @@ export class Server implements vscode.Disposable {
     }
   }
 
-  /** The same for a command whose answer is streamed; the whole of it comes at the end as well. */
-  async executeStreaming<Result>(
+  /**
+   * A request whose answer is streamed; the whole of it comes at the end as well. Errors, of which one is that
+   * the token was cancelled, are the caller's to show.
+   */
+  stream<Result>(
+    method: string, params: object, onPiece: (piece: Piece) => void, token: vscode.CancellationToken,
+  ): Promise<Result> {
+    return this.streaming(method, (partialResultToken) => ({ ...params, partialResultToken }), onPiece, token);
+  }
+
+  /** The same for a command of the server's with one argument. */
+  streamCommand<Result>(
     command: string, argument: object, onPiece: (piece: Piece) => void, token: vscode.CancellationToken,
-  ): Promise<Result | undefined> {
-    const partialResultToken = `${command}-${++this.streams}`;
-    const listening = this.running?.onProgress(new ProgressType<Piece>(), partialResultToken, onPiece);
+  ): Promise<Result> {
+    return this.streaming("workspace/executeCommand",
+      (partialResultToken) => ({ command, arguments: [{ ...argument, partialResultToken }] }), onPiece, token);
+  }
+
+  private async streaming<Result>(
+    method: string, params: (token: string) => object, onPiece: (piece: Piece) => void, token: vscode.CancellationToken,
+  ): Promise<Result> {
+    const client = this.running;
+    if (!client) throw new Error(vscode.l10n.t("The Cambium server is not running."));
+    const streamed = `answer-${++this.streams}`;
+    const listening = client.onProgress(new ProgressType<Piece>(), streamed, onPiece);
     try {
-      return await this.execute<Result>(command, [{ ...argument, partialResultToken }], token);
+      return await client.sendRequest<Result>(method, params(streamed), token);
     } finally {
-      listening?.dispose();
+      listening.dispose();
     }
   }
 
@@ -91,6 +113,7 @@ export class Server implements vscode.Disposable {
       void this.reportMissing(found.problem, found.looked);
       return;
     }
+    this.program = found.program;
     const args = serverArguments(config);
     this.log.info(`starting ${found.program} ${args.join(" ")}`);
     this.status.set({ state: "starting" });
@@ -117,6 +140,7 @@ export class Server implements vscode.Disposable {
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       middleware: {
         provideInlineCompletionItems: this.suggestions.middleware,
+        provideCodeActions: addActions,
         workspace: {
           // What became flags is not sent as well: the server takes no such key from a client.
           configuration: async (params, token, next) => {

@@ -1,10 +1,14 @@
 // The commands, and the menu behind the status bar item.
 import * as vscode from "vscode";
+import { explainFinding, previewFix, type Unresolved } from "./actions";
 import type { Server } from "./client";
-import { explain } from "./explain";
+import { Chat } from "./chat";
+import type { Finding } from "./conversation";
 import { switchModel } from "./models";
 import { Pause } from "./pause";
+import { Previews } from "./preview";
 import { reviewChanges, reviewFile } from "./review";
+import { SetUp } from "./setup";
 import { showStatistics } from "./statistics";
 import { StatusItem } from "./status";
 
@@ -16,7 +20,12 @@ export function registerMenu(
   context: vscode.ExtensionContext, server: Promise<Server>, log: vscode.LogOutputChannel, status: StatusItem,
   pause: Pause,
 ): void {
-  const commands: Record<string, () => unknown> = {
+  const previews = new Previews();
+  const chat = new Chat(context.extensionUri, server, previews);
+  context.subscriptions.push(previews, chat);
+  const setUp = server.then((made) => new SetUp(context, made));
+  setUp.then((made) => made.showAtFirst()).catch((error) => log.warn(String(error)));
+  const commands: Record<string, (...args: any[]) => unknown> = {
     "cambium.restart": async () => (await server).restart(),
     "cambium.toggle": () => pause.setEnabled(!pause.enabled),
     "cambium.pause": () => pause.forAnHour(),
@@ -28,7 +37,14 @@ export function registerMenu(
     "cambium.freeMemory": async () => (await server).execute("cambium.unload"),
     "cambium.acceptNode": async () => (await server).suggestions.acceptNode(),
     "cambium.switchModel": () => switchModel(context),
-    "cambium.explainSelection": async () => explain(await server),
+    "cambium.openChat": () => vscode.commands.executeCommand("cambium.chat.focus"),
+    "cambium.clearChat": () => chat.clear(),
+    "cambium.explainSelection": () => chat.explain(),
+    "cambium.explainFinding": (finding?: Finding) => explainFinding(chat, finding),
+    "cambium.previewFix": async (fix: Unresolved) => previewFix((await server).running, previews, fix),
+    "cambium.acceptPreview": () => previews.accept(),
+    "cambium.discardPreview": () => previews.discard(),
+    "cambium.setUp": async () => (await setUp).show(),
     "cambium.reviewFile": async () => reviewFile(await server),
     "cambium.reviewChanges": async () => reviewChanges(await server),
     "cambium.showStatistics": async () => showStatistics(await server),
@@ -51,10 +67,12 @@ async function showMenu(status: StatusItem, pause: Pause): Promise<void> {
     ...(language
       ? [{ label: `$(file-code) ${vscode.l10n.t("On or off for {0}", language)}`, command: "cambium.toggleLanguage" }]
       : []),
-    { label: `$(comment-discussion) ${vscode.l10n.t("Explain what is selected")}`, command: "cambium.explainSelection" },
+    { label: `$(comment-discussion) ${vscode.l10n.t("Chat")}`, command: "cambium.openChat" },
+    { label: `$(question) ${vscode.l10n.t("Explain what is selected")}`, command: "cambium.explainSelection" },
     { label: `$(checklist) ${vscode.l10n.t("Review this file")}`, command: "cambium.reviewFile" },
     { label: `$(git-compare) ${vscode.l10n.t("Review what is not committed")}`, command: "cambium.reviewChanges" },
     { label: `$(chip) ${vscode.l10n.t("Switch the model")}`, command: "cambium.switchModel" },
+    { label: `$(rocket) ${vscode.l10n.t("Set up models")}`, command: "cambium.setUp" },
     { label: `$(graph) ${vscode.l10n.t("Statistics")}`, command: "cambium.showStatistics" },
     { label: `$(trash) ${vscode.l10n.t("Free the model's memory")}`, command: "cambium.freeMemory" },
     { label: `$(output) ${vscode.l10n.t("Show the log")}`, command: "cambium.showLog" },

@@ -22,6 +22,13 @@ export function serverArguments(config: Configuration): string[] {
   return args.concat(config.get<string[]>("arguments", []));
 }
 
+/** Of these arguments, those that say where models.json is: `cambium models` has to be told too. */
+export function modelsFlags(config: Configuration): string[] {
+  const args = config.get<string[]>("arguments", []);
+  const at = args.findIndex((each) => each === "--models" || each.startsWith("--models="));
+  return at < 0 ? [] : args.slice(at, at + (args[at] === "--models" ? 2 : 1));
+}
+
 /** The disabled languages with `language` added or taken out. */
 export function toggled(languages: readonly string[], language: string): string[] {
   return languages.includes(language)

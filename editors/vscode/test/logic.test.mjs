@@ -13,7 +13,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folder = mkdtempSync(join(tmpdir(), "cambium-vscode-"));
 
 async function load(name) {
-  const outfile = join(folder, `${name}.mjs`);
+  const outfile = join(folder, `${name.split("/").pop()}.mjs`);
   buildSync({ entryPoints: [join(root, "src", `${name}.ts`)], outfile, format: "esm", platform: "node", bundle: true,
     alias: { vscode: join(root, "test", "vscode.mjs") } });
   return import(pathToFileURL(outfile).href);
@@ -84,7 +84,7 @@ test("every string has a Chinese twin, and no twin is left over", () => {
 test("every command of the manifest is registered, and only those", () => {
   const { contributes } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const menu = readFileSync(join(root, "src", "menu.ts"), "utf8");
-  const registered = [...menu.matchAll(/^ {4}"(cambium\.\w+)": (?:async )?\(\) =>/gm)].map((m) => m[1]);
+  const registered = [...menu.matchAll(/^ {4}"(cambium\.\w+)": (?:async )?\(.*?\) =>/gm)].map((m) => m[1]);
   assert.deepEqual(registered.sort(), contributes.commands.map((c) => c.command).sort());
 });
 
@@ -136,4 +136,77 @@ test("models used before are remembered, the newest first, each once", async () 
   const { withRecent } = await load("models");
   assert.deepEqual(withRecent(["a", "b"], "b"), ["b", "a"]);
   assert.equal(withRecent(["1", "2", "3", "4", "5", "6", "7", "8"], "9").length, 8);
+});
+
+test("a conversation is told with what the model was shown; what failed is not part of it", async () => {
+  const { Conversation } = await load("conversation");
+  const talk = new Conversation();
+  const part = { uri: "file:///a.py", version: 3, label: "a.py" };
+  const answer = (text, asked) => ({ text, asked, stop: "end_of_text", timings: { route: { model: "m", reason: "why" } } });
+  const first = talk.begin("What is it?", part);
+  assert.deepEqual(talk.fresh(first), part);
+  assert.deepEqual(talk.messages(first), [{ role: "user", content: "What is it?" }]);
+  talk.answered(first, answer("A shop.", "a.py:\nWhat is it?"));
+  assert.equal(first.note, "m · why");
+  const failed = talk.begin("And?", part);
+  failed.state = "failed";
+  const stopped = talk.begin("Go on", { ...part, version: 4 });
+  Object.assign(stopped, { state: "stopped", text: "It go" });
+  const second = talk.begin("Is it good?", part);
+  assert.deepEqual(talk.messages(second), [
+    { role: "user", content: "a.py:\nWhat is it?" }, { role: "assistant", content: "A shop." },
+    { role: "user", content: "Go on" }, { role: "assistant", content: "It go" },
+    { role: "user", content: "Is it good?" },
+  ]);
+  assert.equal(talk.fresh(second), undefined, "the model has it already");
+  assert.ok(talk.fresh(talk.begin("Now?", { ...part, version: 4 })), "of the stopped turn nobody knows what was shown");
+  assert.ok(talk.fresh(talk.begin("There?", { ...part, range: { start: { line: 1, character: 0 }, end: { line: 2, character: 0 } } })));
+  talk.clear();
+  assert.deepEqual(talk.messages(talk.begin("Hello", undefined)), [{ role: "user", content: "Hello" }]);
+});
+
+test("a place is named by its lines; whole lines end where the next begins", async () => {
+  const { labelOf } = await load("conversation");
+  const range = (first, last, character) => ({ start: { line: first, character: 0 }, end: { line: last, character } });
+  assert.equal(labelOf("a.py"), "a.py");
+  assert.equal(labelOf("a.py", range(4, 4, 2)), "a.py:5");
+  assert.equal(labelOf("a.py", range(4, 6, 0)), "a.py:5–6");
+  assert.equal(labelOf("a.py", range(4, 6, 1)), "a.py:5–7");
+  assert.equal(labelOf("a.py", range(4, 4, 0)), "a.py:5");
+});
+
+test("a block goes in under the cursor's indentation", async () => {
+  const { indented } = await load("conversation");
+  assert.equal(indented("  a:\n    b\n\n  c\n", "\t"), "a:\n\t  b\n\n\tc");
+  assert.equal(indented("a\nb", ""), "a\nb");
+});
+
+test("what a model says is data: no markup, no image, no link but to the web", async () => {
+  const { rendered } = await load("../webview/markdown");
+  const html = rendered([
+    "<img src=x onerror=alert(1)> <script>x</script> **bold**", "![seen](https://example.org/seen)",
+    "[run](command:cambium.restart) [js](javascript:alert(1)) [page](https://example.org/)",
+    "```python\nif a < b: pass  # <b>\n```", "```no\"such><i>\n<x>\n```",
+  ].join("\n\n"));
+  for (const forbidden of [/<img/, /<script/, /<i>/, /<x>/, /href="(?!https:\/\/example\.org\/)/, /<[^>]*src=/])
+    assert.ok(!forbidden.test(html), `${forbidden} in ${html}`);
+  assert.match(html, /<strong>bold<\/strong>/);
+  assert.match(html, /<a href="https:\/\/example\.org\/">page<\/a>/);
+  assert.match(html, /<pre data-language="Python"><code><span class="hljs-keyword">if<\/span> a &lt; b/);
+});
+
+test("every word of a page comes from the extension, so that it is translated", () => {
+  for (const name of ["chat", "setup"]) {
+    const page = readFileSync(join(root, "webview", `${name}.ts`), "utf8");
+    const names = /type Strings = Record<([^]*?), string>/.exec(page)[1].match(/"(\w+)"/g).map((each) => each.slice(1, -1));
+    const given = /const strings = \(\) => \(\{([^]*?)\n\}\);/.exec(readFileSync(join(root, "src", `${name}.ts`), "utf8"))[1];
+    assert.deepEqual([...given.matchAll(/^ {2}(\w+):/gm)].map((m) => m[1]).sort(), names.sort());
+  }
+});
+
+test("the command line is told of another models.json, as the server is", async () => {
+  const { modelsFlags } = await load("settings");
+  assert.deepEqual(modelsFlags(config({})), []);
+  assert.deepEqual(modelsFlags(config({ arguments: ["--x", "--models", "/m.json", "--y"] })), ["--models", "/m.json"]);
+  assert.deepEqual(modelsFlags(config({ arguments: ["--models=/m.json", "--y"] })), ["--models=/m.json"]);
 });

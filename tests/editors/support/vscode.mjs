@@ -83,6 +83,7 @@ export class VSCode {
     });
     this.page = await this.browser.newPage({ viewport: { width: 1000, height: 620 }, reducedMotion: "reduce" });
     this.page.setDefaultTimeout(patience);
+    await this.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
     await this.page.goto(`${url}/?folder=${encodeURIComponent(folder)}`, { timeout: patience });
     await this.page.locator(".monaco-workbench .statusbar").waitFor();
     this.folder = folder;
@@ -122,6 +123,17 @@ export class VSCode {
     await this.press("Enter");
   }
 
+  /** Drags the side bar's edge to the right. */
+  async widenSideBar(pixels) {
+    const { x, y, width, height } = await this.page.locator(".part.sidebar").boundingBox();
+    const edge = { x: x + width + 2, y: y + height / 2 };
+    await this.page.mouse.move(edge.x, edge.y);
+    await this.page.mouse.down();
+    await this.page.mouse.move(edge.x + pixels, edge.y, { steps: 4 });
+    await this.page.mouse.up();
+    await this.page.mouse.move(edge.x + pixels, 5); // its edge is lit while the mouse is there
+  }
+
   /** Opens `file` with the cursor at a 1-based line and column. */
   async open(file, line, column) {
     await this.press("Control+P");
@@ -132,6 +144,12 @@ export class VSCode {
     await this.press("Enter");
     await this.page.locator(".statusbar-item", { hasText: `Ln ${line}, Col ${column}` }).waitFor();
     await this.page.locator(".editor-instance .native-edit-context, .editor-instance textarea").first().focus();
+  }
+
+  /** Waits until keys go to the text of an editor. */
+  waitForEditorFocus() {
+    return until("an editor has the focus", () => this.page.evaluate(() =>
+      document.activeElement?.matches(".editor-instance .native-edit-context, .editor-instance textarea")));
   }
 
   /** Saves, and returns what the file then holds. */

@@ -43,18 +43,43 @@ local function show(lines)
   vim.wo.linebreak = true
 end
 
+--- Asks for an explanation, and shows what the model says.
+---@param argument table of the server's command cambium.explain
+local function explain(argument)
+  argument.uri = vim.uri_from_bufnr(0)
+  vim.notify('Cambium: asking for an explanation')
+  execute('cambium.explain', function(result)
+    local lines = vim.split(vim.trim(result.text), '\n', { plain = true })
+    vim.list_extend(lines, { '', ('*%s*'):format(result.timings.route.model) })
+    show(lines)
+  end, { argument })
+end
+
+--- The server's name for the finding on the cursor's line; nil: there is none.
+---@return string|nil
+local function finding_here()
+  local line = vim.api.nvim_win_get_cursor(0)[1] - 1
+  for _, diagnostic in ipairs(vim.diagnostic.get(0, { lnum = line })) do
+    local sent = diagnostic.user_data and diagnostic.user_data.lsp or {}
+    if diagnostic.source == 'cambium' and sent.data then
+      return sent.data.fingerprint
+    end
+  end
+end
+
 local verbs = {
   explain = function(range)
-    local argument = { uri = vim.uri_from_bufnr(0) }
-    if range then
-      argument.range = { start = { line = range[1] - 1, character = 0 }, ['end'] = line_end(range[2]) }
+    explain(range and {
+      range = { start = { line = range[1] - 1, character = 0 }, ['end'] = line_end(range[2]) },
+    } or {})
+  end,
+  why = function()
+    local finding = finding_here()
+    if finding then
+      explain({ finding = finding })
+    else
+      vim.notify('Cambium: there is no finding on this line', vim.log.levels.WARN)
     end
-    vim.notify('Cambium: asking for an explanation')
-    execute('cambium.explain', function(result)
-      local lines = vim.split(vim.trim(result.text), '\n', { plain = true })
-      vim.list_extend(lines, { '', ('*%s*'):format(result.timings.route.model) })
-      show(lines)
-    end, { argument })
   end,
   status = function()
     local status = cambium().status

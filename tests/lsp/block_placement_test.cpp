@@ -1,0 +1,135 @@
+#include "lsp/assist/block_placement.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace cambium;
+using namespace cambium::assist;
+
+namespace {
+
+/// The text with the block placed; a sentence in angle brackets where it can't be. `selected`: a part of
+/// the text, as it stands there.
+std::string placed(const char* language, const std::string& text, const std::string& block,
+                   const std::string& selected = "") {
+  std::optional<syntax::ByteRange> selection;
+  if (!selected.empty()) {
+    const size_t at = text.find(selected);
+    REQUIRE(at != text.npos);
+    selection =
+        syntax::ByteRange{static_cast<uint32_t>(at), static_cast<uint32_t>(at + selected.size())};
+  }
+  const auto placement = place_block(syntax::language_by_id(language), text, block, selection);
+  if (!placement) return "<" + placement.error().message + ">";
+  return with_changes(text, placement->changes).value_or("<changes that overlap>");
+}
+
+const std::string kShop =
+    "import os\n"
+    "\n"
+    "\n"
+    "class Shop:\n"
+    "    # All of it.\n"
+    "    def total(self):\n"
+    "        return 1\n"
+    "\n"
+    "    def name(self):\n"
+    "        return 2\n"
+    "\n"
+    "\n"
+    "def main():\n"
+    "    x = 1\n"
+    "    y = 2\n"
+    "    return x\n";
+
+/// kShop with one piece of it replaced.
+std::string shop_with(const std::string& old, const std::string& fresh) {
+  std::string text = kShop;
+  const size_t at = text.find(old);
+  REQUIRE(at != text.npos);
+  return text.replace(at, old.size(), fresh);
+}
+
+}  // namespace
+
+TEST_CASE("a definition takes the place of the one with its name") {
+  const std::string fresh = "def main():\n    return 3\n";
+  CHECK(placed("python", kShop, fresh) ==
+        shop_with("def main():\n    x = 1\n    y = 2\n    return x\n", fresh));
+  // A method that is shown without its class, under the class's indentation.
+  CHECK(placed("python", kShop, "\n\ndef total(self):\n    if x:\n\n        return 5") ==
+        shop_with("        return 1\n", "        if x:\n\n            return 5\n"));
+  // The same again changes nothing.
+  CHECK(placed("python", kShop, "def name(self):\n    return 2") == kShop);
+  // Inside a selection that says no more than it already does.
+  CHECK(placed("python", kShop, fresh, "x = 1") ==
+        shop_with("def main():\n    x = 1\n    y = 2\n    return x\n", fresh));
+}
+
+TEST_CASE(
+    "comments and decorators right above go with their definition, and stay where none are shown") {
+  CHECK(placed("python", kShop, "# Most of it.\n@cached\ndef total(self):\n    return 1\n") ==
+        shop_with("    # All of it.\n", "    # Most of it.\n    @cached\n"));
+  CHECK(placed("python", kShop, "def total(self):\n    return 7\n") ==
+        shop_with("return 1", "return 7"));
+}
+
+TEST_CASE("a class that is shown in part keeps the members that are not shown") {
+  const std::string block =
+      "class Shop:\n"
+      "    def total(self):\n"
+      "        return 9\n"
+      "\n"
+      "    def owner(self):\n"
+      "        return 4\n";
+  CHECK(placed("python", kShop, block) ==
+        shop_with("        return 1\n",
+                  "        return 9\n\n    def owner(self):\n        return 4\n"));
+}
+
+TEST_CASE("what the file lacks is added: imports to imports, definitions after their neighbours") {
+  CHECK(placed("python", kShop, "import os\nimport sys\n\ndef main():\n    return sys\n") ==
+        shop_with("import os\n", "import os\nimport sys\n")
+            .replace(shop_with("import os\n", "import os\nimport sys\n").find("    x = 1"),
+                     std::string("    x = 1\n    y = 2\n    return x\n").size(),
+                     "    return sys\n"));
+  CHECK(placed("python", kShop, "def other():\n    return 3\n") ==
+        kShop + "\n\ndef other():\n    return 3\n");
+  const auto placement =
+      place_block(syntax::language_by_id("python"), kShop,
+                  "def other():\n    pass\n\ndef main():\n    pass\n\nprint(main())\nmain()\n", {});
+  REQUIRE(placement);
+  CHECK(placement->added == std::vector<std::string>{"other"});
+  CHECK(placement->replaced == std::vector<std::string>{"main"});
+  CHECK(placement->left_out == 2);
+}
+
+TEST_CASE("of two definitions with one name, the selected one is meant") {
+  const std::string text =
+      "struct A {\n  int f() { return 1; }\n};\nstruct B {\n  int f() { return 1; }\n};\n";
+  const std::string block = "int f() { return 2; }\n";
+  const std::string changed =
+      "struct A {\n  int f() { return 1; }\n};\nstruct B {\n  int f() { return 2; }\n};\n";
+  CHECK(placed("cpp", text, block, "struct B {\n  int f() { return 1; }") == changed);
+  CHECK(placed("cpp", text, "struct B {\n  int f() { return 2; }\n};\n") == changed);
+}
+
+TEST_CASE("a block that defines nothing replaces the selected lines, or those between its ends") {
+  CHECK(placed("python", kShop, "z = 5\nif z:\n    z = 6", "x = 1\n    y") ==
+        shop_with("    x = 1\n    y = 2\n", "    z = 5\n    if z:\n        z = 6\n"));
+  CHECK(placed("python", kShop, "x = 1\nz = 7\nreturn x\n") ==
+        shop_with("    y = 2\n", "    z = 7\n"));
+  // Without a grammar, too.
+  CHECK(placed("nothing", "a\nb\nc", "B", "b") == "a\nB\nc");
+  CHECK(placed("nothing", "a\nb\nc", "C\n", "c") == "a\nb\nC");
+  for (const char* nowhere : {"z = 5\n", "x = 1\nz = 5\n", "return x\nx = 1\n"})
+    CHECK(placed("python", kShop, nowhere).starts_with("<it is not clear where"));
+  CHECK(placed("python", kShop, " \n") == "<the block is empty>");
+}
+
+TEST_CASE("line ends stay as the file has them") {
+  CHECK(placed("nothing", "a\r\nb\r\nc\r\n", "x\ny", "b") == "a\r\nx\r\ny\r\nc\r\n");
+  CHECK(placed("javascript", "function f() {\r\n  return 1;\r\n}\r\n",
+               "function f() {\n  return 2;\n}\n") == "function f() {\r\n  return 2;\r\n}\r\n");
+}
