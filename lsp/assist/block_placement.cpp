@@ -67,19 +67,28 @@ std::string under_indent(std::string_view text, std::string_view indent) {
   for (const ByteRange& range : lines_of(text)) {
     std::string_view line = part(text, range);
     while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
-    if (line.starts_with(own)) line.remove_prefix(own.size());
-    if (!trimmed(line).empty()) out.append(indent).append(line);
+    if (line.starts_with(own)) {
+      line.remove_prefix(own.size());
+      if (!line.empty()) out.append(indent).append(line);
+    } else if (!line.empty()) {  // further out than the first line by so much, and it stays so
+      const std::string_view has = indent_of(line);
+      const size_t lack = own.size() - std::min(own.size(), has.size());
+      out.append(indent.substr(0, indent.size() - std::min(indent.size(), lack)));
+      out.append(line.substr(has.size()));
+    }
     out += '\n';
   }
   return out;
 }
 
-/// A comment, a decorator or an attribute: what belongs to the definition below it.
+/// A comment, a decorator or an attribute: what belongs to the definition below it. Directives of a
+/// preprocessor (`#include`) do not.
 bool leads_a_definition(std::string_view line) {
   const std::string_view code = trimmed(line);
+  if (code.starts_with('#')) return code.size() < 2 || !syntax::is_letter(code[1]);
+  if (code.starts_with('[')) return code.ends_with(']');
   return code.starts_with("//") || code.starts_with("/*") || code.starts_with("*") ||
-         code.starts_with("#") || code.starts_with("--") || code.starts_with("@") ||
-         code.starts_with("template");
+         code.starts_with("--") || code.starts_with("@") || code.starts_with("template");
 }
 
 /// An outline, and the text it is of.
@@ -150,7 +159,8 @@ class Placing {
   /// The file's definition of this name among those that may be meant: methods that a block shows
   /// without their class are looked for in every class.
   std::optional<size_t> twin(const OutlineItem& item, int32_t parent) const {
-    std::optional<size_t> found;
+    std::optional<size_t> found, outermost;
+    size_t all = 0, outer = 0;
     for (size_t i = 0; i < file_.items.size(); ++i) {
       const OutlineItem& each = file_.items[i];
       if (each.name != item.name || !is_definition(each)) continue;
@@ -158,10 +168,15 @@ class Placing {
       const bool selected =
           selection_ && each.range.begin < selection_->end && selection_->begin < each.range.end;
       if (selected) return i;
-      if (found) return std::nullopt;  // there are several, and nothing says which is meant
       found = i;
+      ++all;
+      if (each.parent >= 0) continue;
+      outermost = i;  // a class rather than its constructor
+      ++outer;
     }
-    return found;
+    if (outer == 1) return outermost;
+    // Of several, nothing says which is meant.
+    return all == 1 ? found : std::nullopt;
   }
 
   void place(const std::vector<size_t>& items, int32_t parent) {
@@ -197,14 +212,18 @@ class Placing {
   }
 
   void replace(size_t mine, size_t theirs) {
+    out.replaced.push_back(block_.items[mine].name);
+    if (!file_.alone_on_its_lines(theirs) || !block_.alone_on_its_lines(mine)) {
+      // The rest of the line is something else's.
+      return change(file_.items[theirs].range,
+                    std::string(part(block_.text, block_.items[mine].range)));
+    }
     ByteRange from = block_.lines(mine), to = file_.lines(theirs);
     const uint32_t lead = block_.lead(mine);
     if (lead < from.begin) to.begin = file_.lead(theirs);
     from.begin = lead;
-    if (!file_.alone_on_its_lines(theirs)) to = file_.items[theirs].range;
     std::string text = indented(from, indent_of(part(file_.text, to)));
     if (to.end == 0 || file_.text[to.end - 1] != '\n') text.pop_back();
-    out.replaced.push_back(block_.items[mine].name);
     change(to, std::move(text));
   }
 

@@ -310,6 +310,10 @@ scenario("a follow-up is told what was said; an answer that takes long is stoppe
   await code.page.locator(".sidebar .codicon-clear-all").first().click();
   await page.locator(".empty").waitFor();
   assert.equal(await page.locator("article").count(), 0);
+  await page.getByRole("button", { name: "Set up models" }).click();
+  const setUp = code.page.frameLocator("iframe.webview >> nth=1").frameLocator("#active-frame");
+  await until("what is wanted is a model for questions", () => setUp.locator("#role").evaluate(({ value }) => value === "general"));
+  await code.command("View: Close All Editors");
 });
 
 scenario("a finding is explained in the chat, from its lightbulb; its fix is seen before it is made", async () => {
@@ -395,7 +399,11 @@ scenario("a server that is killed comes back, and suggests", async () => {
 
 scenario("the menu turns completions off and on again, and the status bar says so", async () => {
   const item = code.page.locator(code.statusItem);
-  const pick = (label) => code.page.locator(".quick-input-list .monaco-list-row", { hasText: label }).click();
+  const pick = async (label) => {
+    await code.page.locator(".quick-input-widget .input").fill(label);
+    await code.page.locator(".quick-input-list .monaco-list-row.focused", { hasText: label }).waitFor();
+    await code.press("Enter");
+  };
   await code.open("inventory.py", 1, 1);
   await item.click();
   await code.screenshot("vscode-menu");

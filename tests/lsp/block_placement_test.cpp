@@ -2,10 +2,15 @@
 
 #include <doctest/doctest.h>
 
+#include <fstream>
+#include <random>
 #include <string>
+
+#include "tests/support/source_dir.h"
 
 using namespace cambium;
 using namespace cambium::assist;
+using namespace cambium::test;
 
 namespace {
 
@@ -60,6 +65,8 @@ TEST_CASE("a definition takes the place of the one with its name") {
   // A method that is shown without its class, under the class's indentation.
   CHECK(placed("python", kShop, "\n\ndef total(self):\n    if x:\n\n        return 5") ==
         shop_with("        return 1\n", "        if x:\n\n            return 5\n"));
+  CHECK(placed("python", kShop, "  def total(self):\n    if x:\n\n      return 5") ==
+        shop_with("        return 1\n", "      if x:\n\n        return 5\n"));
   // The same again changes nothing.
   CHECK(placed("python", kShop, "def name(self):\n    return 2") == kShop);
   // Inside a selection that says no more than it already does.
@@ -103,6 +110,44 @@ TEST_CASE("what the file lacks is added: imports to imports, definitions after t
   CHECK(placement->added == std::vector<std::string>{"other"});
   CHECK(placement->replaced == std::vector<std::string>{"main"});
   CHECK(placement->left_out == 2);
+}
+
+TEST_CASE("an include above a function is an import, an attribute belongs to the function") {
+  const std::string text = "#include <vector>\n\nint f() { return 1; }\n";
+  CHECK(placed("cpp", text, "#include <string>\nint f() { return 2; }\n") ==
+        "#include <vector>\n#include <string>\n\nint f() { return 2; }\n");
+  CHECK(placed("cpp", text, "#include <vector>\nint f() { return 2; }\n") ==
+        "#include <vector>\n\nint f() { return 2; }\n");
+  CHECK(placed("rust", "#[test]\nfn f() {}\n", "#[inline]\nfn f() { g() }\n") ==
+        "#[inline]\nfn f() { g() }\n");
+}
+
+TEST_CASE("whatever lines of a file are placed in it, the changes are apart and in order") {
+  std::mt19937 random(11);
+  for (const auto& [language, name] : {std::pair("python", "inventory.py"),
+                                       {"cpp", "ring_buffer.cpp"},
+                                       {"typescript", "event_bus.ts"}}) {
+    std::ifstream in(source_dir() + "/lsp/cli/demo/" + name);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    REQUIRE(!text.empty());
+    for (int round = 0; round < 60; ++round) {
+      size_t begin = random() % text.size(), end = begin + random() % (text.size() - begin) + 1;
+      const std::string block = text.substr(begin, end - begin);
+      CAPTURE(block);
+      std::optional<syntax::ByteRange> selection;
+      if (round % 3 == 0)
+        selection = syntax::ByteRange{0, static_cast<uint32_t>(random() % text.size())};
+      const auto placement = place_block(syntax::language_by_id(language), text, block, selection);
+      if (placement) CHECK(with_changes(text, placement->changes).has_value());
+    }
+    // The whole of it is there already.
+    const auto whole = place_block(syntax::language_by_id(language), text, text, {});
+    REQUIRE(whole);
+    CAPTURE(name);
+    for (const TextChange& change : whole->changes) {
+      CHECK(text.substr(change.range.begin, change.range.end - change.range.begin) == change.text);
+    }
+  }
 }
 
 TEST_CASE("of two definitions with one name, the selected one is meant") {

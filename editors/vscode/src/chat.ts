@@ -99,7 +99,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
       case "explain":
         return this.explain();
       case "setUp":
-        return vscode.commands.executeCommand("cambium.setUp");
+        return vscode.commands.executeCommand("cambium.setUp", "general");
       case "attach":
         this.attaches = said.on;
         return this.tellAttachment();

@@ -44,7 +44,7 @@ export function registerMenu(
     "cambium.previewFix": async (fix: Unresolved) => previewFix((await server).running, previews, fix),
     "cambium.acceptPreview": () => previews.accept(),
     "cambium.discardPreview": () => previews.discard(),
-    "cambium.setUp": async () => (await setUp).show(),
+    "cambium.setUp": async (role?: string) => (await setUp).show(role),
     "cambium.reviewFile": async () => reviewFile(await server),
     "cambium.reviewChanges": async () => reviewChanges(await server),
     "cambium.showStatistics": async () => showStatistics(await server),

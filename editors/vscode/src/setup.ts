@@ -55,6 +55,7 @@ const strings = () => ({
 
 export class SetUp {
   private panel: vscode.WebviewPanel | undefined;
+  private role: string | undefined;
   private stopPull: (() => void) | undefined;
 
   constructor(private readonly context: vscode.ExtensionContext, private readonly server: Server) {}
@@ -64,11 +65,16 @@ export class SetUp {
     if (this.context.globalState.get(shownBefore)) return;
     const listed = await this.list();
     await this.context.globalState.update(shownBefore, true);
-    if (listed.bundled) this.show(true);
+    if (listed.bundled) this.show(undefined, true);
   }
 
-  show(preserveFocus = false): void {
-    if (this.panel) return this.panel.reveal();
+  /** `role`: the kind of work that a model is wanted for. */
+  show(role?: string, preserveFocus = false): void {
+    this.role = role;
+    if (this.panel) {
+      this.tell({ type: "role", role });
+      return this.panel.reveal();
+    }
     const { title } = strings();
     const panel = (this.panel = vscode.window.createWebviewPanel("cambium.setUp", `Cambium: ${title}`,
       { viewColumn: vscode.ViewColumn.Active, preserveFocus }, pageOptions(this.context.extensionUri)));
@@ -87,7 +93,8 @@ export class SetUp {
   private async hear(said: Said): Promise<void> {
     switch (said.type) {
       case "ready":
-        return this.attempt("file", async () => this.tellState());
+        this.tell({ type: "role", role: this.role });
+        return this.attempt("file", () => this.tellState());
       case "stop":
         return this.stopPull?.();
       case "none":

@@ -15,6 +15,7 @@ interface State {
 
 type Told =
   | { type: "state"; state: State }
+  | { type: "role"; role?: Role }
   | { type: "begun"; card: Card }
   | { type: "ended"; card: Card; problem?: string }
   | { type: "progress"; done: number; whole: number };
@@ -96,6 +97,9 @@ addEventListener("message", ({ data }: MessageEvent<Told>) => {
   switch (data.type) {
     case "state":
       return show(data.state);
+    case "role":
+      if (data.role) role.value = data.role;
+      return;
     case "begun":
       problems[data.card].textContent = "";
       if (data.card === "pull") pulling(true);
