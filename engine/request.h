@@ -123,6 +123,8 @@ struct Request {
   int32_t max_tokens = 64;
   std::vector<std::string> stop;
   bool speculate = true;
+  /// Generated::logprobs will be read: an endpoint that need not tell them in a chat is asked to.
+  bool logprobs = false;
   /// Greedy choices take in what follows the longest earlier match of the text so far
   /// (engine/copying.h); 0: the model's choice alone, 1: as measured.
   float copying = 0;

@@ -63,7 +63,7 @@ void Stats::accepted(const std::string& id) {
 
 void Stats::answered(double milliseconds, const engine::Timings& timings,
                      const assist::Route& route) {
-  if (route.cascade) ++(route.small_ms > 0 ? escalated_ : sure_);
+  if (route.cascade) ++(route.larger ? escalated_ : sure_);
   latencies_.push_back(milliseconds);
   if (latencies_.size() > kLatencies) latencies_.pop_front();
   prompt_tokens_ += static_cast<uint64_t>(std::max(timings.prompt_tokens, 0));

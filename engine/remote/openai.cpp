@@ -199,6 +199,7 @@ Result<Outgoing> outgoing(const Request& request, const OutgoingOptions& options
       messages.push_back({{"role", role_name(message.role)}, {"content", message.content}});
     }
     body["messages"] = std::move(messages);
+    if (request.logprobs) body["logprobs"] = true;
     return Outgoing{"/chat/completions", false, dumped(body)};
   }
   return fail(ErrorCode::unsupported,

@@ -266,6 +266,7 @@ void Assistant::State::ask_larger(const RunPtr& run, const std::string& why) {
   add_reason(route, why);
   if (run->first) add_reason(run->first->route, why);
   route.small_ms = ms_since(run->begun);
+  route.larger = true;
   models->acquire_larger(route.role,
                          [self = shared_from_this(), run](const Result<GeneratorPtr>& larger) {
                            if (!larger) return self->give_up(run, larger.error());
@@ -391,6 +392,7 @@ void Assistant::State::generate(const RunPtr& run, const GeneratorPtr& generator
   request.priority = question.priority;
   request.cancel = question.cancel;
   request.slot_key = question.slot_key;
+  request.logprobs = run->turn == Run::Turn::small;
 
   const auto splitter = std::make_shared<ThinkingSplitter>(defaults.thinks);
   const auto show = [run](const ThinkingSplitter::Shown& shown) {

@@ -57,7 +57,7 @@ struct CascadeCompleter::Run : std::enable_shared_from_this<CascadeCompleter::Ru
       self->asked = *got;
       (*got)->complete(std::move(input), [self](Result<CompletionOutput> output) {
         if (!output || output->items.empty()) return self->ask_small();
-        output->route.cascade = true;
+        output->route.cascade = output->route.larger = true;
         output->route.reason = "typed along a suggestion of the larger model";
         self->finish(std::move(output));
       });
@@ -91,7 +91,7 @@ struct CascadeCompleter::Run : std::enable_shared_from_this<CascadeCompleter::Ru
         if (output->items.empty() && self->first && !self->first->items.empty()) {
           return self->finish_with_small("the larger model has nothing to show");
         }
-        output->route.cascade = true;
+        output->route.cascade = output->route.larger = true;
         output->route.reason = self->doubt.reason;
         output->route.confidence = self->first ? self->first->confidence : -1;
         output->route.small_ms = self->small_ms;

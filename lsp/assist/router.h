@@ -31,7 +31,8 @@ struct Route {
   std::string model;       ///< its name to show
   std::string reason;      ///< one line: "chat about code, the general model is not configured"
   double classify_ms = 0;  ///< what classifying free text cost
-  bool cascade = false;    ///< a small model was asked first (assist/cascade.h)
+  bool cascade = false;    ///< two models could answer (assist/cascade.h)
+  bool larger = false;     ///< and the larger one did
   double confidence = -1;  ///< its mean token probability, 0..1; negative: not known
   double small_ms = 0;     ///< what the small model's answer took before the larger one was asked
 };

@@ -54,6 +54,7 @@ nlohmann::json to_json(const Target& target, const assist::CompletionOutput& out
   if (output.route.cascade) {
     route["confidence"] = output.route.confidence;
     route["small_ms"] = output.route.small_ms;
+    route["larger"] = output.route.larger;
   }
   nlohmann::json out = {
       {"file", target.path},

@@ -122,6 +122,7 @@ Json to_json(const assist::Answer& answer, const std::string& asked) {
   if (route.cascade) {
     timings["route"]["confidence"] = route.confidence;
     timings["route"]["smallMs"] = route.small_ms;
+    timings["route"]["larger"] = route.larger;
   }
   if (!t.expert_loads.empty()) {
     const engine::ExpertSpread spread = engine::spread_of(t.expert_loads);

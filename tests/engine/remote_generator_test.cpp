@@ -157,6 +157,29 @@ TEST_CASE("chat: reasoning comes apart from the answer, whichever field it is in
   }
 }
 
+TEST_CASE("chat: log-probabilities come where they are asked for") {
+  const auto say = [](const std::string& text, double logprob) {
+    return event(Json{{"choices",
+                       {{{"delta", {{"content", text}}},
+                         {"logprobs", {{"content", {{{"token", text}, {"logprob", logprob}}}}}}}}}}
+                     .dump());
+  };
+  ScriptedServer server([&](Connection& client, const std::string&) {
+    client.send(stream_head() + say("4", -0.25) + say("2", -0.5) + event("[DONE]"));
+  });
+  const auto generator = remote(options_for(server.url("/v1")));
+  Request request = chat("6*7?");
+  generate(*generator, request);
+  request.logprobs = true;
+  const Generated out = generate(*generator, request);
+  CHECK(out.text == "42");
+  CHECK(out.logprobs == std::vector<float>{-0.25f, -0.5f});
+  const auto requests = server.requests();
+  REQUIRE(requests.size() == 2);
+  CHECK_FALSE(Json::parse(body_of(requests[0])).contains("logprobs"));
+  CHECK(Json::parse(body_of(requests[1]))["logprobs"] == true);
+}
+
 TEST_CASE("a server that does not stream is understood as well") {
   ScriptedServer server([&](Connection& client, const std::string&) {
     client.send(response(200, "application/json",

@@ -208,6 +208,8 @@ TEST_CASE("a cascade of two models that answer in words") {
   CHECK(asked.text == "a short answer");
   CHECK(asked.answer->route.model == "v2-lite");
   CHECK(asked.answer->route.cascade);
+  CHECK_FALSE(asked.answer->route.larger);
+  CHECK(small->requests.back().logprobs);
   CHECK(asked.answer->route.confidence == doctest::Approx(0.952).epsilon(0.01));
   CHECK(asked.answer->route.reason.find("at least 0.70") != std::string::npos);
   CHECK(larger->requests.empty());
@@ -221,6 +223,8 @@ TEST_CASE("a cascade of two models that answer in words") {
   CHECK(asked.thinking == "hm\n");
   CHECK(asked.answer->text == "a long answer");
   CHECK(asked.answer->route.model == "r1");
+  CHECK(asked.answer->route.larger);
+  CHECK_FALSE(larger->requests.back().logprobs);
   CHECK(asked.answer->route.small_ms > 0);
   CHECK(asked.answer->route.reason.find("is below 0.70") != std::string::npos);
   REQUIRE(larger->requests.size() == 1);

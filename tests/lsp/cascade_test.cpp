@@ -97,6 +97,7 @@ TEST_CASE("the small model answers where it is sure") {
   REQUIRE(output.has_value());
   CHECK(output->items.at(0).text == "small text");
   CHECK(output->route.cascade);
+  CHECK_FALSE(output->route.larger);
   CHECK(output->route.model == "small");
   CHECK(output->route.confidence == 0.9);
   CHECK(output->route.small_ms == 0);
@@ -128,6 +129,7 @@ TEST_CASE("the larger model is asked where the small one is not sure, has nothin
     REQUIRE(output.has_value());
     CHECK(output->items.at(0).text == "larger text");
     CHECK(output->route.model == "larger");
+    CHECK(output->route.larger);
     CHECK(output->route.reason == c.reason);
     CHECK(output->route.small_ms > 0);
     CHECK(two.generated() == 1);

@@ -333,3 +333,43 @@ TEST_CASE("a huge file is answered without a completion, and the server lives on
   CHECK(client.result_of(kMethod, client.position_params("file:///small.cpp", 0, 1))["items"]
             .size() == 1);
 }
+
+TEST_CASE("two completion models: the larger one answers where the small one is not sure") {
+  LspServer server;
+  const auto small = std::make_shared<FakeCompletion>(), large = std::make_shared<FakeCompletion>();
+  small->respond = FakeCompletion::inserting("small");
+  large->respond = [](const assist::CompletionInput& asked) -> Result<assist::CompletionOutput> {
+    if (asked.cached_only) return assist::CompletionOutput{};
+    return FakeCompletion::inserting("large")(asked);
+  };
+  const auto model = [](const std::string& name, std::shared_ptr<FakeCompletion> completion) {
+    lsp::PooledModel pooled;
+    pooled.name = name;
+    pooled.load = [completion](const std::function<void(double)>&) -> Result<lsp::LoadedModel> {
+      lsp::LoadedModel loaded;
+      loaded.completion = completion;
+      return loaded;
+    };
+    return pooled;
+  };
+  std::vector<lsp::PooledModel> models = {model("small.gguf", small), model("large.gguf", large)};
+  models[0].roles = {assist::Role::completion};
+  models[1].larger_of = {{assist::Role::completion, 0.8}};
+  server.context->pool->close();
+  server.context->use(lsp::ModelPool::create(server.context->strand, std::move(models), {}));
+  LspClient client(server);
+  client.initialize();
+  client.open(kUri, "int a = \n");
+  const auto complete = [&] {
+    return client.result_of(kMethod, client.position_params(kUri, 0, 8))["items"][0]["insertText"];
+  };
+  CHECK(complete() == "small");  // the larger one is still to be loaded
+  const auto rows = server.context->pool->rows();
+  REQUIRE(
+      server.run_until([&] { return rows.at(1).host->state() == lsp::ModelHost::State::ready; }));
+  CHECK(complete() == "large");
+  const Json stats = client.result_of("workspace/executeCommand", {{"command", "cambium.stats"}});
+  CHECK(stats["cascade"] == Json{{"small", 1}, {"larger", 1}});
+  CHECK(stats["models"][1]["largerOf"] == Json::array({"completion"}));
+  CHECK_FALSE(stats["models"][0].contains("largerOf"));
+}
