@@ -147,6 +147,7 @@ class CudaBackend final : public Backend {
   void latent_attention(const AttentionArgs& args);
   void latent_attention_many(const AttentionArgs& args, Cublas& cublas);
   void experts_few(const ExpertsArgs& args);
+  void experts_some(const ExpertsArgs& args);
   void experts_many(const ExpertsArgs& args, Cublas& cublas);
   void head_matmul_many(const HeadMatmulArgs& args, Cublas& cublas);
   /// Matrices [first, first + n) of a stack in F16, row-major with the padded rows between them.

@@ -61,6 +61,12 @@ __global__ void __launch_bounds__(kThreads, 2)
       (a.first_cell.device != nullptr ? *a.first_cell.device : a.first_cell.value) + token;
   const int n_blocks = cell / kKeyBlock + 1;
   if (split >= latent_active(cell, p.parts.splits)) return;
+  const auto* cache = static_cast<const __half*>(a.kv.k);
+  // All but the newest cells are long written: they start on their way to the L2 while the kernel
+  // before this one ends.
+  for (int block = split; block < n_blocks; block += p.parts.splits)
+    for (int i = threadIdx.x * 64; i < kKeyBlock * kDK; i += kThreads * 64)
+      prefetch_l2(cache + static_cast<int64_t>(block) * kKeyBlock * kDK + i);
   grid_wait();
 
   for (int i = threadIdx.x; i < kRows * kDK / 4; i += kThreads) {
@@ -76,7 +82,6 @@ __global__ void __launch_bounds__(kThreads, 2)
   float out[kWarpDims / 8][4] = {};
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
   const float to_log2 = a.scale * kLog2e;
-  const auto* cache = static_cast<const __half*>(a.kv.k);
   for (int block = split; block < n_blocks; block += p.parts.splits) {
     const int cell0 = block * kKeyBlock;
     __syncthreads();                              // the block before it is done with
