@@ -16,6 +16,7 @@
 
 namespace cambium::engine::cuda {
 
+inline constexpr size_t kCublasBytes = size_t{32} << 20;       ///< workspace of cuBLAS
 inline constexpr size_t kDequantizedBytes = size_t{96} << 20;  ///< of matrices in F16, for a GEMM
 
 class CudaBuffer final : public Buffer {
