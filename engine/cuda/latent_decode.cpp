@@ -19,6 +19,10 @@ namespace {
 
 const StackView& stack_of(const Weight* w) { return static_cast<const CudaStack&>(*w).view; }
 
+Prefetch bytes_of(const Weight* w) {
+  return {of(w).memory.data(), static_cast<int64_t>(of(w).memory.bytes())};
+}
+
 class LatentProgram final : public StepProgram {
  public:
   LatentProgram(CudaBackend& backend, const LatentDecoderOps& model)
@@ -146,7 +150,7 @@ cudaError_t LatentProgram::enqueue_attention(const Layer& layer, const KvCells& 
   a.scale = m_.attention_scale;
   const LatentParts parts =
       latent_parts(partial_.as<float>(), n, m_.n_head, launch_.multiprocessors);
-  if (e == cudaSuccess) e = cuda::latent_attention(launch_, a, parts);
+  if (e == cudaSuccess) e = cuda::latent_attention(launch_, a, parts, bytes_of(layer.wo));
   HeadArgs values = heads(layer.wv_b, n);
   values.y = heads_;
   values.y_token = int64_t{m_.n_head} * m_.head_dim_v;
@@ -175,6 +179,10 @@ cudaError_t LatentProgram::enqueue_mixture(const Layer& layer, int32_t n) {
   router.logits = scores_;
   router.arrivals = b_.arrivals();
   router.route = route_args(m_.rule, values_of(layer.router_bias), ids_, shares_, m_.counts);
+  if (layer.shared.gate != nullptr) {
+    router.next[0] = bytes_of(layer.shared.gate);
+    router.next[1] = bytes_of(layer.shared.up);
+  }
   cudaError_t e = cuda::router(launch_, router);
 
   SlotsArgs slots;

@@ -138,6 +138,10 @@ __global__ void __launch_bounds__(kRowThreads) router_kernel(const __grid_consta
   if (e < a.route.n_expert)
     for (int k = lane * 32; k < a.cols; k += 32 * 32)
       prefetch_l2(a.weight + static_cast<int64_t>(e) * a.cols + k);
+  if (token == 0)
+    for (const Prefetch& next : a.next)
+      prefetch_range(next, static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x,
+                     static_cast<int64_t>(gridDim.x) * kRowThreads);
   grid_wait();
   const float* x = a.x + static_cast<int64_t>(token) * a.cols;
   const float inverse = inverse_rms(x, a.cols, a.eps, scratch);

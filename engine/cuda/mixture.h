@@ -42,6 +42,7 @@ struct RouterArgs {
   int32_t cols = 0, n_tokens = 0;  ///< cols a multiple of 4
   float* logits = nullptr;         ///< [n_tokens, n_expert]
   int32_t* arrivals = nullptr;
+  Prefetch next[2];
   RouteArgs route;
 };
 cudaError_t router(const Launch&, const RouterArgs&);
