@@ -350,7 +350,7 @@ void RandomModel::mixture(const std::string& layer, DType type, float residual) 
   matrix(layer + "ffn_gate_inp.weight", DType::f32, s.n_expert, s.n_embd, from(s.n_embd));
   if (s.sigmoid) bias(layer + "exp_probs_b.bias", s.n_expert);
   ffn(layer, "_exps", type, s.n_ff_expert, residual, s.n_expert);
-  ffn(layer, "_shexp", type, int64_t{s.n_ff_expert} * s.n_shared, residual);
+  if (s.n_shared > 0) ffn(layer, "_shexp", type, int64_t{s.n_ff_expert} * s.n_shared, residual);
 }
 
 Result<GgufWriter> RandomModel::make() {

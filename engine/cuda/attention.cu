@@ -13,10 +13,6 @@ namespace {
 constexpr int kWarps = 4;
 constexpr int kMaxSplitTokens = 64;  // up to here the keys of a query tile are shared out
 
-__device__ __forceinline__ void prefetch_l2(const void* p) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
-}
-
 template <bool kOnce>
 __device__ __forceinline__ uint4 load16(const void* p) {
   return kOnce ? __ldcg(static_cast<const uint4*>(p)) : *static_cast<const uint4*>(p);

@@ -16,6 +16,7 @@
 
 namespace cambium::engine::cuda {
 
+inline constexpr size_t kCublasBytes = size_t{32} << 20;       ///< workspace of cuBLAS
 inline constexpr size_t kDequantizedBytes = size_t{96} << 20;  ///< of matrices in F16, for a GEMM
 
 class CudaBuffer final : public Buffer {
@@ -147,6 +148,7 @@ class CudaBackend final : public Backend {
   void latent_attention(const AttentionArgs& args);
   void latent_attention_many(const AttentionArgs& args, Cublas& cublas);
   void experts_few(const ExpertsArgs& args);
+  void experts_some(const ExpertsArgs& args);
   void experts_many(const ExpertsArgs& args, Cublas& cublas);
   void head_matmul_many(const HeadMatmulArgs& args, Cublas& cublas);
   /// Matrices [first, first + n) of a stack in F16, row-major with the padded rows between them.

@@ -113,19 +113,18 @@ __global__ void __launch_bounds__(kThreads, 2) slots_kernel(const __grid_constan
   }
 }
 
-/// The activations of all slots one after the other, each padded to whole column tiles.
-__device__ __forceinline__ void quantize_slots(const float* x, int cols, int padded, int n_slots,
-                                               int8_t* values, float2* scales) {
-  const int total = padded * n_slots;
+/// Rows of activations one after the other, each padded to whole column tiles.
+__device__ __forceinline__ void quantize_rows_of(const float* x, int cols, int padded, int n_rows,
+                                                 int8_t* values, float2* scales) {
+  const int total = padded * n_rows;
   for (int first = threadIdx.x * 4; first < total; first += kDownThreads * 4 * kRowLoads) {
     float4 v[kRowLoads];
 #pragma unroll
     for (int i = 0; i < kRowLoads; ++i) {
-      const int at = first + i * kDownThreads * 4, slot = at / padded, k = at - slot * padded;
-      v[i] =
-          at < total && k < cols
-              ? __ldcg(reinterpret_cast<const float4*>(x + static_cast<int64_t>(slot) * cols + k))
-              : make_float4(0, 0, 0, 0);
+      const int at = first + i * kDownThreads * 4, row = at / padded, k = at - row * padded;
+      v[i] = at < total && k < cols
+                 ? __ldcg(reinterpret_cast<const float4*>(x + static_cast<int64_t>(row) * cols + k))
+                 : make_float4(0, 0, 0, 0);
     }
 #pragma unroll
     for (int i = 0; i < kRowLoads; ++i) {
@@ -136,7 +135,28 @@ __device__ __forceinline__ void quantize_slots(const float* x, int cols, int pad
   }
 }
 
-// A block a row tile: the columns of all chosen experts are one long row.
+/// Column tiles warp, warp + kDownWarps, ... of a row tile; rows g and g + 8 in every lane.
+template <TileType T, class Tile>
+__device__ __forceinline__ void multiply_tiles(Tile&& tile_at, int first, int n, LaneTile<T>& tile,
+                                               const int8_t* values, const float2* scales,
+                                               float (&sum)[2]) {
+  const int lane = threadIdx.x % 32;
+  Sums<T, true> lane_sums;
+  for (int at = first; at < n; at += kDownWarps) {
+    LaneTile<T> next;
+    if (at + kDownWarps < n) next.load(tile_at(at + kDownWarps), lane);
+    lane_sums.add(tile, values + at * kTileCols, scales + at * 8, lane);
+    tile = next;
+  }
+  float acc[4];
+  lane_sums.take(acc);
+  sum[0] += acc[0];
+  sum[1] += acc[2];
+}
+
+// A block a row tile: the columns of all chosen experts are one long row, and those of the shared
+// ones, whose weights may be of another type, another. Warps with fewer tiles of the first come
+// first in the second.
 template <TileType T>
 __global__ void __launch_bounds__(kDownThreads, 1) down_kernel(const __grid_constant__ DownArgs a) {
   extern __shared__ __align__(16) uint8_t shared[];
@@ -145,44 +165,52 @@ __global__ void __launch_bounds__(kDownThreads, 1) down_kernel(const __grid_cons
   launch_dependents();
   const int rows = a.down.rows, cols = a.down.cols;
   const int col_tiles = (cols + kTileCols - 1) / kTileCols, all = a.n_used * col_tiles;
+  const int shared_tiles = (a.shared_cols + kTileCols - 1) / kTileCols;
   const int64_t first_tile = static_cast<int64_t>(blockIdx.x) * col_tiles;
   const int32_t* ids = a.ids + token * a.n_used;
-  const auto fetch = [&](LaneTile<T>& into, int at) {
-    if (at >= all) return;
+  const auto tile_at = [&](int at) {
     const int slot = at / col_tiles;
-    into.load(a.down.data + __ldcg(ids + slot) * a.down.stride +
-                  (first_tile + at - slot * col_tiles) * tile_bytes(T),
-              lane);
+    return a.down.data + __ldcg(ids + slot) * a.down.stride +
+           (first_tile + at - slot * col_tiles) * tile_bytes(T);
   };
   grid_wait();
   LaneTile<T> tile;
-  fetch(tile, warp);
+  if (warp < all) tile.load(tile_at(warp), lane);
   int8_t* values = reinterpret_cast<int8_t*>(shared);
-  float2* scales = reinterpret_cast<float2*>(shared + all * kTileCols);
-  quantize_slots(a.x + static_cast<int64_t>(token) * a.n_used * cols, cols, col_tiles * kTileCols,
-                 a.n_used, values, scales);
+  float2* scales = reinterpret_cast<float2*>(shared + (all + shared_tiles) * kTileCols);
+  quantize_rows_of(a.x + static_cast<int64_t>(token) * a.n_used * cols, cols, col_tiles * kTileCols,
+                   a.n_used, values, scales);
+  if (shared_tiles > 0)
+    quantize_rows_of(a.shared_x + static_cast<int64_t>(token) * a.shared_cols, a.shared_cols,
+                     shared_tiles * kTileCols, 1, values + all * kTileCols, scales + all * 8);
   __syncthreads();
-  Sums<T, true> lane_sums;
-  for (int at = warp; at < all; at += kDownWarps) {
-    LaneTile<T> next;
-    fetch(next, at + kDownWarps);
-    lane_sums.add(tile, values + at * kTileCols, scales + at * 8, lane);
-    tile = next;
-  }
-  float acc[4];
-  lane_sums.take(acc);
+  float sum[2] = {0, 0};
+  multiply_tiles<T>(tile_at, warp, all, tile, values, scales, sum);
+  const int turn = (warp + kDownWarps - all % kDownWarps) % kDownWarps;
+  if (turn < shared_tiles)
+    with_type(a.shared_tile, [&](auto type) {
+      constexpr TileType kShared = decltype(type)::value;
+      const uint8_t* row =
+          a.shared_tiles + static_cast<int64_t>(blockIdx.x) * shared_tiles * tile_bytes(kShared);
+      const auto shared_at = [&](int at) { return row + at * tile_bytes(kShared); };
+      LaneTile<kShared> other;
+      other.load(shared_at(turn), lane);
+      multiply_tiles<kShared>(shared_at, turn, shared_tiles, other, values + all * kTileCols,
+                              scales + all * 8, sum);
+      return cudaSuccess;
+    });
   if (lane % 4 == 0) {
-    sums[warp][lane / 4] = acc[0];
-    sums[warp][lane / 4 + 8] = acc[2];
+    sums[warp][lane / 4] = sum[0];
+    sums[warp][lane / 4 + 8] = sum[1];
   }
   __syncthreads();
   const int row = blockIdx.x * kTileRows + threadIdx.x;
   if (threadIdx.x >= kTileRows || row >= rows) return;
-  float sum = 0;
+  float total = 0;
 #pragma unroll
-  for (int w = 0; w < kDownWarps; ++w) sum += sums[w][threadIdx.x];
+  for (int w = 0; w < kDownWarps; ++w) total += sums[w][threadIdx.x];
   float* y = a.y + static_cast<int64_t>(token) * rows + row;
-  *y = __ldcg(y) + sum;
+  *y = __ldcg(y) + total;
 }
 
 // --- stacks that stay floats: a warp a row; there so that no file is refused
@@ -250,7 +278,8 @@ cudaError_t launch_slots(const Launch& l, const SlotsArgs& a) {
 }
 template <TileType T>
 cudaError_t launch_down(const Launch& l, const DownArgs& a) {
-  const size_t shared = static_cast<size_t>(a.n_used * ceil_div(a.down.cols, kTileCols)) *
+  const size_t shared = static_cast<size_t>(a.n_used * ceil_div(a.down.cols, kTileCols) +
+                                            ceil_div(a.shared_cols, kTileCols)) *
                         (kTileCols + 8 * sizeof(float2));
   if (cudaError_t e = cudaFuncSetAttribute(
           down_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
@@ -275,6 +304,7 @@ cudaError_t expert_slots(const Launch& l, const SlotsArgs& a) {
 }
 
 cudaError_t expert_down(const Launch& l, const DownArgs& a) {
+  if (!a.down.tiled && a.shared_tiles != nullptr) return cudaErrorInvalidValue;
   if (!a.down.tiled)
     return launch(l, float_down_kernel,
                   dim3(count(a.down.rows, kWarps), static_cast<unsigned>(a.n_tokens)),

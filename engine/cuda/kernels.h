@@ -24,6 +24,13 @@ struct Cell {
   int32_t value = 0;
 };
 
+/// Weights that a later kernel reads: one that waits more than it loads starts them on their way to
+/// the L2.
+struct Prefetch {
+  const void* data = nullptr;
+  int64_t bytes = 0;
+};
+
 // --- quantized activations -----------------------------------------------------------------------
 // int8 with one scale per 32 columns. Columns are padded to 256, within a block of 32 in the order
 // of the B operand: byte 8·t + 4·h + j holds k = 16·h + 4·t + j.

@@ -30,6 +30,7 @@ struct Shared {
 struct Params {
   AttentionKernelArgs a;
   LatentParts parts;
+  Prefetch next;
 };
 
 __device__ __forceinline__ uint32_t shared_address(const void* p) {
@@ -60,7 +61,19 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int cell =
       (a.first_cell.device != nullptr ? *a.first_cell.device : a.first_cell.value) + token;
   const int n_blocks = cell / kKeyBlock + 1;
-  if (split >= latent_active(cell, p.parts.splits)) return;
+  const int active = latent_active(cell, p.parts.splits);
+  if (split >= active) {
+    if (group == 0 && token == 0)
+      prefetch_range(p.next, static_cast<int64_t>(split - active) * kThreads + threadIdx.x,
+                     static_cast<int64_t>(p.parts.splits - active) * kThreads);
+    return;
+  }
+  const auto* cache = static_cast<const __half*>(a.kv.k);
+  // All but the newest cells are long written: they start on their way to the L2 while the kernel
+  // before this one ends.
+  for (int block = split; block < n_blocks; block += p.parts.splits)
+    for (int i = threadIdx.x * 64; i < kKeyBlock * kDK; i += kThreads * 64)
+      prefetch_l2(cache + static_cast<int64_t>(block) * kKeyBlock * kDK + i);
   grid_wait();
 
   for (int i = threadIdx.x; i < kRows * kDK / 4; i += kThreads) {
@@ -76,7 +89,6 @@ __global__ void __launch_bounds__(kThreads, 2)
   float out[kWarpDims / 8][4] = {};
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
   const float to_log2 = a.scale * kLog2e;
-  const auto* cache = static_cast<const __half*>(a.kv.k);
   for (int block = split; block < n_blocks; block += p.parts.splits) {
     const int cell0 = block * kKeyBlock;
     __syncthreads();                              // the block before it is done with
@@ -258,7 +270,7 @@ LatentParts latent_parts(float* partial, int n_tokens, int n_head, int multiproc
 }
 
 cudaError_t latent_attention(const Launch& l, const AttentionKernelArgs& a,
-                             const LatentParts& parts) {
+                             const LatentParts& parts, const Prefetch& next) {
   if (a.kv.q8 || a.kv.head_dim_k != kDK || a.kv.head_dim_v != kDV) return cudaErrorInvalidValue;
   if (cudaError_t e =
           cudaFuncSetAttribute(latent_attention_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -268,7 +280,7 @@ cudaError_t latent_attention(const Launch& l, const AttentionKernelArgs& a,
   return launch(l, latent_attention_kernel,
                 dim3(static_cast<unsigned>(parts.splits), static_cast<unsigned>(parts.n_group),
                      static_cast<unsigned>(a.n_tokens)),
-                dim3(kThreads), sizeof(Shared), Params{a, parts});
+                dim3(kThreads), sizeof(Shared), Params{a, parts, next});
 }
 
 cudaError_t latent_join(const Launch& l, const LatentParts& parts, Cell first_cell, int n_tokens,

@@ -22,8 +22,10 @@ struct LatentParts {
 };
 LatentParts latent_parts(float* partial, int n_tokens, int n_head, int multiprocessors);
 
-/// The parts of every token's attention over an F16 cache of kLatentKey and kLatentValue.
-cudaError_t latent_attention(const Launch&, const AttentionKernelArgs&, const LatentParts&);
+/// The parts of every token's attention over an F16 cache of kLatentKey and kLatentValue. Blocks that
+/// a short context has nothing for bring `next` in.
+cudaError_t latent_attention(const Launch&, const AttentionKernelArgs&, const LatentParts&,
+                             const Prefetch& next = {});
 /// out [n_tokens, n_head, kLatentValue].
 cudaError_t latent_join(const Launch&, const LatentParts&, Cell first_cell, int n_tokens,
                         int n_head, float* out);

@@ -1,5 +1,5 @@
-// The fused decode step of models with latent attention and mixtures of experts. A layer is nine
-// launches, eight where the shared experts' last projection is not there:
+// The fused decode step of models with latent attention and mixtures of experts. A layer is eight
+// launches:
 //
 //   norm + quantize + queries and latent        (and once more where queries are compressed)
 //   norm, rotate and write the cell; rotate queries and bring them to the cell's space
@@ -8,8 +8,7 @@
 //   output projection + residual
 //   norm + scores of the experts + the choice
 //   norm + quantize + gate, up + SiLU of the chosen experts and the shared ones
-//   down projection of the chosen experts + residual
-//   down projection of the shared ones + residual
+//   quantize + down projection of both + residual
 //
 // Which experts are read is known to the device alone, so the graph is the same for every token.
 #include "engine/cuda/latent.h"
@@ -19,6 +18,10 @@ namespace cambium::engine::cuda {
 namespace {
 
 const StackView& stack_of(const Weight* w) { return static_cast<const CudaStack&>(*w).view; }
+
+Prefetch bytes_of(const Weight* w) {
+  return {of(w).memory.data(), static_cast<int64_t>(of(w).memory.bytes())};
+}
 
 class LatentProgram final : public StepProgram {
  public:
@@ -147,7 +150,7 @@ cudaError_t LatentProgram::enqueue_attention(const Layer& layer, const KvCells& 
   a.scale = m_.attention_scale;
   const LatentParts parts =
       latent_parts(partial_.as<float>(), n, m_.n_head, launch_.multiprocessors);
-  if (e == cudaSuccess) e = cuda::latent_attention(launch_, a, parts);
+  if (e == cudaSuccess) e = cuda::latent_attention(launch_, a, parts, bytes_of(layer.wo));
   HeadArgs values = heads(layer.wv_b, n);
   values.y = heads_;
   values.y_token = int64_t{m_.n_head} * m_.head_dim_v;
@@ -176,6 +179,10 @@ cudaError_t LatentProgram::enqueue_mixture(const Layer& layer, int32_t n) {
   router.logits = scores_;
   router.arrivals = b_.arrivals();
   router.route = route_args(m_.rule, values_of(layer.router_bias), ids_, shares_, m_.counts);
+  if (layer.shared.gate != nullptr) {
+    router.next[0] = bytes_of(layer.shared.gate);
+    router.next[1] = bytes_of(layer.shared.up);
+  }
   cudaError_t e = cuda::router(launch_, router);
 
   SlotsArgs slots;
@@ -202,10 +209,23 @@ cudaError_t LatentProgram::enqueue_mixture(const Layer& layer, int32_t n) {
     e = gate_up(layer.shared.gate, layer.shared.up, x_, layer.ffn_norm, n, gate_, up_);
   }
   if (e == cudaSuccess) e = expert_slots(launch_, slots);
-  if (e == cudaSuccess)
-    e = expert_down(launch_, {stack_of(layer.experts.down), ids_, hidden_, n, m_.rule.n_used, x_});
-  const Projection down[] = {{layer.shared.down, x_}};
-  return shared && e == cudaSuccess ? project(down, gate_, nullptr, n, true) : e;
+  DownArgs down;
+  down.down = stack_of(layer.experts.down);
+  down.ids = ids_;
+  down.x = hidden_;
+  down.n_tokens = n;
+  down.n_used = m_.rule.n_used;
+  down.y = x_;
+  const bool joined = shared && of(layer.shared.down).tiled;
+  if (joined) {
+    down.shared_tiles = of(layer.shared.down).tiles();
+    down.shared_tile = of(layer.shared.down).tile;
+    down.shared_cols = static_cast<int32_t>(layer.shared.down->cols);
+    down.shared_x = gate_;
+  }
+  if (e == cudaSuccess) e = expert_down(launch_, down);
+  const Projection shared_down[] = {{layer.shared.down, x_}};
+  return shared && !joined && e == cudaSuccess ? project(shared_down, gate_, nullptr, n, true) : e;
 }
 
 cudaError_t LatentProgram::enqueue_layers(const CudaKv& kv, int32_t n, bool /*structured*/) {

@@ -259,10 +259,18 @@ CAMBIUM_HD inline BlockScale tile_scale(TileType t, const uint8_t* tile, int r, 
   switch (t) {
     case TileType::q4_k:
     case TileType::q5_k: {
+      // Three words of packed scales after d and dmin; loaded whole, since a device loads a byte no
+      // faster than a word.
       const uint8_t* h = tile + r * 16;
-      const uint8_t* s = h + 4;
-      const int sc = b < 4 ? s[b] & 63 : (s[b + 4] & 15) | (s[b - 4] >> 6) << 4;
-      const int mn = b < 4 ? s[b + 4] & 63 : s[b + 4] >> 4 | (s[b] >> 6) << 4;
+      const uint32_t* words = reinterpret_cast<const uint32_t*>(h + 4);
+      const int shift = b % 4 * 8;
+      const uint32_t s0 = words[0] >> shift, s1 = words[1] >> shift;
+      uint32_t sc = s0 & 63u, mn = s1 & 63u;
+      if (b >= 4) {
+        const uint32_t s2 = words[2] >> shift;
+        sc = (s2 & 15u) | (s0 >> 6 & 3u) << 4;
+        mn = (s2 >> 4 & 15u) | (s1 >> 6 & 3u) << 4;
+      }
       return {half_at(h) * static_cast<float>(sc), half_at(h + 2) * static_cast<float>(mn)};
     }
     case TileType::q6_k: {
@@ -292,6 +300,19 @@ CAMBIUM_HD inline int tile_value(TileType t, const uint8_t* tile, int r, int k) 
   if (high_bits(t) == 1) v |= (high[(lane * 4 + i) * 4 + byte] >> b & 1) << 4;
   if (high_bits(t) == 2)
     v |= (high[((b / 4 * 32 + lane) * 4 + i) * 4 + byte] >> (b % 4 * 2) & 3) << 4;
+  return v;
+}
+
+/// The stored integers at row r, columns k..k+3 (k a multiple of 4), a byte each.
+CAMBIUM_HD inline uint32_t tile_word(TileType t, const uint8_t* tile, int r, int k) {
+  const int b = k / 32, lane = r % 8 * 4 + k % 16 / 4, i = r / 8 + k % 32 / 16 * 2;
+  const uint32_t* high = reinterpret_cast<const uint32_t*>(tile + header_bytes(t));
+  const uint32_t* values =
+      reinterpret_cast<const uint32_t*>(tile + header_bytes(t) + high_bytes(t));
+  if (t == TileType::q8_0) return values[(b * 32 + lane) * 4 + i];
+  uint32_t v = values[(b / 2 * 32 + lane) * 4 + i] >> (b % 2 * 4) & 0x0f0f0f0fu;
+  if (high_bits(t) == 1) v |= (high[lane * 4 + i] >> b & 0x01010101u) << 4;
+  if (high_bits(t) == 2) v |= (high[(b / 4 * 32 + lane) * 4 + i] >> (b % 4 * 2) & 0x03030303u) << 4;
   return v;
 }
 

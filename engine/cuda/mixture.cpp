@@ -1,7 +1,7 @@
 // Mixtures of experts and latent attention on the host's side. A pass over few tokens goes token by
-// token and reads the chosen experts alone, without a word from the host. A long one is sorted by
-// expert: the host reads how many tokens each has, then the weights are dequantized some experts at
-// a time and multiplied in batches.
+// token and reads the chosen experts alone, one over some takes eight tokens of an expert together;
+// neither waits for a word from the host. A long one is sorted by expert: the host reads how many
+// tokens each has, then the weights are dequantized some experts at a time and multiplied in batches.
 #include <algorithm>
 
 #include "engine/cuda/backend.h"
@@ -10,8 +10,10 @@
 namespace cambium::engine::cuda {
 namespace {
 
-// From here on sorting by expert beats reading each token's experts anew.
-constexpr int32_t kManyTokens = 96;
+// Above this eight tokens of an expert at a time beat each token's experts anew.
+constexpr int32_t kSomeTokens = 16;
+// Above this dequantizing all experts beats reading them once for eight tokens each.
+constexpr int32_t kManyTokens = 384;
 // Of a pass at once: bounds the rows that stand sorted by expert.
 constexpr int32_t kMostTokens = 2048;
 constexpr int64_t kScoreBytes = int64_t{64} << 20;  // of latent attention's scores in a long pass
@@ -111,8 +113,11 @@ void CudaBackend::experts(const ExpertsArgs& args) {
     part.ids += int64_t{first} * args.n_used;
     part.weights += int64_t{first} * args.n_used;
     Cublas* cublas = sortable && part.n_tokens > kManyTokens ? cublas_for(part.n_tokens) : nullptr;
+    const bool alike = gate.tiled && up.tiled && down.tiled && gate.tile == up.tile;
     if (cublas != nullptr)
       experts_many(part, *cublas);
+    else if (alike && part.n_tokens > kSomeTokens)
+      experts_some(part);
     else
       experts_few(part);
   }
@@ -143,8 +148,59 @@ void CudaBackend::experts_few(const ExpertsArgs& args) {
     note(expert_slots(launch_, slots), "experts");
     note(expert_activation(launch_, hidden, other, args.weights, gate.rows, rows), "experts");
   }
-  note(expert_down(launch_,
-                   {stack_of(*args.down), args.ids, hidden, args.n_tokens, args.n_used, args.y}),
+  DownArgs down;
+  down.down = stack_of(*args.down);
+  down.ids = args.ids;
+  down.x = hidden;
+  down.n_tokens = args.n_tokens;
+  down.n_used = args.n_used;
+  down.y = args.y;
+  note(expert_down(launch_, down), "experts");
+}
+
+void CudaBackend::experts_some(const ExpertsArgs& args) {
+  const StackView &gate = stack_of(*args.gate), &down = stack_of(*args.down);
+  const int32_t pairs = args.n_tokens * args.n_used;
+  ExpertGroups groups;
+  groups.n_groups = pairs / kMaxColumns + gate.n;
+  const int64_t rows = int64_t{groups.n_groups} * kMaxColumns;
+  auto* order = space<int32_t>(expert_order_, 2 * int64_t{gate.n} + pairs + groups.n_groups + rows);
+  auto* hidden = space<float>(expert_gate_, rows * gate.rows);
+  auto* out = space<float>(expert_rows_, rows * gate.cols);
+  // Activations of the tokens, then of the rows between the two products.
+  const int64_t wide = ceil_div(gate.cols, kTileCols) * kTileCols,
+                tall = ceil_div(down.cols, kTileCols) * kTileCols;
+  const int64_t values = std::max(args.n_tokens * wide, rows * tall);
+  auto* quantized = space<int8_t>(expert_half_, values + values / 32 * int64_t{sizeof(float2)});
+  if (order == nullptr || hidden == nullptr || out == nullptr || quantized == nullptr) return;
+  auto* scales = reinterpret_cast<float2*>(quantized + values);
+  groups.counts = order;
+  groups.base = groups.counts + gate.n;
+  groups.rank = groups.base + gate.n;
+  groups.expert_of = groups.rank + pairs;
+  groups.source = groups.expert_of + groups.n_groups;
+  GroupsArgs a;
+  a.first = gate;
+  a.second = stack_of(*args.up);
+  a.expert_of = groups.expert_of;
+  a.source = groups.source;
+  a.n_groups = groups.n_groups;
+  a.n_used = args.n_used;
+  a.values = quantized;
+  a.scales = scales;
+  a.y = hidden;
+  note(plan_groups(launch_, args.ids, pairs, gate.n, groups), "experts");
+  note(quantize_each(launch_, args.x, gate.cols, args.n_tokens, quantized, scales), "experts");
+  note(expert_groups(launch_, a), "experts");
+  a.first = down;
+  a.second = {};
+  a.by_row = true;
+  a.y = out;
+  note(quantize_each(launch_, hidden, down.cols, static_cast<int>(rows), quantized, scales),
+       "experts");
+  note(expert_groups(launch_, a), "experts");
+  note(combine_rows(launch_, out, args.ids, args.weights, groups.base, groups.rank, args.n_tokens,
+                    args.n_used, gate.cols, args.y),
        "experts");
 }
 

@@ -11,61 +11,73 @@ namespace cambium::engine::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kRouteWarps = 4;
+constexpr int kRouteWarps = 2;
 
-/// Bytes of shared memory route_token() wants.
-__host__ __device__ size_t route_bytes(const RouteArgs& r) {
-  return (2 * static_cast<size_t>(r.n_expert) + static_cast<size_t>(r.n_group)) * sizeof(double);
+/// Shared memory of one token's choice.
+struct Choice {
+  double score[kMaxExperts];
+  uint64_t key[kMaxExperts];  // orders experts; 0: not to be chosen
+  double group[kMaxExperts];
+  int32_t chosen[kMaxExperts];
+};
+
+/// Doubles in their order as integers, none of them 0, with the index in the lowest bits so that of
+/// equals the lower index is the larger: 2^-43 of a score is not told apart.
+__device__ __forceinline__ uint64_t ordered(double value, int index) {
+  static_assert(kMaxExperts == 512);
+  const auto bits = static_cast<uint64_t>(__double_as_longlong(value));
+  const uint64_t key = bits >> 63 != 0 ? ~bits : bits | uint64_t{1} << 63;
+  return (key & ~uint64_t{511}) | static_cast<uint64_t>(511 - index);
 }
 
-/// Index of the largest of values[0, n), of equals the lowest; the same in every lane.
-__device__ int warp_best(const double* values, int n) {
-  double best = -INFINITY;
-  int index = n;
-  for (int i = threadIdx.x % 32; i < n; i += 32)
-    if (index == n || values[i] > best) {
-      best = values[i];
-      index = i;
-    }
-  for (int m = 16; m > 0; m >>= 1) {
-    const double other = __shfl_xor_sync(~0u, best, m);
-    const int at = __shfl_xor_sync(~0u, index, m);
-    if (at < n && (index == n || other > best || (other == best && at < index))) {
-      best = other;
-      index = at;
-    }
-  }
-  return index;
+/// How many of keys[0, n) are larger.
+__device__ __forceinline__ int larger(const uint64_t* keys, int n, uint64_t key) {
+  int count = 0;
+#pragma unroll 8
+  for (int i = 0; i < n; ++i) count += keys[i] > key ? 1 : 0;
+  return count;
 }
 
-/// One token by one warp; `shared` holds route_bytes().
-__device__ void route_token(const RouteArgs& r, const float* logits, int token, double* shared) {
-  const int lane = threadIdx.x % 32, n = r.n_expert;
-  double *score = shared, *rank = shared + n, *group = shared + 2 * n;
-  const double never = -INFINITY;
+/// One token by `kTeam` threads, a warp or a whole block. Experts are not picked one after the
+/// other: each finds out how many are better, which is its place.
+template <int kTeam>
+__device__ void route_token(const RouteArgs& r, const float* logits, int token, Choice& c) {
+  const int self = threadIdx.x % kTeam, n = r.n_expert;
+  const auto meet = [] {
+    if constexpr (kTeam == 32)
+      __syncwarp();
+    else
+      __syncthreads();
+  };
   if (r.sigmoid) {
-    for (int e = lane; e < n; e += 32)
-      score[e] = 1.0 / (1.0 + exp(-static_cast<double>(__ldcg(logits + e))));
+    for (int e = self; e < n; e += kTeam)
+      c.score[e] = 1.0 / (1.0 + exp(-static_cast<double>(__ldcg(logits + e))));
   } else {
+    // Every warp works out the largest and the sum for itself, in the same order.
+    const int lane = threadIdx.x % 32;
     float top = -FLT_MAX;
     for (int e = lane; e < n; e += 32) top = fmaxf(top, __ldcg(logits + e));
     for (int m = 16; m > 0; m >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, m));
+    for (int e = self; e < n; e += kTeam)
+      c.score[e] = exp(static_cast<double>(__ldcg(logits + e)) - static_cast<double>(top));
+    meet();
     double sum = 0;
-    for (int e = lane; e < n; e += 32)
-      sum += score[e] = exp(static_cast<double>(__ldcg(logits + e)) - static_cast<double>(top));
+    for (int e = lane; e < n; e += 32) sum += c.score[e];
     for (int m = 16; m > 0; m >>= 1) sum += __shfl_xor_sync(~0u, sum, m);
-    for (int e = lane; e < n; e += 32) score[e] /= sum;
+    meet();
+    for (int e = self; e < n; e += kTeam) c.score[e] /= sum;
   }
-  for (int e = lane; e < n; e += 32)
-    rank[e] = score[e] + (r.bias == nullptr ? 0.0 : static_cast<double>(r.bias[e]));
-  __syncwarp();
-
-  if (r.n_group_used < r.n_group) {
-    const int per_group = n / r.n_group;
-    for (int g = lane; g < r.n_group; g += 32) {
-      double first = never, second = never;
+  const auto rank_of = [&](int e) {
+    return c.score[e] + (r.bias == nullptr ? 0.0 : static_cast<double>(r.bias[e]));
+  };
+  meet();
+  const int per_group = n / r.n_group;
+  const bool limited = r.n_group_used < r.n_group;
+  if (limited) {
+    for (int g = self; g < r.n_group; g += kTeam) {
+      double first = -INFINITY, second = -INFINITY;
       for (int i = 0; i < per_group; ++i) {
-        const double v = rank[g * per_group + i];
+        const double v = rank_of(g * per_group + i);
         if (v > first) {
           second = first;
           first = v;
@@ -73,69 +85,70 @@ __device__ void route_token(const RouteArgs& r, const float* logits, int token, 
           second = v;
         }
       }
-      group[g] = first + (r.sigmoid && per_group > 1 ? second : 0.0);
+      c.key[g] = ordered(first + (r.sigmoid && per_group > 1 ? second : 0.0), g);
     }
-    __syncwarp();
-    // A kept group is marked with a value that no score has; the experts of the others go.
-    for (int i = 0; i < r.n_group_used; ++i) {
-      const int g = warp_best(group, r.n_group);
-      __syncwarp();
-      if (lane == 0) group[g] = -DBL_MAX;
-      __syncwarp();
-    }
-    for (int e = lane; e < n; e += 32)
-      if (group[e / per_group] != -DBL_MAX) rank[e] = never;
-    __syncwarp();
+    meet();
+    for (int g = self; g < r.n_group; g += kTeam)
+      c.group[g] = larger(c.key, r.n_group, c.key[g]) < r.n_group_used ? 1.0 : 0.0;
+    meet();
   }
-
-  int32_t* ids = r.ids + static_cast<int64_t>(token) * r.n_used;
-  float* weights = r.weights + static_cast<int64_t>(token) * r.n_used;
+  for (int e = self; e < n; e += kTeam)
+    c.key[e] = limited && c.group[e / per_group] == 0.0 ? 0 : ordered(rank_of(e), e);
+  meet();
+  for (int e = self; e < n; e += kTeam) {
+    const uint64_t key = c.key[e];
+    if (key == 0) continue;
+    const int place = larger(c.key, n, key);
+    if (place >= r.n_used) continue;
+    c.chosen[place] = e;
+    if (r.counts != nullptr) atomicAdd(r.counts + e, 1u);
+  }
+  meet();
   double sum = 0;
-  for (int j = 0; j < r.n_used; ++j) {
-    const int e = warp_best(rank, n);
-    sum += score[e];
-    __syncwarp();
-    if (lane == 0) {
-      rank[e] = never;
-      ids[j] = e;
-      if (r.counts != nullptr) atomicAdd(r.counts + e, 1u);
-    }
-    __syncwarp();
-  }
+  for (int j = 0; j < r.n_used; ++j) sum += c.score[c.chosen[j]];
   // As the model's own code: the sum of chosen scores can be 0 in float, never by much.
   const double factor =
       r.normalise ? static_cast<double>(r.scale) / (sum + 1e-20) : static_cast<double>(r.scale);
-  __syncwarp();
-  for (int j = lane; j < r.n_used; j += 32)
-    weights[j] = static_cast<float>(static_cast<float>(score[ids[j]]) * factor);
+  for (int j = self; j < r.n_used; j += kTeam) {
+    const int64_t at = static_cast<int64_t>(token) * r.n_used + j;
+    r.ids[at] = c.chosen[j];
+    r.weights[at] = static_cast<float>(static_cast<float>(c.score[c.chosen[j]]) * factor);
+  }
 }
 
 __global__ void __launch_bounds__(kRouteWarps * 32)
     route_kernel(const float* logits, const __grid_constant__ RouteArgs r, int n_tokens) {
-  extern __shared__ __align__(16) uint8_t shared[];
+  __shared__ Choice choices[kRouteWarps];
   launch_dependents();
   grid_wait();
   const int warp = threadIdx.x / 32, token = blockIdx.x * kRouteWarps + warp;
   if (token >= n_tokens) return;
-  route_token(r, logits + static_cast<int64_t>(token) * r.n_expert, token,
-              reinterpret_cast<double*>(shared + warp * route_bytes(r)));
+  route_token<32>(r, logits + static_cast<int64_t>(token) * r.n_expert, token, choices[warp]);
 }
 
 // A warp an expert; the token's last block chooses.
 __global__ void __launch_bounds__(kRowThreads) router_kernel(const __grid_constant__ RouterArgs a) {
-  extern __shared__ __align__(16) uint8_t shared[];
   __shared__ float scratch[kRowThreads / 32];
+  __shared__ Choice choice;
   __shared__ bool last;
   launch_dependents();
   const int lane = threadIdx.x % 32, token = blockIdx.y;
   const int e = blockIdx.x * (kRowThreads / 32) + threadIdx.x / 32;
+  // The weights are on their way to the L2 while the kernel before this one ends.
+  if (e < a.route.n_expert)
+    for (int k = lane * 32; k < a.cols; k += 32 * 32)
+      prefetch_l2(a.weight + static_cast<int64_t>(e) * a.cols + k);
+  if (token == 0)
+    for (const Prefetch& next : a.next)
+      prefetch_range(next, static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x,
+                     static_cast<int64_t>(gridDim.x) * kRowThreads);
   grid_wait();
   const float* x = a.x + static_cast<int64_t>(token) * a.cols;
   const float inverse = inverse_rms(x, a.cols, a.eps, scratch);
   if (e < a.route.n_expert) {
     const float* w = a.weight + static_cast<int64_t>(e) * a.cols;
     float sum = 0;
-#pragma unroll 4
+#pragma unroll 8
     for (int k = lane * 4; k < a.cols; k += 128) {
       const float4 u = *reinterpret_cast<const float4*>(w + k);
       const float4 v = __ldcg(reinterpret_cast<const float4*>(x + k));
@@ -158,10 +171,10 @@ __global__ void __launch_bounds__(kRowThreads) router_kernel(const __grid_consta
     if (last) a.arrivals[token] = 0;
   }
   __syncthreads();
-  if (!last || threadIdx.x >= 32) return;
+  if (!last) return;
   __threadfence();
-  route_token(a.route, a.logits + static_cast<int64_t>(token) * a.route.n_expert, token,
-              reinterpret_cast<double*>(shared));
+  route_token<kRowThreads>(a.route, a.logits + static_cast<int64_t>(token) * a.route.n_expert,
+                           token, choice);
 }
 
 // A block an expert, its warps take consecutive parts of the list: first they count, then they know
@@ -279,6 +292,13 @@ __global__ void __launch_bounds__(kThreads)
       __float2half_rn(in_half(x[row / n_head * x_token + row % n_head * x_head + i % cols])));
 }
 
+/// Whether there are enough experts to choose from.
+bool can_choose(const RouteArgs& r) {
+  return r.n_expert <= kMaxExperts && r.n_group > 0 && r.n_expert % r.n_group == 0 &&
+         r.n_used <=
+             r.n_expert / r.n_group * (r.n_group_used < r.n_group ? r.n_group_used : r.n_group);
+}
+
 dim3 blocks(int64_t n) { return dim3(static_cast<unsigned>(ceil_div(n, kThreads))); }
 
 }  // namespace
@@ -301,16 +321,15 @@ RouteArgs route_args(const ExpertRule& rule, const float* bias, int32_t* ids, fl
 }
 
 cudaError_t route(const Launch& l, const float* logits, const RouteArgs& r, int n_tokens) {
-  if (r.n_expert > kMaxExperts || r.n_used > r.n_expert) return cudaErrorInvalidValue;
+  if (!can_choose(r)) return cudaErrorInvalidValue;
   return launch(l, route_kernel, dim3(static_cast<unsigned>(ceil_div(n_tokens, kRouteWarps))),
-                dim3(kRouteWarps * 32), kRouteWarps * route_bytes(r), logits, r, n_tokens);
+                dim3(kRouteWarps * 32), 0, logits, r, n_tokens);
 }
 cudaError_t router(const Launch& l, const RouterArgs& a) {
-  if (a.route.n_expert > kMaxExperts || a.route.n_used > a.route.n_expert || a.cols % 4 != 0)
-    return cudaErrorInvalidValue;
+  if (!can_choose(a.route) || a.cols % 4 != 0) return cudaErrorInvalidValue;
   const dim3 grid(static_cast<unsigned>(ceil_div(a.route.n_expert, kRowThreads / 32)),
                   static_cast<unsigned>(a.n_tokens));
-  return launch(l, router_kernel, grid, dim3(kRowThreads), route_bytes(a.route), a);
+  return launch(l, router_kernel, grid, dim3(kRowThreads), 0, a);
 }
 cudaError_t rank_by_expert(const Launch& l, const int32_t* ids, int n, int n_expert,
                            int32_t* counts, int32_t* rank) {

@@ -42,6 +42,7 @@ struct RouterArgs {
   int32_t cols = 0, n_tokens = 0;  ///< cols a multiple of 4
   float* logits = nullptr;         ///< [n_tokens, n_expert]
   int32_t* arrivals = nullptr;
+  Prefetch next[2];
   RouteArgs route;
 };
 cudaError_t router(const Launch&, const RouterArgs&);
@@ -76,12 +77,50 @@ struct DownArgs {
   const float* x = nullptr;  ///< [n_tokens, n_used, cols]
   int32_t n_tokens = 0, n_used = 0;
   float* y = nullptr;  ///< [n_tokens, rows]
+  /// Experts for all tokens, in the same launch: y += shared · shared_x; tiles null: none. Tiled,
+  /// of any type, as many rows; where `down` is tiled.
+  const uint8_t* shared_tiles = nullptr;
+  TileType shared_tile = TileType::q4_k;
+  int32_t shared_cols = 0;
+  const float* shared_x = nullptr;  ///< [n_tokens, shared_cols]
 };
 cudaError_t expert_down(const Launch&, const DownArgs&);
 
 /// gate[p, :] = weights[p] · silu(gate[p, :]) · up[p, :] for n_rows rows of n_ff; weights null: 1.
 cudaError_t expert_activation(const Launch&, float* gate, const float* up, const float* weights,
                               int64_t n_ff, int64_t n_rows);
+
+// --- the chosen experts of some tokens, eight of an expert at a time
+// ---------------------------------------------------------------------------------------------
+
+/// Where pairs of a token and a choice stand: pair p in row base[e] + rank[p], e = ids[p]. A group is
+/// eight rows of one expert. All on the device.
+struct ExpertGroups {
+  int32_t n_groups = 0;          ///< as many as there can be: pairs / 8 + n_expert
+  int32_t* counts = nullptr;     ///< [n_expert]
+  int32_t* base = nullptr;       ///< [n_expert]
+  int32_t* rank = nullptr;       ///< [pairs]
+  int32_t* expert_of = nullptr;  ///< [n_groups], -1: no such group
+  int32_t* source = nullptr;     ///< [n_groups, 8], the pair of a row, -1: none
+};
+cudaError_t plan_groups(const Launch&, const int32_t* ids, int pairs, int n_expert,
+                        const ExpertGroups&);
+/// x [n_rows, cols] -> int8 rows padded to whole column tiles, each as Activations of width 1.
+cudaError_t quantize_each(const Launch&, const float* x, int cols, int n_rows, int8_t* values,
+                          float2* scales);
+/// y[row, :] = first[e] · x, or silu(first[e]·x) · (second[e]·x); tiled, of one type. x is the row's
+/// own (`by_row`) or its token's. Rows without a pair get what nobody reads.
+struct GroupsArgs {
+  StackView first, second;  ///< second.data may be null
+  const int32_t* expert_of = nullptr;
+  const int32_t* source = nullptr;
+  int32_t n_groups = 0, n_used = 1;
+  bool by_row = false;
+  const int8_t* values = nullptr;
+  const float2* scales = nullptr;
+  float* y = nullptr;  ///< [n_groups · 8, rows]
+};
+cudaError_t expert_groups(const Launch&, const GroupsArgs&);
 
 // --- the chosen experts of many tokens, sorted by expert
 // ---------------------------------------------------------------------------------------------

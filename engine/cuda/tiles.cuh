@@ -264,8 +264,9 @@ struct Sums<T, true> {
 };
 
 /// Calls f with the tile type as a constant.
+#pragma nv_exec_check_disable  // f decides where it runs
 template <class F>
-cudaError_t with_type(TileType type, F&& f) {
+__host__ __device__ inline cudaError_t with_type(TileType type, F&& f) {
   using enum TileType;
   switch (type) {
     case q4_0:

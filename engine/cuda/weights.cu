@@ -30,9 +30,18 @@ __global__ void __launch_bounds__(512)
   uint32_t* words = &packed.x;
   const BlockScale s = tile_scale(T, tile, r, k);  // 8 columns lie in one block, also of 16
 #pragma unroll
-  for (int j = 0; j < 4; ++j)
-    words[j] = pack_half2(s.scale * tile_value(T, tile, r, k + 2 * j) - s.minimum,
-                          s.scale * tile_value(T, tile, r, k + 2 * j + 1) - s.minimum);
+  for (int j = 0; j < 2; ++j) {
+    const uint32_t four = tile_word(T, tile, r, k + 4 * j);
+    float w[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t level = four >> 8 * i & 255u;
+      const int value = T == TileType::q8_0 ? static_cast<int8_t>(level) : static_cast<int>(level);
+      w[i] = s.scale * static_cast<float>(value) - s.minimum;
+    }
+    words[2 * j] = pack_half2(w[0], w[1]);
+    words[2 * j + 1] = pack_half2(w[2], w[3]);
+  }
   *reinterpret_cast<uint4*>(out + row * cols + col) = packed;
 }
 

@@ -167,10 +167,26 @@ void bench_kernels(CudaBackend& b, const LatentModel& m, const KvStore& kv, doub
          [&](const Layer& l, int32_t i) { return slots(l, i, false); });
   kernel("experts and shared gate, up", gate_bytes + 2 * tiles(l0.shared.gate),
          [&](const Layer& l, int32_t i) { return slots(l, i, true); });
-  kernel("experts down", in_stack(l0.experts.down, kUsed), [&](const Layer& l, int32_t i) {
-    return expert_down(
-        launch, {stack_of(l.experts.down), device_ids + i * kUsed, x.data(), 1, kUsed, out.data()});
-  });
+  const auto down = [&](const Layer& l, int32_t i, bool shared) {
+    DownArgs a;
+    a.down = stack_of(l.experts.down);
+    a.ids = device_ids + i * kUsed;
+    a.x = x.data();
+    a.n_tokens = 1;
+    a.n_used = kUsed;
+    a.y = out.data();
+    if (shared) {
+      a.shared_tiles = of(l.shared.down).tiles();
+      a.shared_tile = of(l.shared.down).tile;
+      a.shared_cols = 2 * kExpertFf;
+      a.shared_x = x.data();
+    }
+    return expert_down(launch, a);
+  };
+  const double down_bytes = in_stack(l0.experts.down, kUsed);
+  kernel("experts down", down_bytes, [&](const Layer& l, int32_t i) { return down(l, i, false); });
+  kernel("experts and shared down", down_bytes + tiles(l0.shared.down),
+         [&](const Layer& l, int32_t i) { return down(l, i, true); });
   kernel("absorb and cell", in_stack(l0.wk_b, kHeads), [&](const Layer& l, int32_t i) {
     AbsorbArgs a;
     a.heads = {stack_of(l.wk_b),

@@ -286,7 +286,7 @@ void check_sanitize(CudaBackend& b, Random& random, Report& report) {
   using D = DType;
   report.group("small fused steps");
   check_small(b, random, report,
-              {"llama Q4_K", 256, 256, 2, 2, 64, 48, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
+              {"llama Q4_K", 256, 256, 4, 4, 64, 48, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
                RopeLayout::interleaved, false, false, D::f16, StructureMode::off, 2});
   check_latent_small(random, report);
 }

@@ -138,8 +138,8 @@ void check_model(const ModelShape& shape, DType type, Random& random, Report& re
     return std::span(want).subspan(static_cast<size_t>(first) * vocab,
                                    static_cast<size_t>(n) * vocab);
   };
-  // Q4_K multiplies what int8 activations lose.
-  const double bound = type == DType::f32 ? 5e-3 : 4e-2;
+  // Quantized, both sides round activations to int8 in every product, each in its own way.
+  const double bound = type == DType::f32 ? 5e-3 : 6e-2;
   const double long_pass = middle_error(feed(gpu, ids, 0, kTokens, report), want, vocab);
   report.expect(long_pass, bound, label + " a long pass");
   feed(gpu, ids, 0, kPrompt, report);

@@ -1,5 +1,6 @@
 // Matmul, embedding and the small ops against their plain twins.
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
 
@@ -13,6 +14,11 @@ namespace twin = cpu::reference;
 
 HostMatrix random_matrix(Random& random, DType type, int64_t rows, int64_t cols, float scale) {
   HostMatrix m;
+  if (cols % type_traits(type)->block_elements != 0) {
+    std::printf("no %s matrix has rows of %lld\n", std::string(type_traits(type)->name).c_str(),
+                static_cast<long long>(cols));
+    std::exit(1);
+  }
   const size_t stride = row_bytes(type, cols);
   m.bytes.resize(stride * static_cast<size_t>(rows));
   for (int64_t r = 0; r < rows; ++r) {

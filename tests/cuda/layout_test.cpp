@@ -66,6 +66,13 @@ TEST_CASE("every weight of a repacked matrix is the weight of the file") {
             tile_weight(tile, at(r / kTileRows, k / kTileCols), static_cast<int>(r % kTileRows),
                         static_cast<int>(k % kTileCols));
         worst = std::max(worst, static_cast<double>(std::fabs(got - want[static_cast<size_t>(k)])));
+        // Four at once are the same four.
+        const int row = static_cast<int>(r % kTileRows), column = static_cast<int>(k % kTileCols);
+        const uint8_t* in = at(r / kTileRows, k / kTileCols);
+        const uint32_t byte = tile_word(tile, in, row, column / 4 * 4) >> column % 4 * 8 & 255u;
+        const int value =
+            tile == TileType::q8_0 ? static_cast<int8_t>(byte) : static_cast<int>(byte);
+        if (value != tile_value(tile, in, row, column)) worst = 1;
       }
     }
     CHECK(worst < 1e-5);

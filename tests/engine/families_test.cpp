@@ -237,6 +237,7 @@ TEST_CASE("a random deepseek2 model chooses its experts as its shape says") {
   shape->n_ff = shape->n_ff_expert = 32;
   shape->n_expert = 8;
   shape->n_expert_used = 3;
+  shape->n_shared = 0;
   shape->q_rank = 48;
   shape->n_group = 4;
   shape->n_group_used = 2;
