@@ -63,7 +63,9 @@ class Comparison {
         places_.push_back(within_);
         return;
       }
-      open(fresh_.empty() || (!old_.empty() && before(old_.back().node, fresh_.back().node)) ? old_ : fresh_);
+      open(fresh_.empty() || (!old_.empty() && before(old_.back().node, fresh_.back().node))
+               ? old_
+               : fresh_);
     }
   }
 
@@ -143,12 +145,15 @@ std::vector<ByteRange> changed_places(const Tree& old, const Tree& fresh) {
   std::vector<ByteRange> places;
   for (uint32_t i = 0; i < count; ++i) {
     const ByteRange range{ranges[i].start_byte, ranges[i].end_byte};
-    if (range.end - range.begin <= kNarrow) places.push_back(range);
-    else Comparison(old, fresh, range, places).run();
+    if (range.end - range.begin <= kNarrow)
+      places.push_back(range);
+    else
+      Comparison(old, fresh, range, places).run();
   }
   std::free(ranges);
 
-  std::sort(places.begin(), places.end(), [](ByteRange a, ByteRange b) { return a.begin < b.begin; });
+  std::sort(places.begin(), places.end(),
+            [](ByteRange a, ByteRange b) { return a.begin < b.begin; });
   std::vector<ByteRange> out;
   for (const ByteRange& place : places) {
     if (!out.empty() && place.begin <= out.back().end + kApart)

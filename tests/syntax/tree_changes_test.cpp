@@ -26,9 +26,8 @@ struct Edited {
     return sum;
   }
   bool hold(uint32_t byte) const {
-    return std::any_of(places.begin(), places.end(), [&](ByteRange place) {
-      return place.begin <= byte && byte <= place.end;
-    });
+    return std::any_of(places.begin(), places.end(),
+                       [&](ByteRange place) { return place.begin <= byte && byte <= place.end; });
   }
   std::vector<ByteRange> places;
 };
@@ -62,7 +61,8 @@ TEST_CASE("what begins elsewhere begins with another range or kind is a changed 
   while (text.size() < 1000) text += "// so that the change is not narrow\n";
   const uint32_t at = static_cast<uint32_t>(text.size());
   text += "struct A {\n";
-  for (int i = 0; i < 10; ++i) text += "  // so that the method is not near the struct's beginning\n";
+  for (int i = 0; i < 10; ++i)
+    text += "  // so that the method is not near the struct's beginning\n";
   text += "  int first() { return 1; }\n";
   for (int i = 0; i < 10; ++i) text += "  // nor near its end\n";
   text += "};\n";
