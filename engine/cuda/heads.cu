@@ -50,11 +50,10 @@ __device__ __forceinline__ const uint8_t* row_tile_of(const StackView& s, int he
          static_cast<int64_t>(row_tile) * col_tiles_of(s) * tile_bytes(T);
 }
 
+/// One tile of rows a warp of the matrix of head blockIdx.y, times what token blockIdx.z has for it. The weights are
+/// on their way before the kernel waits for what it reads. scratch: [kWarps], of the block.
 template <TileType T>
-__global__ void __launch_bounds__(kThreads) heads_kernel(const __grid_constant__ HeadArgs a) {
-  extern __shared__ __align__(16) uint8_t shared[];
-  __shared__ float scratch[kWarps];
-  launch_dependents();
+__device__ __forceinline__ void multiply_head(const HeadArgs& a, uint8_t* shared, float* scratch) {
   const int head = blockIdx.y, token = blockIdx.z;
   const int row_tile = blockIdx.x * kWarps + threadIdx.x / 32;
   const uint8_t* tiles = row_tile_of<T>(a.stack, head, row_tile);
@@ -68,6 +67,14 @@ __global__ void __launch_bounds__(kThreads) heads_kernel(const __grid_constant__
   __syncthreads();
   multiply_rows<T>(a.stack, tiles, row_tile, tile, values, scales,
                    a.y + token * a.y_token + head * a.y_head);
+}
+
+template <TileType T>
+__global__ void __launch_bounds__(kThreads) heads_kernel(const __grid_constant__ HeadArgs a) {
+  extern __shared__ __align__(16) uint8_t shared[];
+  __shared__ float scratch[kWarps];
+  launch_dependents();
+  multiply_head<T>(a, shared, scratch);
 }
 
 __device__ __forceinline__ void rotate(const RopeArgs& rope, int pos, int pair, float& first,
@@ -119,18 +126,7 @@ __global__ void __launch_bounds__(kThreads) absorb_kernel(const __grid_constant_
     rotate_all(a, pos, kv_a + a.kv_rank, [&](int d, float v) { k[d] = __float2half_rn(v); });
     return;
   }
-  const int row_tile = blockIdx.x * kWarps + threadIdx.x / 32;
-  const uint8_t* tiles = row_tile_of<T>(h.stack, head, row_tile);
-  LaneTile<T> tile;
-  if (row_tile * kTileRows < h.stack.rows) tile.load(tiles, threadIdx.x % 32);
-  grid_wait();
-  int8_t* values = reinterpret_cast<int8_t*>(shared);
-  float2* scales = reinterpret_cast<float2*>(shared + col_tiles_of(h.stack) * kTileCols);
-  quantize_row(h.x + token * h.x_token + head * h.x_head, nullptr, 0, h.stack.cols, 0, 1, values,
-               scales, scratch);
-  __syncthreads();
-  multiply_rows<T>(h.stack, tiles, row_tile, tile, values, scales,
-                   h.y + token * h.y_token + head * h.y_head);
+  multiply_head<T>(h, shared, scratch);
 }
 
 template <TileType T>
