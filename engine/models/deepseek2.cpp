@@ -1,7 +1,6 @@
 #include "engine/models/deepseek2.h"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <utility>
 
@@ -32,8 +31,6 @@ struct Workspace {
   BufferPtr share;   // [n_tokens, n_used]
   BufferPtr counts;  // [n_expert] u32, tokens an expert had, modulo 2^32
 };
-
-constexpr int32_t kProgramTokens = 8;  // what DecodeProgram::step takes at once
 
 class Deepseek2 final : public Model {
  public:
@@ -79,8 +76,8 @@ class Deepseek2 final : public Model {
     if (auto ready = prepare(n, static_cast<int32_t>(pass.logits_at.size())); !ready) {
       return tl::unexpected(ready.error());
     }
-    if (program_ && n <= kProgramTokens) return run_program(pass);
-    last_rows_.clear();
+    if (fused_.takes(n)) return fused_.run(pass, {}, c.n_vocab, output_, {});
+    fused_.forget();
     Backend& b = *backend_;
     float *x = work_.x->f32(), *h = work_.h->f32(), *q = work_.q->f32();
     float *q_cell = work_.q_cell->f32(), *kv_a = work_.kv_a->f32(), *c_kv = work_.latent->f32();
@@ -157,8 +154,8 @@ class Deepseek2 final : public Model {
   }
 
   Result<std::span<const float>> logits() override {
-    if (!program_ || last_rows_.empty()) return Model::logits();
-    return program_rows(*program_, last_rows_, config_.n_vocab, output_);
+    if (!fused_.has_rows()) return Model::logits();
+    return fused_.logits(config_.n_vocab, output_);
   }
 
  private:
@@ -225,32 +222,7 @@ class Deepseek2 final : public Model {
     ops.kv = c.kv_shape(c.context);
     if (c.experts) ops.rule = c.experts->rule;
     ops.counts = counts();
-    auto program = backend_->compile_decode(ops);
-    if (!program && program.error().code == ErrorCode::unsupported) return {};
-    if (!program) return tl::unexpected(program.error());
-    program_ = std::move(*program);
-    return {};
-  }
-
-  Result<PassResult> run_program(const Pass& pass) {
-    if (pass.give_up && pass.give_up()) return fail(ErrorCode::cancelled, "the pass was given up");
-    const auto n_rows = pass.logits_at.size();
-    last_rows_.assign(pass.logits_at.begin(), pass.logits_at.end());
-    std::array<BestToken, kProgramTokens> best;
-    auto done = program_->step(pass.tokens, *pass.kv, pass.first_cell, nullptr, nullptr,
-                               std::span(best).first(pass.tokens.size()));
-    if (!done) return tl::unexpected(done.error());
-    PassResult result;
-    if (n_rows == 0) return result;
-    if (pass.greedy) {
-      for (size_t i = 0; i < n_rows; ++i) best_[i] = best[static_cast<size_t>(last_rows_[i])];
-      result.best = std::span(best_).first(n_rows);
-      return result;
-    }
-    auto rows = logits();
-    if (!rows) return tl::unexpected(rows.error());
-    result.logits = *rows;
-    return result;
+    return fused_.compile(*backend_, ops);
   }
 
   uint32_t* counts() const {
@@ -300,10 +272,8 @@ class Deepseek2 final : public Model {
   Workspace work_;
   OutputRows output_;
   ExpertLoads loads_;
-  std::vector<uint32_t> counted_;               // what the device had counted the last time
-  std::unique_ptr<DecodeProgram> program_;      // null: none
-  std::array<BestToken, kProgramTokens> best_;  // of the last pass
-  std::vector<int32_t> last_rows_;              // whose logits the program still has
+  std::vector<uint32_t> counted_;  // what the device had counted the last time
+  FusedStep fused_;
 };
 
 }  // namespace

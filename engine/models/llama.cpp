@@ -1,7 +1,6 @@
 #include "engine/models/llama.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cassert>
 #include <utility>
@@ -26,8 +25,6 @@ struct Workspace {
   std::unique_ptr<Buffer> gate;   // [n_tokens, n_ff]
   std::unique_ptr<Buffer> up;     // [n_tokens, n_ff]
 };
-
-constexpr int32_t kProgramTokens = 8;  // what DecodeProgram::step takes at once
 
 // Key blocks a causal pass over these tiles would read.
 int64_t causal_blocks(const VisibleBlocks& visible, int32_t first_cell, int32_t n_tokens) {
@@ -70,9 +67,9 @@ class Llama final : public Model {
           *up = work_.up->f32();
     PassResult result;
     const AttentionArgs attention = attention_args(pass, result);
-    if (program_ && n_tokens <= kProgramTokens) return run_program(pass, attention, result);
+    if (fused_.takes(n_tokens)) return fused_.run(pass, attention, c.n_vocab, output_, result);
 
-    last_rows_.clear();
+    fused_.forget();
     b.embed(*weights_.token_embd, pass.tokens, x);  // x [n_tokens, n_embd]
 
     for (int32_t l = 0; l < c.n_layer; ++l) {
@@ -114,8 +111,8 @@ class Llama final : public Model {
   }
 
   Result<std::span<const float>> logits() override {
-    if (!program_ || last_rows_.empty()) return Model::logits();
-    return program_rows(*program_, last_rows_, config_.n_vocab, output_);
+    if (!fused_.has_rows()) return Model::logits();
+    return fused_.logits(config_.n_vocab, output_);
   }
 
  private:
@@ -161,32 +158,7 @@ class Llama final : public Model {
     ops.rope = config_.rope();
     ops.prune = config_.structure.rule;
     ops.kv = config_.kv_shape(config_.context);
-    auto program = backend_->compile_decode(ops);
-    if (!program && program.error().code == ErrorCode::unsupported) return {};
-    if (!program) return tl::unexpected(program.error());
-    program_ = std::move(*program);
-    return {};
-  }
-
-  Result<PassResult> run_program(const Pass& pass, const AttentionArgs& attention,
-                                 PassResult result) {
-    if (pass.give_up && pass.give_up()) return fail(ErrorCode::cancelled, "the pass was given up");
-    const auto n_rows = pass.logits_at.size();
-    last_rows_.assign(pass.logits_at.begin(), pass.logits_at.end());
-    std::array<BestToken, kProgramTokens> best;
-    auto done = program_->step(pass.tokens, *pass.kv, pass.first_cell, attention.cells,
-                               attention.visible, std::span(best).first(pass.tokens.size()));
-    if (!done) return tl::unexpected(done.error());
-    if (n_rows == 0) return result;
-    if (pass.greedy) {
-      for (size_t i = 0; i < n_rows; ++i) best_[i] = best[static_cast<size_t>(last_rows_[i])];
-      result.best = std::span(best_).first(n_rows);
-      return result;
-    }
-    auto rows = logits();
-    if (!rows) return tl::unexpected(rows.error());
-    result.logits = *rows;
-    return result;
+    return fused_.compile(*backend_, ops);
   }
 
   // Heads that prune in layers of `mode`, over all layers.
@@ -288,13 +260,11 @@ class Llama final : public Model {
   DecoderWeights weights_;
   Workspace work_;
   OutputRows output_;
-  VisibleBlocks visible_;                       // of layers that prune
-  TokenStructure closed_;                       // what layers of mode own prune by
-  VisibleBlocks closed_visible_;                // and see
-  TreePaths tree_;                              // of the last pass's cells
-  std::unique_ptr<DecodeProgram> program_;      // null: none
-  std::array<BestToken, kProgramTokens> best_;  // of the last pass
-  std::vector<int32_t> last_rows_;              // whose logits the program still has
+  VisibleBlocks visible_;         // of layers that prune
+  TokenStructure closed_;         // what layers of mode own prune by
+  VisibleBlocks closed_visible_;  // and see
+  TreePaths tree_;                // of the last pass's cells
+  FusedStep fused_;
 };
 
 }  // namespace

@@ -53,17 +53,37 @@ Result<std::span<const float>> OutputRows::compute(Backend& backend, const Weigh
   return to;
 }
 
-Result<std::span<const float>> program_rows(DecodeProgram& program, std::span<const int32_t> rows,
-                                            int32_t n_vocab, OutputRows& output) {
+Result<PassResult> FusedStep::run(const Pass& pass, const AttentionArgs& attention, int32_t n_vocab,
+                                  OutputRows& output, PassResult result) {
+  if (pass.give_up && pass.give_up()) return fail(ErrorCode::cancelled, "the pass was given up");
+  const auto n_rows = pass.logits_at.size();
+  rows_.assign(pass.logits_at.begin(), pass.logits_at.end());
+  std::array<BestToken, kMostTokens> best;
+  auto done = program_->step(pass.tokens, *pass.kv, pass.first_cell, attention.cells,
+                             attention.visible, std::span(best).first(pass.tokens.size()));
+  if (!done) return tl::unexpected(done.error());
+  if (n_rows == 0) return result;
+  if (pass.greedy) {
+    for (size_t i = 0; i < n_rows; ++i) best_[i] = best[static_cast<size_t>(rows_[i])];
+    result.best = std::span(best_).first(n_rows);
+    return result;
+  }
+  auto rows = logits(n_vocab, output);
+  if (!rows) return tl::unexpected(rows.error());
+  result.logits = *rows;
+  return result;
+}
+
+Result<std::span<const float>> FusedStep::logits(int32_t n_vocab, OutputRows& output) {
   // Rows up to the last one wanted come over; those wanted move to the front.
-  const auto cols = static_cast<size_t>(n_vocab), n = static_cast<size_t>(rows.back()) + 1;
+  const auto cols = static_cast<size_t>(n_vocab), n = static_cast<size_t>(rows_.back()) + 1;
   float* host = output.host(n * cols).data();
-  if (auto done = program.logits({host, n * cols}); !done) return tl::unexpected(done.error());
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto from = static_cast<size_t>(rows[i]);
+  if (auto done = program_->logits({host, n * cols}); !done) return tl::unexpected(done.error());
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const auto from = static_cast<size_t>(rows_[i]);
     if (from != i) std::copy_n(host + from * cols, cols, host + i * cols);
   }
-  return std::span<const float>(host, rows.size() * cols);
+  return std::span<const float>(host, rows_.size() * cols);
 }
 
 }  // namespace cambium::engine

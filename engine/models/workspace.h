@@ -2,8 +2,10 @@
 // pass, and the logits of the rows asked for.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/models/model.h"
@@ -52,9 +54,35 @@ inline bool given_up(const Pass& pass, Backend& backend) {
   return pass.give_up();
 }
 
-/// Logits of `rows` (ascending, not empty) of a program's last step, side by side in `output`'s
-/// memory.
-Result<std::span<const float>> program_rows(DecodeProgram& program, std::span<const int32_t> rows,
-                                            int32_t n_vocab, OutputRows& output);
+/// The captured step of a backend that has one for the model's ops, and what its last run was asked for.
+class FusedStep {
+ public:
+  /// Ops: DecoderOps or LatentDecoderOps. A backend without such a step leaves this one out.
+  template <class Ops>
+  Result<void> compile(Backend& backend, const Ops& ops) {
+    auto program = backend.compile_decode(ops);
+    if (!program && program.error().code == ErrorCode::unsupported) return {};
+    if (!program) return tl::unexpected(program.error());
+    program_ = std::move(*program);
+    return {};
+  }
+  /// Whether it can run a pass of so many tokens.
+  bool takes(int32_t n_tokens) const { return program_ && n_tokens <= kMostTokens; }
+  /// The pass in one step; `attention` has its cells and visible blocks, null without structure. Adds
+  /// its rows to `result`; those of logits are in `output`'s memory.
+  Result<PassResult> run(const Pass& pass, const AttentionArgs& attention, int32_t n_vocab,
+                         OutputRows& output, PassResult result);
+  /// A pass went another way: there are no rows of it here.
+  void forget() { rows_.clear(); }
+  bool has_rows() const { return program_ && !rows_.empty(); }
+  /// Logits of the last pass's rows, side by side in `output`'s memory; has_rows().
+  Result<std::span<const float>> logits(int32_t n_vocab, OutputRows& output);
+
+ private:
+  static constexpr int32_t kMostTokens = 8;  // what DecodeProgram::step takes at once
+  std::unique_ptr<DecodeProgram> program_;   // null: none
+  std::array<BestToken, kMostTokens> best_;  // of the last pass
+  std::vector<int32_t> rows_;                // whose logits the program still has, ascending
+};
 
 }  // namespace cambium::engine
