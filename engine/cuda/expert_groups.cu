@@ -57,38 +57,6 @@ __global__ void __launch_bounds__(kRowThreads)
                scales + row * (padded / 32), scratch);
 }
 
-/// As Sums<T, false>, each column's activations at a place of its own: `x` of column lane / 4, from
-/// its byte 8 · (lane % 4) on, `s0` and `s1` of columns 2t and 2t + 1.
-template <TileType T>
-__device__ __forceinline__ void add_gathered(float (&acc)[4][4], const LaneTile<T>& tile,
-                                             const int8_t* x, const float2* s0, const float2* s1) {
-  RowScales<T> rows;
-  rows.open(tile);
-#pragma unroll
-  for (int b = 0; b < 8; ++b) {
-    const uint2 v = *reinterpret_cast<const uint2*>(x + b * 32);
-    const float2 first = s0[b], second = s1[b];
-    uint32_t a[4];
-    unpack<T>(tile, b, a);
-    int c0[4] = {kMagic, kMagic, kMagic, kMagic}, c1[4] = {kMagic, kMagic, kMagic, kMagic};
-    if constexpr (T == TileType::q6_k) {
-      mma_s8_k16(c0, a[0], a[1], v.x);
-      mma_s8_k16(c1, a[2], a[3], v.y);
-    } else {
-      mma_s8_k32(c0, a, v.x, v.y);
-    }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const float2 w0 = rows.at(tile, r, T == TileType::q6_k ? 2 * b : b);
-      const float w1 = T == TileType::q6_k ? rows.at(tile, r, 2 * b + 1).x : 0;
-      acc[b % 4][2 * r] =
-          block_sum_of<T>(w0, w1, c0[2 * r], c1[2 * r], first.x, first.y, acc[b % 4][2 * r]);
-      acc[b % 4][2 * r + 1] = block_sum_of<T>(w0, w1, c0[2 * r + 1], c1[2 * r + 1], second.x,
-                                              second.y, acc[b % 4][2 * r + 1]);
-    }
-  }
-}
-
 template <TileType T>
 __global__ void __launch_bounds__(kThreads, 2) groups_kernel(const __grid_constant__ GroupsArgs a) {
   __shared__ float sums[2][kWarps][kMaxColumns][kTileRows];
@@ -102,17 +70,17 @@ __global__ void __launch_bounds__(kThreads, 2) groups_kernel(const __grid_consta
   grid_wait();
   const int expert = __ldcg(a.expert_of + group);
   if (expert < 0) return;
-  const auto fetch = [&](LaneTile<T>& into, int item, int part, int step) {
-    const int col_tile = step * kWarps + warp;
-    if (item >= n_items || col_tile >= col_tiles) return;
-    const StackView& stack = part == 0 ? a.first : a.second;
+  const auto fetch = [&](LaneTile<T>& into, const WorkPlace& to) {
+    const int col_tile = to.step * kWarps + warp;
+    if (to.item >= n_items || col_tile >= col_tiles) return;
+    const StackView& stack = to.part == 0 ? a.first : a.second;
     into.load(stack.data + expert * stack.stride +
-                  (static_cast<int64_t>(item) * col_tiles + col_tile) * tile_bytes(T),
+                  (static_cast<int64_t>(to.item) * col_tiles + col_tile) * tile_bytes(T),
               lane);
   };
-  int item = blockIdx.x, part = 0, step = 0;
+  WorkPlace at{static_cast<int>(blockIdx.x)};
   LaneTile<T> tile;
-  fetch(tile, item, part, step);
+  fetch(tile, at);
   // Columns without a token do the sums of the group's first one again and throw them away.
   const int row0 = group * kMaxColumns;
   const auto column_of = [&](int column) {
@@ -126,40 +94,30 @@ __global__ void __launch_bounds__(kThreads, 2) groups_kernel(const __grid_consta
   const int x = column_of(g) * padded + t * 8;
   const int s0 = column_of(2 * t) * blocks, s1 = column_of(2 * t + 1) * blocks;
 
-  float acc[4][4] = {};
+  Sums<T, false> lane_sums;
   float held = 0;
   int parity = 0;
-  while (item < n_items) {
-    int next_item = item, next_part = part, next_step = step + 1;
-    if (next_step == steps) {
-      next_step = 0;
-      if (++next_part == parts) {
-        next_part = 0;
-        next_item += gridDim.x;
-      }
-    }
+  while (at.item < n_items) {
+    const WorkPlace next_at = at.next(parts, steps);
     LaneTile<T> next;
-    fetch(next, next_item, next_part, next_step);
-    const int col_tile = step * kWarps + warp;
+    fetch(next, next_at);
+    const int col_tile = at.step * kWarps + warp;
     if (col_tile < col_tiles)
-      add_gathered<T>(acc, tile, a.values + (x + col_tile * kTileCols),
-                      a.scales + (s0 + col_tile * 8), a.scales + (s1 + col_tile * 8));
-    if (next_step == 0) {
+      lane_sums.add_gathered(tile, a.values + (x + col_tile * kTileCols),
+                             a.scales + (s0 + col_tile * 8), a.scales + (s1 + col_tile * 8));
+    if (next_at.step == 0) {
+      float acc[4];
+      lane_sums.take(acc);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        sums[parity][warp][2 * t + i % 2][g + i / 2 * 8] =
-            (acc[0][i] + acc[1][i]) + (acc[2][i] + acc[3][i]);
-#pragma unroll
-        for (int j = 0; j < 4; ++j) acc[j][i] = 0;
-      }
+      for (int i = 0; i < 4; ++i) sums[parity][warp][2 * t + i % 2][g + i / 2 * 8] = acc[i];
       __syncthreads();
       if (threadIdx.x < kMaxColumns * kTileRows) {
         const int r = threadIdx.x % kTileRows, column = threadIdx.x / kTileRows;
         float sum = 0;
 #pragma unroll
         for (int w = 0; w < kWarps; ++w) sum += sums[parity][w][column][r];
-        const int row = item * kTileRows + r;
-        if (part + 1 < parts)
+        const int row = at.item * kTileRows + r;
+        if (at.part + 1 < parts)
           held = sum;
         else if (row < rows)
           a.y[static_cast<int64_t>(row0 + column) * rows + row] =
@@ -168,9 +126,7 @@ __global__ void __launch_bounds__(kThreads, 2) groups_kernel(const __grid_consta
       parity ^= 1;
     }
     tile = next;
-    item = next_item;
-    part = next_part;
-    step = next_step;
+    at = next_at;
   }
 }
 

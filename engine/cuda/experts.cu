@@ -33,27 +33,27 @@ __global__ void __launch_bounds__(kThreads, 2) slots_kernel(const __grid_constan
   const int n_items = routed + (a.shared_rows + kTileRows - 1) / kTileRows;
   const int parts = a.second.data != nullptr ? 2 : 1;
   const int32_t* ids = a.ids + token * a.n_used;
-  const auto fetch = [&](LaneTile<T>& into, int item, int part, int step) {
-    const int col_tile = step * kWarps + warp;
-    if (item >= n_items || col_tile >= col_tiles) return;
+  const auto fetch = [&](LaneTile<T>& into, const WorkPlace& to) {
+    const int col_tile = to.step * kWarps + warp;
+    if (to.item >= n_items || col_tile >= col_tiles) return;
     const uint8_t* base;
-    int row_tile = item;
-    if (item < routed) {
-      const int slot = item / row_tiles;
-      row_tile = item - slot * row_tiles;
-      const StackView& stack = part == 0 ? a.first : a.second;
+    int row_tile = to.item;
+    if (to.item < routed) {
+      const int slot = to.item / row_tiles;
+      row_tile = to.item - slot * row_tiles;
+      const StackView& stack = to.part == 0 ? a.first : a.second;
       base = stack.data + __ldcg(ids + slot) * stack.stride;
     } else {
-      row_tile = item - routed;
-      base = part == 0 ? a.shared_gate : a.shared_up;
+      row_tile = to.item - routed;
+      base = to.part == 0 ? a.shared_gate : a.shared_up;
     }
     into.load(base + (static_cast<int64_t>(row_tile) * col_tiles + col_tile) * tile_bytes(T), lane);
   };
   grid_wait();
 
-  int item = blockIdx.x, part = 0, step = 0;
+  WorkPlace at{static_cast<int>(blockIdx.x)};
   LaneTile<T> tile;
-  fetch(tile, item, part, step);
+  fetch(tile, at);
   int8_t* values = reinterpret_cast<int8_t*>(shared);
   float2* scales = reinterpret_cast<float2*>(shared + col_tiles * kTileCols);
   quantize_row(a.x + static_cast<int64_t>(token) * cols, a.norm, a.eps, cols, 0, 1, values, scales,
@@ -63,21 +63,14 @@ __global__ void __launch_bounds__(kThreads, 2) slots_kernel(const __grid_constan
   Sums<T, true> lane_sums;
   float held = 0;
   int parity = 0;
-  while (item < n_items) {
-    int next_item = item, next_part = part, next_step = step + 1;
-    if (next_step == steps) {
-      next_step = 0;
-      if (++next_part == parts) {
-        next_part = 0;
-        next_item += gridDim.x;
-      }
-    }
+  while (at.item < n_items) {
+    const WorkPlace next_at = at.next(parts, steps);
     LaneTile<T> next;
-    fetch(next, next_item, next_part, next_step);
-    const int col_tile = step * kWarps + warp;
+    fetch(next, next_at);
+    const int col_tile = at.step * kWarps + warp;
     if (col_tile < col_tiles)
       lane_sums.add(tile, values + col_tile * kTileCols, scales + col_tile * 8, lane);
-    if (next_step == 0) {
+    if (next_at.step == 0) {
       const int g = lane / 4;
       float acc[4];
       lane_sums.take(acc);
@@ -91,15 +84,15 @@ __global__ void __launch_bounds__(kThreads, 2) slots_kernel(const __grid_constan
         float sum = 0;
 #pragma unroll
         for (int w = 0; w < kWarps; ++w) sum += sums[parity][w][r];
-        if (part + 1 < parts) {
+        if (at.part + 1 < parts) {
           held = sum;
-        } else if (item < routed) {
-          const int slot = item / row_tiles, row = (item - slot * row_tiles) * kTileRows + r;
+        } else if (at.item < routed) {
+          const int slot = at.item / row_tiles, row = (at.item - slot * row_tiles) * kTileRows + r;
           const int64_t pair = static_cast<int64_t>(token) * a.n_used + slot;
           if (row < rows)
             a.y[pair * rows + row] = parts == 2 ? __ldcg(a.weights + pair) * silu(held) * sum : sum;
         } else {
-          const int row = (item - routed) * kTileRows + r;
+          const int row = (at.item - routed) * kTileRows + r;
           if (row < a.shared_rows)
             a.shared_y[static_cast<int64_t>(token) * a.shared_rows + row] = silu(held) * sum;
         }
@@ -107,9 +100,7 @@ __global__ void __launch_bounds__(kThreads, 2) slots_kernel(const __grid_constan
       parity ^= 1;
     }
     tile = next;
-    item = next_item;
-    part = next_part;
-    step = next_step;
+    at = next_at;
   }
 }
 

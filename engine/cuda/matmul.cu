@@ -116,17 +116,17 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   // Every warp walks (item, part, step); a step is one column tile. Beyond the last column tile the
   // step is empty, so that all warps meet at the same barriers.
   const int steps = (p.col_tiles + kWarps - 1) / kWarps;
-  int item = blockIdx.x, part = 0, step = 0;
+  WorkPlace at{static_cast<int>(blockIdx.x)};
   LaneTile<T> tile;
-  const auto fetch = [&](LaneTile<T>& into, int at_item, int at_part, int at_step) {
-    const int col_tile = at_step * kWarps + warp;
-    if (at_item >= n_items || col_tile >= p.col_tiles) return;
-    const Part w = part_of(p, at_item, at_part);
+  const auto fetch = [&](LaneTile<T>& into, const WorkPlace& to) {
+    const int col_tile = to.step * kWarps + warp;
+    if (to.item >= n_items || col_tile >= p.col_tiles) return;
+    const Part w = part_of(p, to.item, to.part);
     into.load(p.args.target[w.target].tiles +
                   (static_cast<int64_t>(w.row_tile) * p.col_tiles + col_tile) * tile_bytes(T),
               lane);
   };
-  fetch(tile, item, part, step);
+  fetch(tile, at);
   grid_wait();
 
   const int8_t* values = p.args.activations.values;
@@ -144,22 +144,15 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   Sums<T, kSingle> lane_sums;
   float held = 0;
   int parity = 0;
-  while (item < n_items) {
-    int next_item = item, next_part = part, next_step = step + 1;
-    if (next_step == steps) {
-      next_step = 0;
-      if (++next_part == p.tiles_per_item) {
-        next_part = 0;
-        next_item += gridDim.x;
-      }
-    }
+  while (at.item < n_items) {
+    const WorkPlace next_at = at.next(p.tiles_per_item, steps);
     LaneTile<T> next;
-    fetch(next, next_item, next_part, next_step);
-    const int col_tile = step * kWarps + warp;
+    fetch(next, next_at);
+    const int col_tile = at.step * kWarps + warp;
     if (col_tile < p.col_tiles)
       lane_sums.add(tile, values + static_cast<int64_t>(col_tile) * 8 * 32 * kWidth,
                     scales + col_tile * 8 * kWidth, lane);
-    if (next_step == 0) {
+    if (next_at.step == 0) {
       // The row tile is done: add up the warps' shares.
       const int g = lane / 4, t = lane % 4;
       float acc[4];
@@ -181,19 +174,17 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
         float sum = 0;
 #pragma unroll
         for (int w = 0; w < kWarps; ++w) sum += sums[parity][w][column][r];
-        if (part + 1 < p.tiles_per_item) {
+        if (at.part + 1 < p.tiles_per_item) {
           held = sum;
         } else {
-          finish(p, part_of(p, item, part), r, kSingle ? threadIdx.x / kTileRows : column, sum,
-                 held);
+          finish(p, part_of(p, at.item, at.part), r, kSingle ? threadIdx.x / kTileRows : column,
+                 sum, held);
         }
       }
       parity ^= 1;
     }
     tile = next;
-    item = next_item;
-    part = next_part;
-    step = next_step;
+    at = next_at;
   }
 }
 

@@ -175,13 +175,32 @@ struct Sums<T, false> {
   float acc[4][4] = {};
   __device__ __forceinline__ void add(const LaneTile<T>& tile, const int8_t* values,
                                       const float2* scales, int lane) {
+    const int t = lane % 4;
+    add(tile, [&](int b, uint2& x, float4& s) {
+      x = *reinterpret_cast<const uint2*>(values + b * 256 + lane * 8);
+      s = *reinterpret_cast<const float4*>(scales + b * 8 + t * 2);
+    });
+  }
+  /// Each column's activations at a place of its own: `x` of column lane / 4, from its byte
+  /// 8 · (lane % 4) on, `s0` and `s1` of columns 2t and 2t + 1.
+  __device__ __forceinline__ void add_gathered(const LaneTile<T>& tile, const int8_t* x,
+                                               const float2* s0, const float2* s1) {
+    add(tile, [&](int b, uint2& v, float4& s) {
+      v = *reinterpret_cast<const uint2*>(x + b * 32);
+      const float2 first = s0[b], second = s1[b];
+      s = make_float4(first.x, first.y, second.x, second.y);
+    });
+  }
+  /// read(b, x, s): this lane's activations of block b, and the scales of its two columns.
+  template <class Read>
+  __device__ __forceinline__ void add(const LaneTile<T>& tile, Read&& read) {
     RowScales<T> rows;
     rows.open(tile);
-    const int t = lane % 4;
 #pragma unroll
     for (int b = 0; b < 8; ++b) {
-      const uint2 x = *reinterpret_cast<const uint2*>(values + b * 256 + lane * 8);
-      const float4 s = *reinterpret_cast<const float4*>(scales + b * 8 + t * 2);
+      uint2 x;
+      float4 s;
+      read(b, x, s);
       uint32_t a[4];
       unpack<T>(tile, b, a);
       int c0[4] = {kMagic, kMagic, kMagic, kMagic}, c1[4] = {kMagic, kMagic, kMagic, kMagic};
@@ -260,6 +279,23 @@ struct Sums<T, true> {
       out[2 * r + 1] = 0;
       acc[r] = 0;
     }
+  }
+};
+
+/// Where a block is in its work: the item (rows of a result), which of the item's matrices, and which
+/// step over the columns.
+struct WorkPlace {
+  int item, part = 0, step = 0;
+  __device__ __forceinline__ WorkPlace next(int parts, int steps) const {
+    WorkPlace at{item, part, step + 1};
+    if (at.step == steps) {
+      at.step = 0;
+      if (++at.part == parts) {
+        at.part = 0;
+        at.item += gridDim.x;
+      }
+    }
+    return at;
   }
 };
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "lsp/assist/line_diff.h"
+#include "lsp/assist/text_window.h"
 #include "syntax/closes.h"
 #include "syntax/outline.h"
 
@@ -51,9 +52,7 @@ std::string as_data(std::string_view text) {
 
 /// At most `count` bytes of UTF-8, whole characters.
 std::string first_bytes(const std::string& text, size_t count) {
-  if (text.size() <= count) return text;
-  while (count > 0 && (static_cast<unsigned char>(text[count]) & 0xC0) == 0x80) --count;
-  return text.substr(0, count);
+  return text.substr(0, floor_char_boundary(text, count));
 }
 
 struct Lines {
