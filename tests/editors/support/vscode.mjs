@@ -77,7 +77,7 @@ export class VSCode {
       });
     const url = await until("code-server listens", () => /HTTP server listening on (\S+?)\/?\n/.exec(output)?.[1]);
     this.browser = await chromium.launch({
-      executablePath: "/usr/bin/chromium", timeout: patience,
+      executablePath: process.env.CAMBIUM_CHROMIUM ?? "/usr/bin/chromium", timeout: patience,
       args: ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync"],
     });
