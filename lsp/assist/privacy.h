@@ -9,6 +9,7 @@
 // ignored folder stays ignored. The user's global excludes file is not read.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>

@@ -100,7 +100,8 @@ TEST_CASE("a model loads at first need, without holding anything up, with progre
 
   std::vector<std::string> states;
   for (const Json& status : client.take("cambium/status")) {
-    if (states.empty() || states.back() != status["state"]) states.push_back(status["state"]);
+    const auto state = status["state"].get<std::string>();
+    if (states.empty() || states.back() != state) states.push_back(state);
   }
   CHECK(states == std::vector<std::string>{"ready", "loading", "busy", "ready"});
 }
