@@ -175,7 +175,7 @@ void add_check(CLI::App& app, Run& run) {
   auto argument = std::make_shared<std::string>();
   CLI::App* verb =
       app.add_subcommand("check", "Run the whole pipeline on a file and say what each stage did");
-  verb->add_option("FILE[:LINE:COL]", *argument, "File, and the cursor; default: its end")
+  verb->add_option("FILE", *argument, "FILE or FILE:LINE:COL, the cursor; default: the end")
       ->required();
   add_common_flags(*verb, run.flags);
   verb->callback([&run, argument] { run.exit = check(run, *argument); });

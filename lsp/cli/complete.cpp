@@ -88,8 +88,10 @@ int complete(Run& run, const Flags& flags) {
 void add_complete(CLI::App& app, Run& run) {
   auto flags = std::make_shared<Flags>();
   CLI::App* verb = app.add_subcommand("complete", "The completion at a cursor");
-  verb->add_option("FILE:LINE:COL", flags->targets,
-                   "Cursors; lines and columns count from 1, columns in characters")
+  // CLI11 2.4 takes no colon in a name.
+  verb->add_option(
+          "CURSOR", flags->targets,
+          "FILE:LINE:COL, one or more; lines and columns count from 1, columns in characters")
       ->required();
   verb->add_flag("--json", flags->json, "Text, scope, why it stopped and timings, as JSON");
   verb->add_flag("--one-line", flags->one_line, "End with the line");
