@@ -20,8 +20,33 @@ __device__ __forceinline__ float block_sum(float v, float* scratch) {
   return total;
 }
 
-/// Loads of a thread that are under way at once: their latency is what a prologue costs.
+/// Loads of a thread that are under way at once: their latency is what a prologue costs. So many of a
+/// row and of its norm's weights, or twice as many of a row alone.
 inline constexpr int kRowLoads = 4;
+
+/// A thread's fours of a row from column `first` on, kRowThreads apart; beyond `cols` zeros.
+template <int kLoads>
+__device__ __forceinline__ void load_row(const float* x, int first, int cols, float4 (&v)[kLoads]) {
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) {
+    const int k = first + i * kRowThreads * 4;
+    v[i] = x != nullptr && k < cols ? __ldcg(reinterpret_cast<const float4*>(x + k))
+                                    : make_float4(0, 0, 0, 0);
+  }
+}
+
+__device__ __forceinline__ float add_squares(const float4 (&v)[kRowLoads], float sum) {
+#pragma unroll
+  for (int i = 0; i < kRowLoads; ++i)
+    sum = fmaf(v[i].x, v[i].x,
+               fmaf(v[i].y, v[i].y, fmaf(v[i].z, v[i].z, fmaf(v[i].w, v[i].w, sum))));
+  return sum;
+}
+
+/// 1 / sqrt(mean(x²) + eps) of the thread's own sum of squares.
+__device__ __forceinline__ float inverse_of(float sum, int cols, float eps, float* scratch) {
+  return rsqrtf(block_sum(sum, scratch) / static_cast<float>(cols) + eps);
+}
 
 /// 1 / sqrt(mean(x²) + eps)
 __device__ __forceinline__ float inverse_rms(const float* x, int cols, float eps, float* scratch) {
@@ -29,20 +54,13 @@ __device__ __forceinline__ float inverse_rms(const float* x, int cols, float eps
   if (cols % 4 == 0) {
     for (int first = threadIdx.x * 4; first < cols; first += kRowThreads * 4 * kRowLoads) {
       float4 v[kRowLoads];
-#pragma unroll
-      for (int i = 0; i < kRowLoads; ++i) {
-        const int k = first + i * kRowThreads * 4;
-        v[i] = k < cols ? __ldcg(reinterpret_cast<const float4*>(x + k)) : make_float4(0, 0, 0, 0);
-      }
-#pragma unroll
-      for (int i = 0; i < kRowLoads; ++i)
-        sum = fmaf(v[i].x, v[i].x,
-                   fmaf(v[i].y, v[i].y, fmaf(v[i].z, v[i].z, fmaf(v[i].w, v[i].w, sum))));
+      load_row(x, first, cols, v);
+      sum = add_squares(v, sum);
     }
   } else {
     for (int k = threadIdx.x; k < cols; k += kRowThreads) sum = fmaf(x[k], x[k], sum);
   }
-  return rsqrtf(block_sum(sum, scratch) / static_cast<float>(cols) + eps);
+  return inverse_of(sum, cols, eps, scratch);
 }
 
 /// Four neighbouring columns k..k+3 of a row into block `block` of a buffer; called by whole warps
@@ -70,27 +88,41 @@ __device__ __forceinline__ void store_quantized(float4 y, int k, int64_t block, 
 __device__ __forceinline__ void quantize_row(const float* x, const float* norm, float eps, int cols,
                                              int column, int width, int8_t* values, float2* scales,
                                              float* scratch) {
-  const float inverse = x != nullptr && norm != nullptr ? inverse_rms(x, cols, eps, scratch) : 1.0f;
   const int padded = (cols + kTileCols - 1) / kTileCols * kTileCols;
   // Eight neighbouring threads hold the 32 columns of a block, four each.
-  for (int first = threadIdx.x * 4; first < padded; first += kRowThreads * 4 * kRowLoads) {
+  const auto store = [&](int k, float4 y) {
+    store_quantized(y, k, static_cast<int64_t>(k / 32) * width + column, values, scales);
+  };
+  constexpr int kApart = kRowThreads * 4;
+  if (norm == nullptr || x == nullptr) {
+    constexpr int kLoads = 2 * kRowLoads;
+    for (int first = threadIdx.x * 4; first < padded; first += kApart * kLoads) {
+      float4 v[kLoads];
+      load_row(x, first, cols, v);
+#pragma unroll
+      for (int i = 0; i < kLoads; ++i) {
+        // The same for the eight threads of a block, and for whole warps.
+        if (first + i * kApart >= padded) break;
+        store(first + i * kApart, v[i]);
+      }
+    }
+    return;
+  }
+  // A row that one batch of loads holds is read once, for its norm and for its values.
+  const bool once = padded <= kApart * kRowLoads;
+  float inverse = once ? 0.0f : inverse_rms(x, cols, eps, scratch);
+  for (int first = threadIdx.x * 4; first < padded || once; first += kApart * kRowLoads) {
     float4 v[kRowLoads], w[kRowLoads];
+    load_row(x, first, cols, v);
+    load_row(norm, first, cols, w);
+    if (once) inverse = inverse_of(add_squares(v, 0), cols, eps, scratch);
 #pragma unroll
     for (int i = 0; i < kRowLoads; ++i) {
-      const int k = first + i * kRowThreads * 4;
-      const bool there = x != nullptr && k < cols;
-      v[i] = there ? __ldcg(reinterpret_cast<const float4*>(x + k)) : make_float4(0, 0, 0, 0);
-      w[i] = there && norm != nullptr ? *reinterpret_cast<const float4*>(norm + k)
-                                      : make_float4(1, 1, 1, 1);
+      if (first + i * kApart >= padded) break;
+      store(first + i * kApart, make_float4(v[i].x * inverse * w[i].x, v[i].y * inverse * w[i].y,
+                                            v[i].z * inverse * w[i].z, v[i].w * inverse * w[i].w));
     }
-#pragma unroll
-    for (int i = 0; i < kRowLoads; ++i) {
-      const int k = first + i * kRowThreads * 4;
-      if (k >= padded) break;  // the same for the eight threads of a block, and for whole warps
-      const float4 y = make_float4(v[i].x * inverse * w[i].x, v[i].y * inverse * w[i].y,
-                                   v[i].z * inverse * w[i].z, v[i].w * inverse * w[i].w);
-      store_quantized(y, k, static_cast<int64_t>(k / 32) * width + column, values, scales);
-    }
+    if (once) break;
   }
 }
 
