@@ -64,11 +64,20 @@ void BodyReader::push(Bracket bracket, bool candidate, uint32_t opener) {
   frames_.push_back(frame);
 }
 
+// A word's body begins late, when its parameters are over, and a brace among them may have begun one by then
+// that is still open: `if a.map { |b| c(⏎ b)`. What opens in that brace comes after the word's body and would
+// have a parent from before it; it goes to what is around both, so that children follow their parents.
+uint32_t BodyReader::parent_in_order(uint32_t id) const {
+  uint32_t last = next_id_ - 1;
+  while (last > id && last >= first_id_) last = bodies_[last - first_id_].parent;
+  return last < first_id_ && first_id_ > 1 ? id : last;
+}
+
 void BodyReader::make_body(Frame& frame) {
   ReadBody body;
   body.opener = frame.opener;
   body.begin = pos_ + 1;  // the line after this line end
-  body.parent = frame.id;
+  body.parent = parent_in_order(frame.id);
   bodies_.push_back(body);
   frame.id = next_id_++;
   frame.body = true;

@@ -163,6 +163,7 @@ class BodyReader {
   void line_end();
   void push(Bracket bracket, bool candidate, uint32_t opener);
   void make_body(Frame& frame);
+  uint32_t parent_in_order(uint32_t id) const;
   void pop_to(size_t size, uint32_t end);
   void close_bracket(char c);
   bool close_word(uint32_t end);

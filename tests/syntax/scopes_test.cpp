@@ -185,6 +185,27 @@ TEST_CASE("typing in a body stays in it until the next parse") {
   CHECK(typed.index_at(static_cast<uint32_t>(text.size() + 1)) == 0);
 }
 
+TEST_CASE("a body that a word begins after one inside its header does not break the order of the scopes") {
+  const struct {
+    const char *language, *text;
+  } cases[] = {
+      {"ruby", "if a.map { |b| c(\n  b)\n  d.each do |e|\n    e\n  end\n}\n  f\nend\n"},
+      {"lua", "function{(\n)function\n"},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.language);
+    const ScopeMap map = read_scopes(language_by_id(c.language), c.text);
+    CHECK(map.scopes().size() >= 3);
+    for (size_t i = 1; i < map.scopes().size(); ++i) {
+      const Scope& scope = map.scopes()[i];
+      const Scope& parent = map.scopes()[static_cast<size_t>(scope.parent)];
+      CHECK(scope.number > parent.number);
+      CHECK(scope.last <= parent.last);
+      CHECK(scope.number > map.scopes()[i - 1].number);
+    }
+  }
+}
+
 TEST_CASE("hostile texts cost no more than their size") {
   const std::string deep(100'000, '{'), brackets(100'000, '['), lines = [] {
     std::string out;
