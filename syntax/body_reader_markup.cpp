@@ -33,13 +33,13 @@ bool contains(const std::array<uint32_t, N>& names, uint32_t name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-constexpr auto kVoid = hashes(
-    {"area",    "base", "basefont", "bgsound", "br",    "col",      "command", "embed",
-     "frame",   "hr",   "image",    "img",     "input", "isindex",  "keygen",  "link",
-     "menuitem", "meta", "nextid",   "param",   "source", "track",  "wbr"});
+constexpr auto kVoid =
+    hashes({"area",     "base", "basefont", "bgsound", "br",     "col",     "command", "embed",
+            "frame",    "hr",   "image",    "img",     "input",  "isindex", "keygen",  "link",
+            "menuitem", "meta", "nextid",   "param",   "source", "track",   "wbr"});
 constexpr auto kEndsParagraph = hashes(
-    {"address", "article", "aside", "blockquote", "details", "div", "dl", "fieldset", "figcaption",
-     "figure",  "footer",  "form",  "h1",         "h2",      "h3",  "h4", "h5",       "h6",
+    {"address", "article", "aside", "blockquote", "details", "div", "dl",  "fieldset", "figcaption",
+     "figure",  "footer",  "form",  "h1",         "h2",      "h3",  "h4",  "h5",       "h6",
      "header",  "hr",      "main",  "nav",        "ol",      "p",   "pre", "section"});
 constexpr auto kRuby = hashes({"rb", "rt", "rp"});
 constexpr auto kTerms = hashes({"dt", "dd"});
@@ -323,7 +323,8 @@ bool BodyReader::read_headings(char c) {
 void BodyReader::begin_element() {
   const uint32_t tag = hash(word_);
   size_t i = frames_.size();
-  while (i > 0 && frames_[i - 1].bracket == Bracket::element && !may_contain(frames_[i - 1].tag, tag))
+  while (i > 0 && frames_[i - 1].bracket == Bracket::element &&
+         !may_contain(frames_[i - 1].tag, tag))
     --i;
   pop_to(i, code_end_);
   significant_ = 0;

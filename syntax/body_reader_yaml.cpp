@@ -27,8 +27,8 @@ void BodyReader::begin_key_line(char c) {
   if (in_flow()) {
     if (column_ > frames_.back().indent || c == ']' || c == '}') return;
     // Nor is it in a bracket that was never closed.
-    while (i > 0 && (frames_[i - 1].bracket == Bracket::square ||
-                     frames_[i - 1].bracket == Bracket::brace))
+    while (i > 0 &&
+           (frames_[i - 1].bracket == Bracket::square || frames_[i - 1].bracket == Bracket::brace))
       --i;
     pop_to(i, code_end_);
   }

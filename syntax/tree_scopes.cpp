@@ -24,6 +24,13 @@ std::string_view text_of(std::string_view text, ByteRange range) {
   return text.substr(range.begin, range.end - range.begin);
 }
 
+/// What of a name is shown: its first line, not too much of it, and whole characters.
+std::string shortened(std::string_view name) {
+  name = name.substr(0, name.find_first_of("\r\n"));
+  if (name.size() > kMaxName) name = name.substr(0, char_begin(name, kMaxName));
+  return std::string(name);
+}
+
 ByteRange range_of(TSNode node) { return {ts_node_start_byte(node), ts_node_end_byte(node)}; }
 
 /// `#any-of? @capture "a" "b"`: the only predicate the queries use.
@@ -160,7 +167,7 @@ std::string element_name(TSNode start_tag, std::string_view text) {
     name += "#";
     name += value;
   }
-  return name;
+  return shortened(name);
 }
 
 // "A" of "<h1>A</h1>".
@@ -170,7 +177,7 @@ std::string title_of(TSNode element, std::string_view text) {
   std::string_view name = text_of(text, {ts_node_end_byte(ts_node_child(element, 0)),
                                          ts_node_start_byte(ts_node_child(element, children - 1))});
   while (!name.empty() && is_space(name.front())) name.remove_prefix(1);
-  return std::string(name.substr(0, std::min(name.find_first_of("\r\n"), kMaxName)));
+  return shortened(name);
 }
 
 // "A" of "## A ##".
@@ -183,7 +190,7 @@ std::string heading_name(TSNode heading, std::string_view text) {
   const size_t end = name.find_last_not_of('#');
   if (end != name.npos && is_space(name[end])) name = name.substr(0, end);
   while (!name.empty() && is_space(name.back())) name.remove_suffix(1);
-  return std::string(name);
+  return shortened(name);
 }
 
 // The name of a construct: its field `name`, or what its declarator comes down to, or its type.
@@ -225,8 +232,7 @@ std::string name_of(TSNode node, std::string_view text) {
   }
   if (ts_node_is_null(at)) return {};
   std::string_view name = text_of(text, range_of(at));
-  name = name.substr(0, name.find_first_of("\r\n"));
-  return std::string(name.substr(0, kMaxName));
+  return shortened(name);
 }
 
 // Only these have a name of their own; the `type` of a loop variable is none.
