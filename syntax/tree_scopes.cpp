@@ -255,6 +255,10 @@ bool heads_line(ScopeKind kind) {
          kind == ScopeKind::entry;
 }
 
+bool one_line(std::string_view text, ByteRange range) {
+  return text_of(text, range).find('\n') == std::string_view::npos;
+}
+
 bool is_type(ScopeKind kind) {
   return kind == ScopeKind::class_ || kind == ScopeKind::struct_ || kind == ScopeKind::interface_ ||
          kind == ScopeKind::enum_;
@@ -332,6 +336,7 @@ TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
         scope.header = {scope.owner.begin, opener};
         if (heads_line(*kind))
           scope.header.end = static_cast<uint32_t>(std::min(text.find('\n', opener), text.size()));
+        if (*kind == ScopeKind::key && one_line(text, scope.owner)) scope.header = scope.owner;
         if (*kind == ScopeKind::element) ++scope.header.end;  // the '>' of the start tag
         while (scope.header.end > scope.header.begin && scope.header.end <= text.size() &&
                is_space(text[scope.header.end - 1]))

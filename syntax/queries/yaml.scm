@@ -1,7 +1,5 @@
-(block_mapping_pair ":" @key value: (block_node)) @owner
-(block_mapping_pair ":" @key !value) @owner
-(block_sequence_item "-" @entry (block_node)) @owner
+; Whether a key or an entry has a body is told by body_reader; what is behind it says nothing of what it is.
+(block_mapping_pair ":" @key) @owner
+(block_sequence_item "-" @entry) @owner
 (flow_sequence) @object
 (flow_mapping) @object
-
-(document (block_node (block_mapping (block_mapping_pair value: (flow_node)) @definition.key)))
