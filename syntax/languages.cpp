@@ -200,8 +200,10 @@ constexpr LexicalRules kToml = {.layout = Layout::tables,
                                 .brackets_are_bodies = true};
 
 // A '-' in the column of a key counts to the key until the byte behind it shows that it begins no entry.
-constexpr LexicalRules kYaml = {
-    .layout = Layout::keys, .line_comment = "#", .hash_needs_space = true};
+constexpr LexicalRules kYaml = {.layout = Layout::keys,
+                                .line_comment = "#",
+                                .hash_needs_space = true,
+                                .single_quote = Quote::none};  // an apostrophe more often than not
 
 // What of Markdown cannot be known in time: how many '#' a heading has. Each of them takes the body that it
 // would stand in if it were the last, which is around the body that the heading turns out to stand in, and so
