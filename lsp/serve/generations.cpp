@@ -154,9 +154,9 @@ void Generations::finished(uint64_t id, Result<engine::Generated> generated) {
   if (open->turn == Exchange::Turn::small) return judge(id, *open, std::move(generated));
   assist::Route& route = open->head.route;
   if (better_than_larger(*open, generated)) {
-    answer_with_small(*open, generated ? "the larger model has nothing to show"
-                                       : models_->cascade(route.role)->larger + ": " +
-                                             generated.error().message);
+    answer_with_small(
+        *open, generated ? "the larger model has nothing to show"
+                         : models_->cascade(route.role)->larger + ": " + generated.error().message);
   } else {
     if (generated) put(*open, open->splitter.finish());
     open->done = std::move(generated);
@@ -168,9 +168,9 @@ void Generations::finished(uint64_t id, Result<engine::Generated> generated) {
 /// The small model of a cascade has ended.
 void Generations::judge(uint64_t id, Exchange& open, Result<engine::Generated> generated) {
   assist::Route& route = open.head.route;
-  route.small_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() -
-                                                             open.begun)
-                       .count();
+  route.small_ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - open.begun)
+          .count();
   const bool cancelled = open.cancel->load();
   if (generated) route.confidence = assist::mean_probability(generated->logprobs);
   const assist::Doubt doubt =

@@ -43,8 +43,9 @@ struct Exchange {
 
   enum class Turn : uint8_t { only, small, larger };
   Turn turn = Turn::only;
-  double threshold = 0;                             ///< of a cascade
-  std::optional<Result<engine::Generated>> first;   ///< the small model's, until the larger one's shows
+  double threshold = 0;  ///< of a cascade
+  std::optional<Result<engine::Generated>>
+      first;  ///< the small model's, until the larger one's shows
   std::string small_model;
   std::chrono::steady_clock::time_point begun;
 };
@@ -52,8 +53,7 @@ using ExchangePtr = std::shared_ptr<Exchange>;
 
 class Generations {
  public:
-  Generations(boost::asio::io_context& io, std::shared_ptr<assist::Models> models,
-              Metrics& metrics)
+  Generations(boost::asio::io_context& io, std::shared_ptr<assist::Models> models, Metrics& metrics)
       : io_(io), models_(std::move(models)), metrics_(metrics) {}
 
   /// A number for exchange(), until it is ended. The error says that no model answers this.
