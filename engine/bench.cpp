@@ -15,6 +15,7 @@
 
 #include "engine/adapter.h"
 #include "engine/config.h"
+#include "engine/cpu_variants.h"
 #include "engine/device.h"
 #include "engine/gguf.h"
 #include "engine/models/model.h"
@@ -175,7 +176,8 @@ std::string machine_description() {
   utsname system{};
   uname(&system);
   return processor + ", " + std::to_string(cores) + (cores == 1 ? " core, " : " cores, ") +
-         std::to_string(std::lround(gib)) + " GiB, " + system.sysname + " " + system.release;
+         std::to_string(std::lround(gib)) + " GiB, " + system.sysname + " " + system.release +
+         "; kernels: " + cpu_variants_text();
 }
 
 }  // namespace cambium::engine

@@ -64,11 +64,20 @@ void BodyReader::push(Bracket bracket, bool candidate, uint32_t opener) {
   frames_.push_back(frame);
 }
 
+// A word's body begins late, when its parameters are over, and a brace among them may have begun one by then
+// that is still open: `if a.map { |b| c(⏎ b)`. What opens in that brace comes after the word's body and would
+// have a parent from before it; it goes to what is around both, so that children follow their parents.
+uint32_t BodyReader::parent_in_order(uint32_t id) const {
+  uint32_t last = next_id_ - 1;
+  while (last > id && last >= first_id_) last = bodies_[last - first_id_].parent;
+  return last < first_id_ && first_id_ > 1 ? id : last;
+}
+
 void BodyReader::make_body(Frame& frame) {
   ReadBody body;
   body.opener = frame.opener;
   body.begin = pos_ + 1;  // the line after this line end
-  body.parent = frame.id;
+  body.parent = parent_in_order(frame.id);
   bodies_.push_back(body);
   frame.id = next_id_++;
   frame.body = true;
@@ -155,7 +164,9 @@ void BodyReader::line_end() {
       break;
     case Mode::string:
       // A quote that is never closed spoils its line, not the rest of the file.
-      if (string_.kind == Quote::line && !string_.triple && previous_ != '\\') mode_ = Mode::code;
+      if (!string_.triple &&
+          (string_.kind == Quote::raw_line || (string_.kind == Quote::line && previous_ != '\\')))
+        mode_ = Mode::code;
       break;
     default:
       break;
@@ -177,7 +188,23 @@ void BodyReader::line_end() {
     first_word_.clear();
   }
 
-  // Every brace that is still open begins its body here; a word does unless its parameters go on.
+  // The header of a table is one line, whatever it leaves open.
+  if (rules_->layout == Layout::tables && !frames_.empty() &&
+      frames_.front().bracket == Bracket::indent && !frames_.front().body)
+    pop_to(1, pos_);
+  begin_bodies();
+
+  if (mode_ == Mode::code && !heredocs_.empty()) {
+    delimiter_ = heredocs_.front();
+    heredocs_.erase(heredocs_.begin());
+    matched_ = 0;
+    mode_ = Mode::heredoc;
+  }
+  line_start_ = statement_start_ = true;
+}
+
+// Every brace that is still open begins its body here; a word does unless its parameters go on.
+void BodyReader::begin_bodies() {
   bool left = false;
   size_t innermost_bracket = frames_.size();
   if (pending_ < frames_.size()) {
@@ -199,14 +226,6 @@ void BodyReader::line_end() {
     }
     if (!left) pending_ = frames_.size();
   }
-
-  if (mode_ == Mode::code && !heredocs_.empty()) {
-    delimiter_ = heredocs_.front();
-    heredocs_.erase(heredocs_.begin());
-    matched_ = 0;
-    mode_ = Mode::heredoc;
-  }
-  line_start_ = statement_start_ = true;
 }
 
 // The first byte of code or comment on a line, in a language of indentation.
@@ -236,6 +255,18 @@ void BodyReader::begin_logical_line(char c) {
   header_indent_ = column_;
   significant_ = 0;
   first_word_.clear();
+}
+
+// The first byte of code or comment on a line of TOML.
+void BodyReader::begin_table_line(char c) {
+  if (on_bracket()) {
+    // An array that was never closed would swallow the rest of the file: a key at the first column ends it.
+    if (!is_letter(c) || column_ > 0) return;
+    pop_to(frames_.front().bracket == Bracket::indent ? 1 : 0, code_end_);
+  } else if (c == '[') {
+    pop_to(0, code_end_);
+    push(Bracket::indent, true, pos_);
+  }
 }
 
 // The branches of an #if each begin where the first began, so that `if (a) {` #else `if (b) {` opens

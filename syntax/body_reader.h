@@ -13,7 +13,8 @@
 //   - White space and comments take the body that was open before them, except that in a language of
 //     indentation a comment takes the body its own column stands in.
 //   - In a language of indentation a body ends before the first code that is not deeper than its
-//     header.
+//     header. A section of Markdown ends before the heading that ends it, a table of TOML before the
+//     next one.
 #pragma once
 
 #include <cstdint>
@@ -123,8 +124,48 @@ class BodyReader {
     heredoc,
     dash_dash,
     markup,
+    // Of several kinds of markup:
+    text,     ///< the rest of the line decides nothing
+    angle,    ///< after '<'
+    comment,  ///< <!-- … -->
+    // Markdown; `code` is the start of a line.
+    hashes,     ///< a run of '#' that may begin a heading
+    marker,     ///< what may be the marker of a list item
+    ticks,      ///< a run that may open a fence
+    info,       ///< what follows it on its line
+    fence,      ///< the start of a line of fenced code
+    fence_end,  ///< a run that may close it, and the white space after that
+    fence_text,
+    // HTML; `code` is text.
+    tag_name,
+    tag,
+    tag_quote,
+    end_tag,
+    declaration,
+    raw_text,  ///< of a script or a style
+    // YAML; `code` is where a node may begin.
+    plain,     ///< in a scalar, or after a node
+    colon,     ///< after a ':', which makes a key of what is before it if white space follows
+    dash,      ///< after a '-', which begins an entry if white space follows
+    dashes,    ///< after "--" at the first column
+    property,  ///< an anchor or a tag
+    quote_end,
+    literal,  ///< the start of a line of a block scalar
+    literal_text,
   };
-  enum class Bracket : uint8_t { paren, square, brace, word, indent, interpolation };
+  enum class Bracket : uint8_t {
+    paren,
+    square,
+    brace,
+    word,
+    indent,  ///< ends by itself: a block of Python, a table, a section, an entry
+    interpolation,
+    fence,
+    element,
+    key,      ///< as indent, but an entry in its own column is inside
+    entry,    ///< an entry of YAML of which it is not known yet whether it goes on below
+    literal,  ///< a block scalar
+  };
   struct String {
     char quote = 0;
     Quote kind = Quote::line;
@@ -140,10 +181,11 @@ class BodyReader {
     bool body = false;
     bool loop = false;    ///< Ruby's while, until, for
     bool method = false;  ///< Ruby's def, until it is known not to be an endless one
-    char closer = 0;      ///< of an interpolation
+    char closer = 0;      ///< of an interpolation or a fence
     uint32_t id = 0;      ///< innermost body inside this frame
     uint32_t opener = 0;
-    int32_t indent = 0;  ///< Bracket::indent: column of the header
+    int32_t indent = 0;  ///< column of the header, level of a heading, length of a fence
+    uint32_t tag = 0;    ///< Bracket::element: hash of its name
     String resume;       ///< Bracket::interpolation: the string it stands in
     friend bool operator==(const Frame&, const Frame&) = default;
   };
@@ -161,12 +203,15 @@ class BodyReader {
   void end_word(char next);
   void keyword(WordRole role, char next);
   void line_end();
+  void begin_bodies();
   void push(Bracket bracket, bool candidate, uint32_t opener);
   void make_body(Frame& frame);
+  uint32_t parent_in_order(uint32_t id) const;
   void pop_to(size_t size, uint32_t end);
   void close_bracket(char c);
   bool close_word(uint32_t end);
   void begin_logical_line(char c);
+  void begin_table_line(char c);
   void directive_word();
   void significant(char c);
   bool regex_may_start() const;
@@ -177,7 +222,36 @@ class BodyReader {
                                     : is_word_byte(c);
   }
   bool on_bracket() const;
-  uint32_t comment_body() const;
+
+  // body_reader_markup.cpp and body_reader_yaml.cpp. Each read_…() decides what can be decided with this
+  // byte, before it is labelled, and returns whether the byte closes something that it still lies in.
+  uint32_t step_markup(char c);
+  size_t skip_markup(std::string_view next);
+  void markup_line_end();
+  bool read_comment(char c);
+  bool read_headings(char c);
+  void heading_line_start(char c);
+  void plain_line(char c);
+  void open_section(int32_t level, uint32_t opener);
+  size_t sections_above(int32_t level) const;
+  bool read_tags(char c);
+  void begin_element();
+  void close_element();
+  bool read_keys(char c);
+  bool key_node(char c);
+  bool key_plain(char c);
+  void begin_key_line(char c);
+  int32_t begin_value(bool may_be_key);
+  void keys_line_end();
+  bool in_flow() const {
+    return !frames_.empty() &&
+           (frames_.back().bracket == Bracket::square || frames_.back().bracket == Bracket::brace);
+  }
+  /// The innermost frame if its line, which is being read, opened it.
+  Frame* opened_here() {
+    return frames_.empty() || frames_.back().body || !frames_.back().candidate ? nullptr
+                                                                               : &frames_.back();
+  }
 
   const LexicalRules* rules_;
   std::vector<Frame> frames_;
@@ -211,6 +285,8 @@ class BodyReader {
   bool in_word_ = false, line_start_ = true, statement_start_ = true, continued_ = false;
   bool word_starts_statement_ = false, regex_allowed_ = false, regex_class_ = false;
   bool escaped_ = false, comment_line_ = false, long_comment_ = false, name_follows_ = false;
+  bool contained_ = false;  ///< Markdown: behind the marker of a list item
+  bool scalar_ = false;     ///< YAML: what the entry of this line holds is a scalar, so far
 };
 
 }  // namespace cambium::syntax

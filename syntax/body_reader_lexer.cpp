@@ -15,14 +15,15 @@ constexpr size_t kMaxWord = 32;
 }  // namespace
 
 uint32_t BodyReader::step(char c) {
-  if (rules_->layout == Layout::none) {
-    ++pos_;
-    return 0;
-  }
+  if (rules_->layout >= Layout::keys) return step_markup(c);
   // What the byte before left open and this byte decides, before it is labelled itself.
   if (in_word_ && !is_word(c)) end_word(c);
-  if (rules_->layout == Layout::indentation && mode_ == Mode::code && line_start_ && !is_space(c))
-    begin_logical_line(c);
+  if (rules_->layout >= Layout::indentation && mode_ == Mode::code && line_start_ && !is_space(c)) {
+    if (rules_->layout == Layout::indentation)
+      begin_logical_line(c);
+    else
+      begin_table_line(c);
+  }
 
   const uint32_t label = label_ = comment_line_ ? comment_body_ : current();
   read(c);
@@ -224,12 +225,15 @@ void BodyReader::read(char c) {
     case Mode::heredoc:
       in_heredoc(c);
       break;
+    default:  // of the languages that step_markup() reads
+      break;
   }
 }
 
 size_t BodyReader::skip(std::string_view next) {
   // The last byte may have ended a body: the '}' of an interpolation, back in whose string we are.
   if (label_ != (comment_line_ ? comment_body_ : current())) return 0;
+  if (rules_->layout >= Layout::keys) return skip_markup(next);
   size_t n = 0;
   switch (mode_) {
     case Mode::code:

@@ -85,7 +85,7 @@ void BodyReader::in_string(char c) {
     if (c == '(' && s.interpolation == Interpolation::backslash_paren) interpolate(')');
     return;
   }
-  if (c == '\\' && s.kind != Quote::raw && !s.verbatim) {
+  if (c == '\\' && s.kind != Quote::raw && s.kind != Quote::raw_line && !s.verbatim) {
     s.escaped = true;
     return;
   }

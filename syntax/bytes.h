@@ -29,6 +29,16 @@ inline bool is_letter(char c) { return bytes::is(c, bytes::letter); }
 inline bool is_word_byte(char c) {
   return bytes::is(c, bytes::letter | bytes::digit | bytes::beyond_ascii);
 }
+/// The place of the first byte of the character that text[at] belongs to, in UTF-8; at most 3 bytes before it.
+/// `at` itself at the end of the text, and in a text that is no UTF-8.
+inline size_t char_begin(std::string_view text, size_t at) {
+  size_t begin = at;
+  const auto continues = [&] {
+    return begin < text.size() && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80;
+  };
+  for (int i = 0; i < 3 && begin > 0 && continues(); ++i) --begin;
+  return continues() ? at : begin;
+}
 inline bool one_of(char c, std::string_view set) { return set.find(c) != std::string_view::npos; }
 
 }  // namespace cambium::syntax

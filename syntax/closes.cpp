@@ -41,6 +41,9 @@ ByteRange neighbourhood(const Language& language, std::string_view text, size_t 
 bool is_list(TSNode node) {
   if (!ts_node_is_named(ts_node_child(node, 0))) return false;
   const std::string_view type = ts_node_type(node);
+  // Of markup: a pair, an entry and fenced code are whole things, though `block` is in their names.
+  for (std::string_view thing : {"_pair", "_item", "code_block", "block_quote"})
+    if (type.ends_with(thing)) return false;
   for (std::string_view word : {"block", "statement_list", "statements", "body", "chunk"})
     if (type.find(word) != std::string_view::npos) return true;
   return false;

@@ -39,7 +39,7 @@ void refresh_facts(TreeFacts& facts, std::vector<ByteRange> dirty, const Tree& t
   for (ByteRange& range : dirty) {
     ByteRange wide = range;
     std::erase_if(facts.scopes, [&](const TreeScope& scope) {
-      const ByteRange head{scope.owner.begin, scope.opener + 1};
+      const ByteRange head{scope.owner.begin, std::max(scope.opener + 1, scope.header.end)};
       if (!touch(head, range)) return false;
       wide = {std::min(wide.begin, head.begin), std::max(wide.end, head.end)};
       return true;
@@ -64,8 +64,10 @@ void refresh_facts(TreeFacts& facts, std::vector<ByteRange> dirty, const Tree& t
                        [&](const auto& a, const auto& b) { return key(a) < key(b); });
   };
   for (const ByteRange& range : dirty) {
-    TreeFacts found = tree_facts(
-        tree, text, {range.begin, std::min(range.end + 1, static_cast<uint32_t>(text.size()))});
+    // What ends where the range begins may have ended elsewhere before.
+    TreeFacts found = tree_facts(tree, text,
+                                 {range.begin - std::min(range.begin, 1U),
+                                  std::min(range.end + 1, static_cast<uint32_t>(text.size()))});
     replace(facts.scopes, found.scopes, [](const TreeScope& s) { return s.opener; });
     replace(facts.marks, found.marks, [](const TreeMark& m) {
       return std::pair{m.range.begin, m.range.end};

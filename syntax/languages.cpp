@@ -191,8 +191,32 @@ constexpr LexicalRules kBash = {.layout = Layout::keywords,
                                 .case_esac = true,
                                 .words = kBashWords};
 
-constexpr LexicalRules kNoScopes = {.layout = Layout::none, .line_comment = "#"};
-constexpr LexicalRules kMarkup = {.layout = Layout::none};
+// Tables are not nested by their names ([a] and [a.b]), neither in the grammar nor here.
+constexpr LexicalRules kToml = {.layout = Layout::tables,
+                                .line_comment = "#",
+                                .single_quote = Quote::raw_line,
+                                .triple_double = true,
+                                .triple_single = true,
+                                .brackets_are_bodies = true};
+
+// A '-' in the column of a key counts to the key until the byte behind it shows that it begins no entry.
+constexpr LexicalRules kYaml = {.layout = Layout::keys,
+                                .line_comment = "#",
+                                .hash_needs_space = true,
+                                .single_quote = Quote::none};  // an apostrophe more often than not
+
+// What of Markdown cannot be known in time: how many '#' a heading has. Each of them takes the body that it
+// would stand in if it were the last, which is around the body that the heading turns out to stand in, and so
+// is seen from there. A heading by underline makes no section: its text is over before it is known for one, and
+// the grammar makes none of it either. Nor do headings in a list, a quote or a block of HTML; and fences in a
+// quote are no bodies.
+constexpr LexicalRules kMarkdown = {
+    .layout = Layout::headings, .double_quote = Quote::none, .single_quote = Quote::none};
+
+// What of HTML cannot be known in time: that an element without an end tag (<li>, <p>, <td> and the like) is
+// over, before the name of the next one is read. That much of the next tag lies in the body before it.
+constexpr LexicalRules kHtml = {
+    .layout = Layout::tags, .double_quote = Quote::none, .single_quote = Quote::none};
 
 // --- names --------------------------------------------------------------------------------------
 
@@ -241,7 +265,7 @@ constexpr Language kLanguages[] = {
     {"c_sharp", "C#", tree_sitter_c_sharp, kCSharpIds, kCSharpExt, {}, {}, "//", true, &kCSharp},
     {"css", "CSS", tree_sitter_css, kCssIds, kCssExt, {}, {}, "", false, &kCss},
     {"go", "Go", tree_sitter_go, kGoIds, kGoExt, {}, {}, "//", true, &kGo},
-    {"html", "HTML", tree_sitter_html, kHtmlIds, kHtmlExt, {}, {}, "", false, &kMarkup},
+    {"html", "HTML", tree_sitter_html, kHtmlIds, kHtmlExt, {}, {}, "", false, &kHtml},
     {"java", "Java", tree_sitter_java, kJavaIds, kJavaExt, {}, {}, "//", true, &kJava},
     {"javascript",
      "JavaScript",
@@ -274,7 +298,7 @@ constexpr Language kLanguages[] = {
      {},
      "",
      false,
-     &kMarkup},
+     &kMarkdown},
     {"php", "PHP", tree_sitter_php, kPhpIds, kPhpExt, {}, kPhpBangs, "//", true, &kPhp},
     {"python", "Python", tree_sitter_python, kPythonIds, kPythonExt, kPythonFiles, kPythonBangs,
      "#", true, &kPython},
@@ -301,7 +325,7 @@ constexpr Language kLanguages[] = {
      "//",
      true,
      &kSwift},
-    {"toml", "TOML", tree_sitter_toml, kTomlIds, kTomlExt, kTomlFiles, {}, "#", false, &kNoScopes},
+    {"toml", "TOML", tree_sitter_toml, kTomlIds, kTomlExt, kTomlFiles, {}, "#", false, &kToml},
     {"tsx", "TSX", tree_sitter_tsx, kTsxIds, kTsxExt, {}, {}, "//", true, &kJavaScript},
     {"typescript",
      "TypeScript",
@@ -313,7 +337,7 @@ constexpr Language kLanguages[] = {
      "//",
      true,
      &kJavaScript},
-    {"yaml", "YAML", tree_sitter_yaml, kYamlIds, kYamlExt, {}, {}, "#", false, &kNoScopes},
+    {"yaml", "YAML", tree_sitter_yaml, kYamlIds, kYamlExt, {}, {}, "#", false, &kYaml},
 };
 
 bool contains(std::span<const sv> names, sv name) {

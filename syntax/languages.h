@@ -22,7 +22,14 @@ struct Language {
   bool programming = true;        ///< false for data and markup
   const LexicalRules* rules = nullptr;  ///< never null
 
-  bool indentation_delimits_blocks() const { return rules->layout == Layout::indentation; }
+  bool indentation_delimits_blocks() const {
+    return rules->layout == Layout::indentation || rules->layout == Layout::keys;
+  }
+  /// A body has no closer: what follows it tells where it ended.
+  bool bodies_end_by_themselves() const {
+    return indentation_delimits_blocks() || rules->layout == Layout::tables ||
+           rules->layout == Layout::headings;
+  }
 };
 
 std::span<const Language> languages();

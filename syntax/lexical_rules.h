@@ -10,10 +10,14 @@ namespace cambium::syntax {
 
 /// What delimits a body.
 enum class Layout : uint8_t {
-  none,         ///< the file is the only scope
   braces,       ///< { … }
-  indentation,  ///< a header line that ends in ':' and deeper lines after it
   keywords,     ///< def … end, then … fi; braces too where they span lines
+  indentation,  ///< a header line that ends in ':' and deeper lines after it
+  tables,       ///< a line that begins with '[', up to the next such line (TOML)
+  // Below, what opens and closes a body is no bracket and no word: body_reader_markup.cpp reads these.
+  keys,      ///< a key, or an entry of a sequence, and deeper lines after it (YAML)
+  headings,  ///< a heading, up to the next one that is not below it; fenced code (Markdown)
+  tags,      ///< <a> … </a> (HTML)
 };
 
 enum class WordRole : uint8_t {
@@ -35,6 +39,7 @@ enum class Quote : uint8_t {
   line,       ///< a string that ends at its quote or at the end of the line
   multiline,  ///< a string that ends at its quote only
   raw,        ///< as multiline, and a backslash is a plain byte
+  raw_line,   ///< as line, and a backslash is a plain byte
   character,  ///< 'x' or '\n'; anything else ('a in Rust, a digit separator) is no string
 };
 
@@ -48,7 +53,7 @@ enum class Interpolation : uint8_t {
 };
 
 struct LexicalRules {
-  Layout layout = Layout::none;
+  Layout layout = Layout::braces;
   std::string_view line_comment = {};   ///< "//", "#", "--"
   std::string_view line_comment2 = {};  ///< a second one: PHP's "#"
   bool block_comments = false;          ///< /* … */
@@ -68,7 +73,7 @@ struct LexicalRules {
   bool regex = false;                ///< /…/ where an operand may stand
   bool preprocessor = false;         ///< lines that begin with '#' are opaque
   bool heredoc = false;              ///< <<EOF, <<~EOF, <<-EOF, <<<EOF
-  bool brackets_are_bodies = false;  ///< [ … ] too (JSON)
+  bool brackets_are_bodies = false;  ///< [ … ] too (JSON, TOML)
   bool php_tags = false;             ///< code stands between <?php and ?>
   bool case_esac = false;            ///< ')' inside `case … esac` closes nothing (Bash)
   /// A '{' right after one of these lists names, and is no body: "import", "::", ".".

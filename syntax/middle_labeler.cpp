@@ -27,8 +27,8 @@ MiddleLabeler::MiddleLabeler(const Language* language, std::string_view prefix,
   while (left_open < std::min(open.size(), open_at_end.size()) &&
          open[left_open] == open_at_end[left_open])
     ++left_open;
-  // Indentation closes by itself: what it leaves open at the end of the text is no sign of an error.
-  if (left_open > 0 && !language->indentation_delimits_blocks()) {
+  // What needs no closer may be open at the end of the text: that is no sign of an error.
+  if (left_open > 0 && !language->bodies_end_by_themselves()) {
     changes.resize(changes_before);
     rest = *reader_;
     rest.drop_innermost(left_open);

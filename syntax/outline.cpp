@@ -17,6 +17,9 @@ bool is_definition(ScopeKind kind) {
     case ScopeKind::enum_:
     case ScopeKind::namespace_:
     case ScopeKind::module:
+    case ScopeKind::section:
+    case ScopeKind::table:
+    case ScopeKind::key:
       return true;
     default:
       return false;
@@ -25,7 +28,7 @@ bool is_definition(ScopeKind kind) {
 
 bool has_members(std::string_view kind) {
   return kind != "function" && kind != "method" && kind != "lambda" && kind != "import" &&
-         kind != "variable" && kind != "type";
+         kind != "variable" && kind != "type" && kind != "key";
 }
 
 bool is_type(std::string_view kind) {
@@ -38,7 +41,9 @@ std::vector<OutlineItem> outline(const TreeFacts& facts) {
   std::vector<OutlineItem> items;
   for (const TreeScope& scope : facts.scopes) {
     const bool named_lambda = scope.kind == ScopeKind::lambda && !scope.name.empty();
-    if (!is_definition(scope.kind) && !named_lambda) continue;
+    const bool identified =
+        scope.kind == ScopeKind::element && scope.name.find('#') != std::string::npos;
+    if (!is_definition(scope.kind) && !named_lambda && !identified) continue;
     if (scope.name.empty() && scope.kind != ScopeKind::namespace_)
       continue;  // a type without a name
     items.push_back({named_lambda ? "function" : to_string(scope.kind), scope.name, scope.owner,

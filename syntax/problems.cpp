@@ -34,9 +34,10 @@ ByteRange first_line(std::string_view text, ByteRange range) {
 std::string quoted(std::string_view text, ByteRange range) {
   range = first_line(text, range);
   std::string_view part = text.substr(range.begin, range.end - range.begin);
-  size_t n = std::min(part.size(), kMostQuoted);
-  while (n < part.size() && n > 0 && (static_cast<unsigned char>(part[n]) & 0xC0) == 0x80) --n;
-  return "'" + std::string(part.substr(0, n)) + (n < part.size() ? "…'" : "'");
+  const size_t n = char_begin(part, std::min(part.size(), kMostQuoted));
+  std::string out = "'";
+  out.append(part.substr(0, n)).append(n < part.size() ? "…'" : "'");
+  return out;
 }
 
 /// What a grammar's node is called by a person: "argument_list" is an argument list.
@@ -45,7 +46,9 @@ std::string spoken(std::string_view type) {
   std::replace(name.begin(), name.end(), '_', ' ');
   const bool vowel =
       !name.empty() && std::string_view("aeiou").find(name[0]) != std::string_view::npos;
-  return (vowel ? "an " : "a ") + name;
+  std::string out = vowel ? "an " : "a ";
+  out.append(name);
+  return out;
 }
 
 /// ALL_CAPS as macros are written; short names are types and constants just as often.
@@ -159,8 +162,9 @@ std::string closing_line(TSNode missing, std::string_view text, std::string_view
   size_t code = begin;
   while (code < text.size() && (text[code] == ' ' || text[code] == '\t')) ++code;
   const bool crlf = begin >= 2 && text[begin - 2] == '\r';
-  return (crlf ? "\r\n" : "\n") + std::string(text.substr(begin, code - begin)) +
-         std::string(closer);
+  std::string out = crlf ? "\r\n" : "\n";
+  out.append(text.substr(begin, code - begin)).append(closer);
+  return out;
 }
 
 Problem missing(TSNode node, std::string_view text, Fixer& fixer) {
@@ -172,23 +176,29 @@ Problem missing(TSNode node, std::string_view text, Fixer& fixer) {
   if (begin > 0 && is_word_byte(text[begin - 1])) {
     while (begin > 0 && is_word_byte(text[begin - 1])) --begin;
   } else if (begin > 0) {
-    --begin;
-    while (begin > 0 && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
+    begin = static_cast<uint32_t>(char_begin(text, begin - 1));
   }
   Problem problem;
   problem.kind = "missing";
   problem.range = {begin, at};
   const bool token = !ts_node_is_named(node);
   if (!token) {
-    problem.message = "Expected " + spoken(type) + " after " + quoted(text, problem.range) + ".";
+    problem.message.append("Expected ").append(spoken(type));
+    problem.message.append(" after ").append(quoted(text, problem.range)).append(".");
     return problem;
   }
-  problem.message =
-      "Expected '" + std::string(type) + "' after " + quoted(text, problem.range) + ".";
+  problem.message.append("Expected '").append(type).append("' after ");
+  problem.message.append(quoted(text, problem.range)).append(".");
   const bool word = is_word_byte(type[0]);
-  std::string inserted = type == "}" || word ? closing_line(node, text, type) : std::string(type);
-  if (word && inserted == type && at > 0 && is_word_byte(text[at - 1])) inserted.insert(0, " ");
-  problem.fix = fixer.checked("Insert '" + std::string(type) + "'", {at, at}, std::move(inserted));
+  std::string inserted;
+  if (type == "}" || word) inserted = closing_line(node, text, type);
+  if (inserted.empty() || inserted == type) {
+    inserted = word && at > 0 && is_word_byte(text[at - 1]) ? " " : "";
+    inserted.append(type);
+  }
+  std::string title = "Insert '";
+  title.append(type).append("'");
+  problem.fix = fixer.checked(std::move(title), {at, at}, std::move(inserted));
   return problem;
 }
 

@@ -39,6 +39,15 @@ BodyReader BodyReader::checkpoint() {
     out.delimiter_.clear();
     out.matched_ = 0;
   }
+  if (rules_->layout >= Layout::keys) {  // these are of use within a line or a tag only
+    out.significant_at_ = out.word_begin_ = UINT32_MAX;
+    if (mode_ == Mode::code) {
+      out.word_.clear();
+      out.significant_ = 0;
+      out.run_ = 0;
+      out.header_indent_ = 0;
+    }
+  }
   return out;
 }
 

@@ -10,10 +10,10 @@
 namespace cambium::syntax {
 
 const char* to_string(ScopeKind kind) {
-  static constexpr const char* kNames[] = {"file",      "function", "method",    "class",  "struct",
-                                           "interface", "enum",     "namespace", "module", "loop",
-                                           "branch",    "try",      "switch",    "case",   "lambda",
-                                           "block",     "object",   "element"};
+  static constexpr const char* kNames[] = {
+      "file",   "function", "method",  "class", "struct", "interface", "enum",   "namespace",
+      "module", "loop",     "branch",  "try",   "switch", "case",      "lambda", "block",
+      "object", "element",  "section", "code",  "table",  "key",       "entry"};
   return kNames[static_cast<size_t>(kind)];
 }
 

@@ -34,7 +34,12 @@ enum class ScopeKind : uint8_t {
   lambda,
   block,
   object,
-  element,
+  element,  ///< of HTML
+  section,  ///< under a heading
+  code,     ///< between fences
+  table,    ///< of TOML
+  key,      ///< what stands under a key of YAML
+  entry,    ///< what an entry of a sequence has below its first line
 };
 const char* to_string(ScopeKind kind);
 

@@ -17,10 +17,18 @@ namespace {
 constexpr uint32_t kMaxDepth = 600;
 // Ten thousand lines take 20 ms. A text that takes longer than this has no names.
 constexpr std::chrono::milliseconds kLimit{500};
+constexpr size_t kMaxName = 120;  // bytes
 
 std::string_view text_of(std::string_view text, ByteRange range) {
   if (range.begin >= text.size() || range.end <= range.begin) return {};
   return text.substr(range.begin, range.end - range.begin);
+}
+
+/// What of a name is shown: its first line, not too much of it, and whole characters.
+std::string shortened(std::string_view name) {
+  name = name.substr(0, name.find_first_of("\r\n"));
+  if (name.size() > kMaxName) name = name.substr(0, char_begin(name, kMaxName));
+  return std::string(name);
 }
 
 ByteRange range_of(TSNode node) { return {ts_node_start_byte(node), ts_node_end_byte(node)}; }
@@ -45,7 +53,7 @@ struct Query {
 };
 
 std::optional<ScopeKind> kind_of(std::string_view name) {
-  for (int i = 0; i <= static_cast<int>(ScopeKind::element); ++i)
+  for (int i = 0; i <= static_cast<int>(ScopeKind::entry); ++i)
     if (name == to_string(static_cast<ScopeKind>(i))) return static_cast<ScopeKind>(i);
   return std::nullopt;
 }
@@ -142,6 +150,49 @@ const Query& query_of(const Language& language) {
   return queries[i];
 }
 
+// "div#main" of <div class="wide" id="main">.
+std::string element_name(TSNode start_tag, std::string_view text) {
+  std::string name;
+  const uint32_t children = std::min(ts_node_named_child_count(start_tag), 32u);
+  for (uint32_t i = 0; i < children; ++i) {
+    const TSNode child = ts_node_named_child(start_tag, i);
+    if (i == 0) name = text_of(text, range_of(child));
+    if (std::string_view(ts_node_type(child)) != "attribute") continue;
+    const TSNode attribute = ts_node_named_child(child, 0), quoted = ts_node_named_child(child, 1);
+    if (ts_node_is_null(quoted) || text_of(text, range_of(attribute)) != "id") continue;
+    std::string_view value = text_of(text, range_of(quoted));
+    if (value.size() >= 2 && one_of(value.front(), "\"'"))
+      value = value.substr(1, value.size() - 2);
+    if (value.empty()) continue;
+    name += "#";
+    name += value;
+  }
+  return shortened(name);
+}
+
+// "A" of "<h1>A</h1>".
+std::string title_of(TSNode element, std::string_view text) {
+  const uint32_t children = ts_node_child_count(element);
+  if (children < 2) return {};
+  std::string_view name = text_of(text, {ts_node_end_byte(ts_node_child(element, 0)),
+                                         ts_node_start_byte(ts_node_child(element, children - 1))});
+  while (!name.empty() && is_space(name.front())) name.remove_prefix(1);
+  return shortened(name);
+}
+
+// "A" of "## A ##".
+std::string heading_name(TSNode heading, std::string_view text) {
+  constexpr std::string_view kContent = "heading_content";
+  const TSNode content =
+      ts_node_child_by_field_name(heading, kContent.data(), static_cast<uint32_t>(kContent.size()));
+  if (ts_node_is_null(content)) return {};
+  std::string_view name = text_of(text, range_of(content));
+  const size_t end = name.find_last_not_of('#');
+  if (end != name.npos && is_space(name[end])) name = name.substr(0, end);
+  while (!name.empty() && is_space(name.back())) name.remove_suffix(1);
+  return shortened(name);
+}
+
 // The name of a construct: its field `name`, or what its declarator comes down to, or its type.
 std::string name_of(TSNode node, std::string_view text) {
   const auto field = [](TSNode n, std::string_view name) {
@@ -171,16 +222,17 @@ std::string name_of(TSNode node, std::string_view text) {
     for (uint32_t i = 0; i < children && ts_node_is_null(at); ++i) {
       const TSNode child = ts_node_named_child(node, i);
       const std::string_view type = ts_node_type(child);
-      if (type.ends_with("identifier") || type == "variable_list" || type == "selectors")
+      if (type.ends_with("identifier") || type == "variable_list" || type == "selectors" ||
+          type.ends_with("_key") || type == "info_string")
         at = child;
+      if (type == "atx_heading") return heading_name(child, text);
+      if (type == "start_tag") return element_name(child, text);
       if (type.ends_with("_spec") || type.ends_with("declarator")) at = field(child, "name");
     }
   }
   if (ts_node_is_null(at)) return {};
   std::string_view name = text_of(text, range_of(at));
-  name = name.substr(0, name.find_first_of("\r\n"));
-  constexpr size_t kMaxName = 120;
-  return std::string(name.substr(0, kMaxName));
+  return shortened(name);
 }
 
 // Only these have a name of their own; the `type` of a loop variable is none.
@@ -195,6 +247,16 @@ bool has_name(ScopeKind kind) {
     default:
       return true;
   }
+}
+
+// The opener is the beginning of the header, not what follows it: a '#', a fence, a '[', a '-'.
+bool heads_line(ScopeKind kind) {
+  return kind == ScopeKind::section || kind == ScopeKind::code || kind == ScopeKind::table ||
+         kind == ScopeKind::entry;
+}
+
+bool one_line(std::string_view text, ByteRange range) {
+  return text_of(text, range).find('\n') == std::string_view::npos;
 }
 
 bool is_type(ScopeKind kind) {
@@ -272,6 +334,10 @@ TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
         scope.kind = *kind;
         scope.owner = range_of(owner ? *owner : node);
         scope.header = {scope.owner.begin, opener};
+        if (heads_line(*kind))
+          scope.header.end = static_cast<uint32_t>(std::min(text.find('\n', opener), text.size()));
+        if (*kind == ScopeKind::key && one_line(text, scope.owner)) scope.header = scope.owner;
+        if (*kind == ScopeKind::element) ++scope.header.end;  // the '>' of the start tag
         while (scope.header.end > scope.header.begin && scope.header.end <= text.size() &&
                is_space(text[scope.header.end - 1]))
           --scope.header.end;
@@ -284,7 +350,10 @@ TreeFacts tree_facts(const Tree& tree, std::string_view text, ByteRange range) {
       } else if (capture == query.import || !query.definitions[capture].empty()) {
         const ByteRange bytes = range_of(node);
         TreeMark mark{bytes, {}, capture == query.import ? "import" : query.definitions[capture]};
-        if (capture != query.import) mark.name = name_of(node, text);
+        if (mark.kind == "heading")
+          mark.name = title_of(node, text);
+        else if (capture != query.import)
+          mark.name = name_of(node, text);
         marks.emplace(std::pair{bytes.begin, bytes.end}, std::move(mark));
       }
     }

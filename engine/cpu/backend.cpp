@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "engine/cpu/reference.h"
 #include "engine/cpu/rope_cache.h"
 #include "engine/cpu/thread_pool.h"
+#include "engine/cpu_variants.h"
 #include "engine/ops.h"
 
 namespace cambium::engine {
@@ -185,23 +187,50 @@ class CpuBackend final : public Backend {
   RopeCache rope_;
 };
 
+/// The fastest of those that run here, from `isa` on in the order of cpu_variants(); null: the plain twin.
 const Kernels* best_kernels(const std::string& isa) {
-#if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-  if (avx512 && (isa.empty() || isa == "avx512")) return avx512_kernels();
-  // F16C came two years before AVX2 and is on every processor that has it.
-  if (avx2 && isa != "scalar") return avx2_kernels();
-#else
-  (void)isa;
-#endif
+  bool reached = isa.empty();
+  for (const CpuVariant& variant : cpu_variants()) {
+    reached = reached || isa == variant.isa;
+    if (!reached || !variant.runs) continue;
+    if (variant.isa == std::string_view("avx512")) return avx512_kernels();
+    if (variant.isa == std::string_view("avx2")) return avx2_kernels();
+    break;
+  }
   return nullptr;
 }
 
 }  // namespace
 }  // namespace cpu
+
+std::vector<CpuVariant> cpu_variants() {
+  std::vector<CpuVariant> variants;
+#if defined(__x86_64__)
+  // F16C came two years before AVX2 and is on every processor that has it.
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+  variants.push_back({"avx512", "AVX-512 VNNI", avx512});
+  variants.push_back({"avx2", "AVX2", avx2});
+#endif
+  variants.push_back({"scalar", "plain loops", true});
+  return variants;
+}
+
+std::string cpu_variants_text() {
+  std::string used, others;
+  for (const CpuVariant& variant : cpu_variants()) {
+    if (used.empty() && variant.runs) {
+      used = variant.name;
+      continue;
+    }
+    others += others.empty() ? "" : ", ";
+    others += variant.name;
+    if (!variant.runs) others += " (not on this processor)";
+  }
+  return used + " in use" + (others.empty() ? "" : "; also built: " + others);
+}
 
 std::unique_ptr<Backend> make_cpu_backend(int threads, const std::string& isa) {
   const cpu::Kernels* kernels = cpu::best_kernels(isa);

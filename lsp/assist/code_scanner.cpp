@@ -52,7 +52,7 @@ void CodeScanner::feed_string(char c) {
     escaped_ = false;
     return;
   }
-  if (c == '\\' && kind != Quote::raw) {
+  if (c == '\\' && kind != Quote::raw && kind != Quote::raw_line) {
     escaped_ = true;
     return;
   }

@@ -88,6 +88,25 @@ std::string_view header_above(std::string_view text, size_t line_begin,
   return {};
 }
 
+/// What a body must be deeper than. In "- key:" of YAML that is the key.
+int header_column(std::string_view header, int tab_width, const syntax::Language* language) {
+  int column = column_of(header, tab_width);
+  if (language == nullptr || language->rules->layout != syntax::Layout::keys) return column;
+  for (std::string_view rest = trim(header); rest.starts_with("- "); rest = trim(rest.substr(1))) {
+    const size_t next = rest.find_first_not_of(' ', 1);
+    if (next != rest.npos) column += static_cast<int>(next);
+  }
+  return column;
+}
+
+/// "run: |", "- >-": the lines below are one text.
+bool heads_block_scalar(std::string_view line) {
+  const std::string_view content = trim(line);
+  const std::string_view last = content.substr(content.find_last_of(' ') + 1);
+  return !last.empty() && last.size() < content.size() && (last[0] == '|' || last[0] == '>') &&
+         last.find_first_not_of("+-123456789", 1) == last.npos;
+}
+
 }  // namespace
 
 const char* to_string(Extent extent) {
@@ -136,7 +155,9 @@ bool opens_body(std::string_view line, const syntax::Language* language) {
   if (scanner.in_string()) return false;
   if (scanner.last_code() == '{') return true;
   if (language->indentation_delimits_blocks()) {
-    return scanner.last_code() == ':' && scanner.open().empty();
+    if (!scanner.open().empty()) return false;
+    return scanner.last_code() == ':' ||
+           (language->rules->layout == syntax::Layout::keys && heads_block_scalar(line));
   }
   if (language->rules->layout != syntax::Layout::keywords) return false;
   // The line opens more than it closes, by its words.
@@ -215,7 +236,7 @@ CompletionPlan plan_completion(std::string_view text, size_t cursor,
   const std::string_view header = plan.blank_before ? header_above(text, line_begin, language)
                                                     : std::string_view(plan.line_before);
   if (!header.empty() && opens_body(header, language)) {
-    const int column = column_of(header, plan.tab_width);
+    const int column = header_column(header, plan.tab_width, language);
     const bool inside = !plan.blank_before || plan.base_column > column || plan.line_before.empty();
     const bool filled = plan.next_column > column;  // the body has lines already
     if (inside && !filled) {

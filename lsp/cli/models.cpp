@@ -12,6 +12,7 @@
 
 #include "engine/adapter.h"
 #include "engine/config.h"
+#include "engine/cpu_variants.h"
 #include "engine/gguf.h"
 #include "engine/prompt_format.h"
 #include "engine/remote/download.h"
@@ -160,6 +161,9 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
                     {"suffix", fim.suffix},
                     {"middle", fim.middle}};
     }
+    for (const engine::CpuVariant& variant : engine::cpu_variants()) {
+      out["cpu_kernels"].push_back({{"name", variant.name}, {"runs", variant.runs}});
+    }
     run.out << out.dump(2, ' ', false, json::error_handler_t::replace) << '\n';
     return run.exit;
   }
@@ -205,6 +209,7 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
   }
   if (inside->vocabulary > 0) row("vocabulary", std::to_string(inside->vocabulary) + " tokens");
   if (inside->format) row("fill-in-middle", fim_text(*inside->format));
+  row("CPU kernels", engine::cpu_variants_text());
   bool first = true;
   for (const auto& [name, count] : types) {
     row(first ? "tensors" : "",

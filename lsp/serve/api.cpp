@@ -205,9 +205,17 @@ Json usage(const engine::Generated& generated) {
           {"prompt_tokens_details", {{"cached_tokens", t.reused_tokens}}}};
 }
 
-/// As llama.cpp's server names them, so that its clients show them.
-Json timings(const engine::Generated& generated) {
+/// As llama.cpp's server names them, so that its clients show them; and which model answered, and why.
+Json timings(const AnswerHead& head, const engine::Generated& generated) {
   const engine::Timings& t = generated.timings;
+  Json route = {{"role", assist::to_string(head.route.role)},
+                {"model", head.model},
+                {"reason", head.route.reason}};
+  if (head.route.cascade) {
+    route["confidence"] = head.route.confidence;
+    route["small_ms"] = head.route.small_ms;
+    route["larger"] = head.route.larger;
+  }
   return {{"prompt_n", t.prompt_tokens - t.reused_tokens},
           {"cache_n", t.reused_tokens},
           {"prompt_ms", t.prefill_ms},
@@ -216,7 +224,8 @@ Json timings(const engine::Generated& generated) {
           {"ttft_ms", t.ttft_ms},
           {"queue_ms", t.queue_ms},
           {"draft_n", t.drafted_tokens},
-          {"draft_n_accepted", t.accepted_tokens}};
+          {"draft_n_accepted", t.accepted_tokens},
+          {"route", std::move(route)}};
 }
 
 Json envelope(const AnswerHead& head, bool streaming) {
@@ -240,14 +249,14 @@ Json logprobs_of(const engine::Generated& generated) {
   return {{"token_logprobs", generated.logprobs}};
 }
 
-Json infill_end(const engine::Generated& generated) {
+Json infill_end(const AnswerHead& head, const engine::Generated& generated) {
   const bool limit = std::string_view(finish_name(generated.stop)) == "length";
   return {{"stop", true},
           {"stop_type", limit ? "limit" : "eos"},
           {"tokens_predicted", generated.timings.generated_tokens},
           {"tokens_evaluated", generated.timings.prompt_tokens},
           {"tokens_cached", generated.timings.reused_tokens},
-          {"timings", timings(generated)}};
+          {"timings", timings(head, generated)}};
 }
 
 }  // namespace
@@ -333,7 +342,7 @@ std::string piece_body(const AnswerHead& head, const AnswerText& piece) {
 
 std::string end_body(const AnswerHead& head, const engine::Generated& generated) {
   if (head.endpoint == Endpoint::infill) {
-    Json out = infill_end(generated);
+    Json out = infill_end(head, generated);
     out["content"] = "";
     return dumped(out);
   }
@@ -347,14 +356,14 @@ std::string end_body(const AnswerHead& head, const engine::Generated& generated)
   }
   out["choices"] = Json::array({std::move(choice)});
   out["usage"] = usage(generated);
-  out["timings"] = timings(generated);
+  out["timings"] = timings(head, generated);
   return dumped(out);
 }
 
 std::string answer_body(const AnswerHead& head, const engine::Generated& generated,
                         const AnswerText& whole) {
   if (head.endpoint == Endpoint::infill) {
-    Json out = infill_end(generated);
+    Json out = infill_end(head, generated);
     out["content"] = whole.text;
     out["model"] = head.model;
     return dumped(out);
@@ -371,7 +380,7 @@ std::string answer_body(const AnswerHead& head, const engine::Generated& generat
   }
   out["choices"] = Json::array({std::move(choice)});
   out["usage"] = usage(generated);
-  out["timings"] = timings(generated);
+  out["timings"] = timings(head, generated);
   return dumped(out);
 }
 

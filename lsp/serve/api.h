@@ -8,6 +8,7 @@
 
 #include "engine/generator.h"
 #include "engine/request.h"
+#include "lsp/assist/router.h"
 
 namespace cambium::lsp::serve {
 
@@ -40,6 +41,7 @@ struct AnswerHead {
   std::string id, model;
   int64_t created = 0;  ///< Unix time
   bool logprobs = false;
+  assist::Route route;  ///< who answered and why: in the timings
 };
 struct AnswerText {
   std::string_view text, thinking;

@@ -17,16 +17,12 @@
 #include <boost/beast/http.hpp>
 #include <chrono>
 #include <csignal>
-#include <ctime>
-#include <deque>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "engine/tokenizer.h"
 #include "lsp/address.h"
-#include "lsp/assist/thinking.h"
 #include "lsp/serve/api.h"
+#include "lsp/serve/generations.h"
 #include "lsp/serve/metrics.h"
 
 namespace cambium::lsp::serve {
@@ -38,35 +34,16 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using boost::system::error_code;
 using Json = nlohmann::json;
-using GeneratorPtr = std::shared_ptr<engine::Generator>;
 using HttpRequest = http::request<http::string_body>;
 
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::seconds kPatience{60};  // for a client's next bytes, and for it to read ours
 constexpr uint32_t kHeaderLimit = 16 * 1024;
 
-/// A generation on its way to a client. The server's thread alone holds it: what an engine keeps of a
-/// request may outlive the server, so its callbacks know it by number only.
-struct Exchange {
-  explicit Exchange(asio::io_context& io) : wake(io) { wake.expires_at(Never); }
-  static constexpr auto Never = std::chrono::steady_clock::time_point::max();
-
-  void changed() { wake.cancel(); }
-
-  ApiRequest asked;
-  AnswerHead head;
-  engine::CancelFlag cancel = engine::make_cancel_flag();
-  assist::ThinkingSplitter splitter{false};
-  std::deque<std::string> pieces;  ///< events not yet sent
-  std::optional<Result<engine::Generated>> done;
-  bool started = false;  ///< something was generated: the answer's status is 200
-  asio::steady_timer wake;
-};
-using ExchangePtr = std::shared_ptr<Exchange>;
-
 class HttpServer {
  public:
-  explicit HttpServer(HttpServerOptions options) : options_(std::move(options)) {}
+  explicit HttpServer(HttpServerOptions options)
+      : options_(std::move(options)), generations_(io_, options_.models, metrics_) {}
 
   Result<void> run() {
     for (const std::string& address : options_.listen) {
@@ -92,7 +69,8 @@ class HttpServer {
     // The engines' callbacks post here: none may be left when the context goes.
     const auto work = asio::make_work_guard(io_);
     io_.restart();
-    while (generating_ > 0) io_.run_one();
+    while (generations_.busy()) io_.run_one();
+    generations_.drop_models();
     options_.models.reset();
     remove_files();
     return {};
@@ -101,7 +79,7 @@ class HttpServer {
  private:
   void stop() {
     stopping_ = true;
-    for (const auto& [id, open] : exchanges_) open->cancel->store(true);
+    generations_.cancel_all();
     io_.stop();
   }
 
@@ -259,46 +237,28 @@ class HttpServer {
                       {"object", "model"},
                       {"owned_by", "cambium"},
                       {"role", assist::to_string(role)}});
+      if (const auto two = options_.models->cascade(role)) {
+        list.push_back({{"id", two->larger},
+                        {"object", "model"},
+                        {"owned_by", "cambium"},
+                        {"larger_of", assist::to_string(role)}});
+      }
     }
     return Json{{"object", "list"}, {"data", std::move(list)}}.dump(-1, ' ', false,
                                                                     Json::error_handler_t::replace);
   }
 
-  /// The role a request goes to: by its `model` if that names one, else by the endpoint.
-  tl::expected<assist::Role, ApiError> role_of(const ApiRequest& asked) const {
-    const assist::Models& models = *options_.models;
-    if (!asked.model.empty()) {
-      for (const assist::Role role : assist::kRoles) {
-        if (models.has(role) &&
-            (asked.model == assist::to_string(role) || asked.model == models.name(role))) {
-          return role;
-        }
-      }
-    }
-    using assist::Role;
-    const bool chat = asked.endpoint == Endpoint::chat;
-    for (const Role role : chat ? std::array{Role::general, Role::reasoning, Role::completion}
-                                : std::array{Role::completion, Role::general, Role::reasoning}) {
-      if (models.has(role)) return role;
-    }
-    return tl::unexpected(ApiError{404, "no model is configured"});
-  }
-
   template <class Stream>
   asio::awaitable<bool> generate(Stream& stream, const HttpRequest& request,
                                  const std::string& path, ApiRequest asked) {
-    auto role = role_of(asked);
-    if (stopping_) role = tl::unexpected(ApiError{503, "the server is about to stop"});
-    if (!role) {
-      co_return co_await answer(stream, path, role.error().status, "application/json",
-                                error_body(role.error()), request.keep_alive(), request.version());
+    const auto id = stopping_ ? tl::unexpected(ApiError{503, "the server is about to stop"})
+                              : generations_.begin(std::move(asked));
+    if (!id) {
+      co_return co_await answer(stream, path, id.error().status, "application/json",
+                                error_body(id.error()), request.keep_alive(), request.version());
     }
-    const auto exchange = std::make_shared<Exchange>(io_);
-    const uint64_t id = ++answers_;
-    exchange->asked = std::move(asked);
-    exchanges_.emplace(id, exchange);
-    start(id, *role);
-    watch_client(stream, id);
+    const ExchangePtr exchange = generations_.exchange(*id);
+    watch_client(stream, *id);
 
     while (!exchange->started && !exchange->done) co_await exchange->wake.async_wait(kToken);
     bool open = false;
@@ -312,8 +272,7 @@ class HttpServer {
       while (!exchange->done) co_await exchange->wake.async_wait(kToken);
       open = co_await send_whole(stream, request, path, exchange);
     }
-    exchange->cancel->store(true);  // a client that left: nobody wants the rest
-    exchanges_.erase(id);
+    generations_.end(*id);
     co_return open;
   }
 
@@ -385,18 +344,12 @@ class HttpServer {
     }
   }
 
-  /// Null once its client has all it will get.
-  ExchangePtr exchange(uint64_t id) const {
-    const auto found = exchanges_.find(id);
-    return found == exchanges_.end() ? nullptr : found->second;
-  }
-
   /// Raises the cancel flag when the client closes its side while its answer is made.
   template <class Stream>
   void watch_client(Stream& stream, uint64_t id) {
     using Socket = std::remove_reference_t<decltype(stream.socket())>;
     const auto readable = [this, id, fd = stream.socket().native_handle()](error_code error) {
-      const ExchangePtr open = exchange(id);  // while it is open, so is the descriptor
+      const ExchangePtr open = generations_.exchange(id);  // while it is open, so is the descriptor
       if (error || !open || open->done) return;
       char byte = 0;
       const auto n = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -407,86 +360,12 @@ class HttpServer {
     stream.socket().async_wait(Socket::wait_read, readable);
   }
 
-  void start(uint64_t id, assist::Role role) {
-    ++generating_;
-    metrics_.started();
-    options_.models->acquire(role, [this, id](const Result<GeneratorPtr>& generator) {
-      asio::post(io_, [this, id, generator] {
-        if (generator) {
-          submit(id, *generator);
-        } else {
-          finished(id, tl::unexpected(generator.error()));
-        }
-      });
-    });
-  }
-
-  void submit(uint64_t id, const GeneratorPtr& generator) {
-    const ExchangePtr open = exchange(id);
-    if (!open) return finished(id, fail(ErrorCode::unavailable, "the client has gone"));
-    const engine::Capabilities can = generator->capabilities();
-    ApiRequest& asked = open->asked;
-    const bool chat = asked.endpoint == Endpoint::chat;
-    open->head.endpoint = asked.endpoint;
-    open->head.model = can.model;
-    open->head.logprobs = asked.logprobs;
-    open->head.created = std::time(nullptr);
-    open->head.id = (chat ? "chatcmpl-" : "cmpl-") + std::to_string(id);
-    open->splitter = assist::ThinkingSplitter(chat && can.chat_defaults.thinks);
-    engine::Request request = std::move(asked.request);
-    if (chat && !asked.sampling_given) {
-      const uint64_t seed = request.sampling.seed;
-      request.sampling = can.chat_defaults.sampling;
-      request.sampling.seed = seed;
-    }
-    if (!asked.max_tokens_given) request.max_tokens = can.context > 0 ? can.context : 4096;
-    request.cancel = open->cancel;
-    at_work_.emplace(id, generator);
-    generator->generate(
-        std::move(request),
-        [this, id](std::string_view piece) {
-          asio::post(io_, [this, id, text = std::string(piece)] {
-            if (const ExchangePtr still = exchange(id)) put(*still, still->splitter.append(text));
-          });
-        },
-        [this, id](Result<engine::Generated> generated) {
-          asio::post(io_, [this, id, generated = std::move(generated)]() mutable {
-            finished(id, std::move(generated));
-          });
-        });
-  }
-
-  static void put(Exchange& exchange, const assist::ThinkingSplitter::Shown& shown) {
-    exchange.started = true;
-    if (exchange.asked.stream && (!shown.text.empty() || !shown.thinking.empty())) {
-      exchange.pieces.push_back(piece_body(exchange.head, {shown.text, shown.thinking}));
-    }
-    exchange.changed();
-  }
-
-  void finished(uint64_t id, Result<engine::Generated> generated) {
-    metrics_.ended();
-    --generating_;
-    at_work_.erase(id);
-    if (generated) metrics_.generated(generated->timings);
-    const ExchangePtr open = exchange(id);
-    if (!open) return;
-    if (generated) put(*open, open->splitter.finish());
-    open->done = std::move(generated);
-    open->changed();
-  }
-
   HttpServerOptions options_;
   asio::io_context io_{1};
   Metrics metrics_;
-  std::map<uint64_t, ExchangePtr> exchanges_;
-  /// Models that write, which may be unloaded meanwhile. Held here and not by the engine's callbacks: an
-  /// engine whose last reference its own thread drops would wait for itself.
-  std::map<uint64_t, GeneratorPtr> at_work_;
+  Generations generations_;
   std::vector<std::string> bound_, files_;
   size_t connections_ = 0;
-  size_t generating_ = 0;
-  uint64_t answers_ = 0;
   bool stopping_ = false;
 };
 

@@ -33,6 +33,9 @@ std::string Metrics::text() const {
   }
   one("requests_running", "gauge", "Generations under way.", running_);
   one("requests_cancelled_total", "counter", "Generations whose client left.", cancelled_);
+  head("cascade_answers_total", "counter", "Answers of two models, by which one they came from.");
+  out += fmt::format("cambium_cascade_answers_total{{model=\"small\"}} {}\n", by_small_);
+  out += fmt::format("cambium_cascade_answers_total{{model=\"larger\"}} {}\n", by_larger_);
   one("prompt_tokens_total", "counter", "Tokens of prompts.", prompt_tokens_);
   one("prompt_tokens_reused_total", "counter", "Of these, taken from the KV cache.",
       reused_tokens_);

@@ -16,6 +16,7 @@ class Metrics {
   void answered(const std::string& path, int status) { ++requests_[{path, status}]; }
   void generated(const engine::Timings& timings);
   void cancelled() { ++cancelled_; }
+  void cascaded(bool larger) { ++(larger ? by_larger_ : by_small_); }
   void started() { ++running_; }
   void ended() { --running_; }
   int64_t running() const { return running_; }
@@ -27,6 +28,7 @@ class Metrics {
 
   std::map<std::pair<std::string, int>, uint64_t> requests_;
   uint64_t prompt_tokens_ = 0, reused_tokens_ = 0, generated_tokens_ = 0, cancelled_ = 0;
+  uint64_t by_small_ = 0, by_larger_ = 0;  ///< answers of a cascade
   double prefill_seconds_ = 0, decode_seconds_ = 0, first_token_seconds_ = 0;
   std::array<uint64_t, kBuckets.size() + 1> first_token_{};
   int64_t running_ = 0;

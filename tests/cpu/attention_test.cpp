@@ -15,17 +15,6 @@ namespace {
 
 using namespace test;
 
-std::vector<std::string> isas() {
-  std::vector<std::string> list = {"scalar"};
-  if (make_cpu_backend(1, "avx2")->description().find("AVX2") != std::string::npos) {
-    list.push_back("avx2");
-  }
-  if (make_cpu_backend(1, "avx512")->description().find("AVX-512") != std::string::npos) {
-    list.push_back("avx512");
-  }
-  return list;
-}
-
 /// Labels of a random tree walked in document order; places jump where prefix, suffix and middle
 /// meet.
 TokenStructure random_tree(std::mt19937& rng, size_t n) {

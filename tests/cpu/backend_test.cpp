@@ -15,18 +15,6 @@ namespace {
 
 using namespace test;
 
-/// A backend a instruction set this machine has; "scalar" is the plain twins themselves.
-std::vector<std::string> isas() {
-  std::vector<std::string> list;
-  for (const char* isa : {"avx2", "avx512"}) {
-    const std::string wanted = isa == std::string("avx512") ? "AVX-512" : "AVX2";
-    if (make_cpu_backend(1, isa)->description().find(wanted) != std::string::npos) {
-      list.push_back(isa);
-    }
-  }
-  return list;
-}
-
 std::unique_ptr<Weight> load(Backend& backend, const TensorView& view, WeightUse use) {
   auto weight = backend.load_weight(view, use);
   REQUIRE(weight.has_value());
@@ -42,9 +30,31 @@ TensorView vector_view(const std::vector<float>& values) {
           reinterpret_cast<const std::byte*>(values.data())};
 }
 
-TEST_CASE("description names the instruction set and the threads") {
-  CHECK(make_cpu_backend(3, "avx2")->description() == "CPU, AVX2, 3 threads");
-  CHECK(make_cpu_backend(0, "scalar")->description() == "CPU, plain loops, 1 thread");
+// Each op is compared with the plain twins, variant by variant, by the cases below and the other files here.
+TEST_CASE(
+    "every variant that is built is reported by name, and those that run are the ones chosen") {
+  const std::vector<CpuVariant> variants = cpu_variants();
+  REQUIRE_FALSE(variants.empty());
+  CHECK(std::string(variants.back().isa) == "scalar");
+  CHECK(variants.back().runs);
+#if defined(__x86_64__)
+  CHECK(variants.size() == 3);
+#endif
+  const std::string text = cpu_variants_text();
+  std::string fastest;
+  for (auto variant = variants.rbegin(); variant != variants.rend(); ++variant) {
+    CAPTURE(std::string(variant->isa));
+    if (variant->runs) fastest = variant->name;
+    // One that does not run here falls back to the next that does.
+    const std::string expected = variant->runs ? variant->name : fastest;
+    const std::string threads = expected == "plain loops" ? "1 thread" : "3 threads";
+    CHECK(make_cpu_backend(3, variant->isa)->description() == "CPU, " + expected + ", " + threads);
+    CHECK(text.find(variant->name) != std::string::npos);
+    CHECK((text.find(std::string(variant->name) + " (not on this processor)") ==
+           std::string::npos) == variant->runs);
+  }
+  CHECK(text.starts_with(fastest + " in use"));
+  CHECK(make_cpu_backend(0)->description().find(fastest) != std::string::npos);
 }
 
 TEST_CASE("matmul: every type, odd sizes, bias and residual, against the twin") {

@@ -73,8 +73,6 @@ TEST_CASE("route: a softmax group counts by its best expert, a sigmoid group by 
   CHECK(r.weights[0] == doctest::Approx(sigmoid(2)));
 }
 
-std::vector<std::string> isas() { return {"scalar", "avx2", "avx512"}; }
-
 TEST_CASE("experts: every type and batch size against the twin, in any company the same bits") {
   std::mt19937 rng(7);
   constexpr int32_t kExperts = 5, kUsed = 3;

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "engine/cpu/half.h"
 #include "engine/cpu/quantize.h"
+#include "engine/cpu_variants.h"
 #include "engine/tensor.h"
 
 namespace cambium::engine::cpu::test {
@@ -17,6 +19,15 @@ inline constexpr DType kAllTypes[] = {DType::f32,  DType::f16,    DType::bf16,  
                                       DType::q4_1, DType::q5_0,   DType::q5_1,  DType::q8_0,
                                       DType::q2_k, DType::q3_k,   DType::q4_k,  DType::q5_k,
                                       DType::q6_k, DType::iq4_nl, DType::iq4_xs};
+
+/// The instruction sets whose kernels run on this machine, for make_cpu_backend(). "scalar" is the plain
+/// twins themselves, as a backend.
+inline std::vector<std::string> isas() {
+  std::vector<std::string> list;
+  for (const CpuVariant& variant : cpu_variants())
+    if (variant.runs) list.emplace_back(variant.isa);
+  return list;
+}
 
 inline std::vector<float> normal(std::mt19937& rng, size_t n, float sigma = 1.0f) {
   std::normal_distribution<float> dist(0.0f, sigma);

@@ -51,8 +51,8 @@ TEST_CASE("sparse attention: the kernels choose and read the blocks that the pla
   const auto k = normal(rng, kCells * kKvHeads * kDim), v = normal(rng, kCells * kKvHeads * kDim);
   const SparseRule rule{.from = 512, .sinks = 32, .window = 64};
   auto plain = filled("scalar", k, v);
-  for (const char* isa : {"avx2", "avx512"}) {
-    CAPTURE(std::string(isa));
+  for (const std::string& isa : isas()) {
+    CAPTURE(isa);
     auto fast = filled(isa, k, v);
     for (const int32_t n : {1, 8}) {
       const int32_t first = kCells - n;

@@ -303,6 +303,8 @@ TEST_CASE("what is in a model file") {
   CHECK(out["layers"] == 2);
   CHECK(out["fim"]["spm"] == true);
   CHECK(out["problem"] == "");
+  CHECK(text.out.find("plain loops") != std::string::npos);
+  CHECK(out["cpu_kernels"].back() == json({{"name", "plain loops"}, {"runs", true}}));
   CHECK(run({"models", "info", folder.at("none.gguf")}).code == cli::kBadInput);
   CHECK(run({"models", "verify", model, "--config", folder.at("config.json")}).out.find("sound") !=
         std::string::npos);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -130,7 +131,7 @@ class Endless final : public Generator {
   const PromptFormat* prompt_format() const override { return nullptr; }
   void generate(Request request, OnText on_text, OnDone on_done) override {
     thread_ = std::thread([this, request, on_text, on_done] {
-      on_text("and ");
+      if (on_text) on_text("and ");
       while (!request.cancel->load()) std::this_thread::yield();
       Generated out;
       out.stop = StopReason::cancelled;
@@ -206,6 +207,199 @@ TEST_CASE("chat: streamed and whole, thinking apart") {
       "/v1/chat/completions", R"({"stream":true,"messages":[{"role":"user","content":"x"}]})");
   CHECK(contains(stream, "Content-Type: text/event-stream"));
   CHECK(contains(stream, "data: [DONE]\n\n"));
+}
+
+TEST_CASE(
+    "a cascade: the small model's answer where it is sure, else the larger one's, never both") {
+  using Script = std::function<Result<std::string>()>;
+  const auto text = [](const char* what) -> Script {
+    return [what]() -> Result<std::string> { return what; };
+  };
+  const Script broken = []() -> Result<std::string> {
+    return fail(ErrorCode::unavailable, "it is down");
+  };
+  struct Case {
+    const char* what;
+    Script small, larger;
+    std::vector<float> logprobs;  ///< of the small model's answer
+    const char *answer, *model;   ///< nothing: an error
+    const char* reason;
+    int asked_larger;
+  };
+  const Case cases[] = {
+      {"sure",
+       text("small"),
+       text("larger"),
+       {-0.1F, -0.1F},
+       "small",
+       "s",
+       "the small model is sure: its mean token probability 0.90 is at least 0.80",
+       0},
+      {"not sure",
+       text("small"),
+       text("larger"),
+       {-0.1F, -2.0F},
+       "larger",
+       "l",
+       "the small model is not sure: its mean token probability 0.52 is below 0.80",
+       1},
+      {"does not say",
+       text("small"),
+       text("larger"),
+       {},
+       "larger",
+       "l",
+       "the small model does not say how sure it is",
+       1},
+      {"nothing to show",
+       text(" \n"),
+       text("larger"),
+       {0.0F},
+       "larger",
+       "l",
+       "the small model has nothing to show",
+       1},
+      {"fails", broken, text("larger"), {}, "larger", "l", "the small model failed: it is down", 1},
+      {"the larger one fails",
+       text("small"),
+       broken,
+       {-2.0F},
+       "small",
+       "s",
+       "the small model is not sure: its mean token probability 0.14 is below 0.80; l: it is down",
+       1},
+      {"the larger one has nothing",
+       text("small"),
+       text(""),
+       {-2.0F},
+       "small",
+       "s",
+       "the small model is not sure: its mean token probability 0.14 is below 0.80; the larger "
+       "model has nothing to show",
+       1},
+      {"both fail", broken, broken, {}, nullptr, nullptr, "it is down", 1},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.what);
+    std::atomic<int> asked_small = 0, asked_larger = 0;
+    const auto counted = [](const Script& script, std::atomic<int>& count) {
+      return [&script, &count](const Request&) {
+        ++count;
+        return script();
+      };
+    };
+    auto small = std::make_shared<ScriptedGenerator>("s", counted(c.small, asked_small));
+    auto larger = std::make_shared<ScriptedGenerator>("l", counted(c.larger, asked_larger));
+    small->logprobs = c.logprobs;
+    auto models = std::make_shared<assist::FixedModels>();
+    models->set(assist::Role::completion, small);
+    models->set_larger(assist::Role::completion, larger, 0.8);
+    Served served(models);
+    for (const bool infill : {false, true}) {
+      for (const bool stream : {false, true}) {
+        CAPTURE(infill);
+        CAPTURE(stream);
+        asked_small = asked_larger = 0;
+        Json body = infill ? Json{{"input_prefix", "a"}, {"input_suffix", "b"}}
+                           : Json{{"prompt", "a"}, {"suffix", "b"}, {"model", "any"}};
+        body["stream"] = stream;
+        const std::string answer = served.post(infill ? "/infill" : "/v1/completions", body.dump());
+        CHECK(asked_small == 1);
+        CHECK(asked_larger == c.asked_larger);
+        if (c.answer == nullptr) {
+          CHECK(answer.starts_with("HTTP/1.1 503"));
+          CHECK(contains(answer, c.reason));
+          continue;
+        }
+        const auto text_of = [infill](const Json& json) {
+          return (infill ? json["content"] : json["choices"][0]["text"]).get<std::string>();
+        };
+        std::string said;
+        Json last;
+        if (stream) {
+          size_t at = 0;
+          while ((at = answer.find("data: {", at)) != answer.npos) {
+            last = Json::parse(answer.substr(at + 6, answer.find('\n', at) - at - 6));
+            said += text_of(last);
+            ++at;
+          }
+        } else {
+          last = Json::parse(body_of(answer));
+          said = text_of(last);
+        }
+        CHECK(said == c.answer);
+        CHECK((infill && stream ? c.model : last["model"].get<std::string>()) == c.model);
+        const Json& route = last["timings"]["route"];
+        CHECK(route["model"] == c.model);
+        CHECK(route["role"] == "completion");
+        CHECK(route["reason"] == c.reason);
+        CHECK(route["larger"] == (std::string(c.model) == "l"));
+        CHECK(route["small_ms"] >= 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("a cascade is passed by where a request names a model, and does not chat") {
+  auto models = std::make_shared<assist::FixedModels>();
+  const auto says = [](const char* name) {
+    return std::make_shared<ScriptedGenerator>(
+        name, [name](const Request&) -> Result<std::string> { return name; });
+  };
+  models->set(assist::Role::completion, says("s"));
+  models->set_larger(assist::Role::completion, says("l"), 0.8);
+  Served served(models);
+  const auto answered = [&](const std::string& model) {
+    const Json body = Json::parse(
+        body_of(served.post("/v1/completions", Json{{"prompt", "a"}, {"model", model}}.dump())));
+    CHECK(body["choices"][0]["text"] == body["model"]);
+    CHECK(body["timings"]["route"].contains("larger") == (model == "gpt"));
+    return body["model"].get<std::string>();
+  };
+  CHECK(answered("completion") == "s");
+  CHECK(answered("s") == "s");
+  CHECK(answered("l") == "l");
+  CHECK(answered("gpt") == "l");
+  const Json chat = Json::parse(body_of(
+      served.post("/v1/chat/completions", R"({"messages":[{"role":"user","content":"x"}]})")));
+  CHECK(chat["model"] == "s");
+  CHECK(chat["timings"]["route"]["reason"] == "the model of the role completion");
+  const Json listed = Json::parse(body_of(served.get("/v1/models")))["data"];
+  REQUIRE(listed.size() == 2);
+  CHECK(listed[0]["id"] == "s");
+  CHECK(listed[1]["id"] == "l");
+  CHECK(listed[1]["larger_of"] == "completion");
+  const std::string metrics = body_of(served.get("/metrics"));
+  CHECK(contains(metrics, "cambium_cascade_answers_total{model=\"small\"} 0\n"));
+  CHECK(contains(metrics, "cambium_cascade_answers_total{model=\"larger\"} 1\n"));
+}
+
+TEST_CASE("a client that leaves before the small model is judged costs the larger one nothing") {
+  auto endless = std::make_shared<Endless>();
+  auto cancelled = endless->cancelled.get_future();
+  std::atomic<int> asked = 0;
+  auto models = std::make_shared<assist::FixedModels>();
+  models->set(assist::Role::completion, endless);
+  models->set_larger(
+      assist::Role::completion,
+      std::make_shared<ScriptedGenerator>("l",
+                                          [&](const Request&) -> Result<std::string> {
+                                            ++asked;
+                                            return "larger";
+                                          }),
+      0.8);
+  {
+    Served served(models);
+    {
+      auto socket = served.connect();
+      const std::string body = R"({"prompt":"x","stream":true})";
+      asio::write(socket, asio::buffer("POST /v1/completions HTTP/1.1\r\nHost: x\r\n"
+                                       "Content-Length: " +
+                                       std::to_string(body.size()) + "\r\n\r\n" + body));
+    }
+    CHECK(cancelled.wait_for(std::chrono::seconds(10)) == std::future_status::ready);
+  }
+  CHECK(asked == 0);
 }
 
 TEST_CASE("health, models, metrics") {

@@ -92,6 +92,11 @@ TEST_CASE("a completion ends where the node at the cursor ends") {
       {"javascript", "^\n", "function a() {\n  return 1;\n}|\n\nfunction b() {\n}"},
       {"javascript", "const a = ^\n", "() => {\n  b();\n};|\nc();"},
       {"go", "package p\n\nfunc f() {\n\t^\n}\n", "for i := range x {\n\t\ty(i)\n\t}|\n\tz()"},
+      {"yaml", "a:\n  ^\n", "b: 1|\n  c: 2"},
+      {"yaml", "a:\n  ^\n", "b:\n    c: 1|\n  d: 2"},
+      {"yaml", "a:\n  - ^\n", "b: 1\n    c: 2|\n  - d: 3"},
+      {"toml", "[a]\n^\n", "b = [\n  1,\n]|\nc = 2"},
+      {"html", "<div>\n  ^\n</div>\n", "<p>\n    a\n  </p>|\n  <p>b</p>"},
   };
   for (const auto& c : cases) {
     CAPTURE(c.language);

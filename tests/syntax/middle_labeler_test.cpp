@@ -121,8 +121,9 @@ TEST_CASE("a middle of whole lines is related to the suffix as in the whole text
       // The hole is all of a body but its last line, which holds the closer.
       const Scope& scope = document.scopes()[i];
       const size_t end = text.rfind('\n', scope.body.end - 1) + 1;
-      if (end <= scope.body.begin || sample.language->rules->layout == Layout::indentation)
-        continue;
+      if (end <= scope.body.begin || sample.language->bodies_end_by_themselves()) continue;
+      // What the middle leaves open (an element without an end tag) the last line ends, too.
+      if (document.index_at(static_cast<uint32_t>(end)) != i) continue;
       MiddleLabeler labeler(sample.language, std::string_view(text).substr(0, scope.body.begin),
                             std::string_view(text).substr(end));
       std::vector<ScopeLabel> middle;

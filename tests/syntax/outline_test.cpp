@@ -42,6 +42,20 @@ TEST_CASE("the outline holds imports, definitions and members, and not what func
         "main\n");
 }
 
+TEST_CASE("the outline of markup: headings, tables, the keys of the first level, ids") {
+  CHECK(outline_of("markdown", "# A `b`\n\nx\n\n## C ##\n\n### D\n\n```\n# e\n```\n\n# F\n") ==
+        "section A `b`\n  section C\n    section D\nsection F\n");
+  CHECK(outline_of("toml", "a = 1\n\n[b.c]\nd = 2\n\n[[e]]\nf = 3\n") ==
+        "key a\ntable b.c\ntable e\n");
+  CHECK(outline_of("yaml", "a: 1\nb:\n  c:\n    d: 1\ne: [\n  1]\n") == "key a\nkey b\nkey e\n");
+  CHECK(
+      outline_of("html", "<body><h1>A</h1>\n<div class=b id=\"c\">\n<h2>\nD</h2></div></body>\n") ==
+      "heading A\nelement div#c\n  heading D\n");
+  const std::string text = "# A\n\nb\n\n## C ##\n\nd\n";
+  Parser parser(*language_by_id("markdown"));
+  CHECK(outline_text(outline(*parser.parse(text), text), text, 1000) == "# A\n  ## C ##\n");
+}
+
 TEST_CASE("every language with functions has them in its outline") {
   for (const Sample& s : samples()) {
     if (!s.language->programming) continue;

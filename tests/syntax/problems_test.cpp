@@ -67,6 +67,44 @@ TEST_CASE("what does not parse is named, marked and where it is certain mended")
   }
 }
 
+TEST_CASE("a message never cuts a character, wherever its quotation ends") {
+  const auto is_utf8 = [](std::string_view text) {
+    for (size_t i = 0; i < text.size();) {
+      const auto lead = static_cast<unsigned char>(text[i]);
+      const size_t size = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+      if (lead >= 0x80 && lead < 0xC2) return false;
+      for (size_t k = 1; k < size; ++k)
+        if (i + k >= text.size() || (static_cast<unsigned char>(text[i + k]) & 0xC0) != 0x80)
+          return false;
+      i += size;
+    }
+    return true;
+  };
+  int told = 0;
+  for (const char* id : {"c", "python", "javascript", "json", "html", "yaml"}) {
+    for (const std::string character : {"é", "€", "😀"}) {
+      for (size_t shift = 0; shift < 5; ++shift) {
+        std::string word(shift, 'x');
+        for (int i = 0; i < 20; ++i) word += character;
+        for (const std::string& text : {"f(" + word + " " + word, "\\" + word,
+                                        "<a " + word + "=\n[" + word + "}", word + ") ]"}) {
+          CAPTURE(id);
+          CAPTURE(text);
+          for (const Problem& problem : problems_of(id, text).found) {
+            ++told;
+            CAPTURE(problem.message);
+            CHECK(is_utf8(problem.message));
+            CHECK(
+                is_utf8(text.substr(problem.range.begin, problem.range.end - problem.range.begin)));
+            if (problem.fix) CHECK(is_utf8(fixed(problem, text)));
+          }
+        }
+      }
+    }
+  }
+  CHECK(told > 100);
+}
+
 TEST_CASE("every fix that is offered leaves fewer errors") {
   // A bracket, a quote or a semicolon less: each place of a file in turn.
   const std::string whole =

@@ -73,6 +73,29 @@ TEST_CASE("a body is whole lines, from the line after its opener to its closer")
       {"kotlin", "val a = \"${ b { \"}\" } } {\"\nfun f() {\n« \"\"\"{\"\"\" }»\n"},
       {"swift", "let a = \"\\(b(\")\")) {\"\nfunc f() {\n« #\"\\\"# }»\n"},
       {"json", "{\n« \"a\": [\n« 1 ]», \"b\": [2] }»\n"},
+      {"toml",
+       "a = 1\n[b]\n«c = ['\\', [1]]»\n\n# of d\n[[d.\"]\"]] # [\n«e = [\n« [1],\n[2] ]»\n»"},
+      {"toml", "[a\n«b = \"»[c]\n[c]\n«d = '''\n[e]\n'''\n»"},
+      {"toml", "[a]\n«b = [\n« 1,»\nc = 2»\n[d]\n«e = 1\n»"},  // a bracket never closed
+      {"yaml", "a:\n«  b: 1\n  c:\n«    - d»»\n\n# of e\ne: f\n"},
+      {"yaml", "a:\n«- b\n- c: 1\n«  d: 2»\n- - e\n«  - f»»\ng: 1\n"},
+      {"yaml", "a: |2-\n«  b:\n\n    # c»\nd: > # e\n« f\n»"},
+      {"yaml", "a: &x !!map\n« b: 1»\nc: *x\nd: !t e\n"},
+      {"yaml", "a: {\n« b: '}', c: [ d:e, \"]\" ]\n}»\ne: [g,\n« h]»\n"},
+      {"yaml", "a: it's #1 # b:\n'c ''d': \"e\n  f:\n  g\"\nh#i:j: k\n\"l\":\n« m\n»"},
+      {"yaml", "a: \"b\nc:\n« d: [e\n»f:\n« g\n»"},  // quote and bracket never closed
+      {"yaml", "a:\n«- -5\n-»--\nb:\n« c\n-»-- d\n-e: 1\n"},
+      {"yaml", "-\n« a: 1»\n- b: {}\n- c # d:\n- &e\n« f: 1»\n- |\n« g:\n»"},
+      {"markdown", "a\n# b\n«c\n## d\n«e»\n## f\n«g\n#### h\n«i»»»\n# j\n"},
+      {"markdown", "# a #\n«#b\n####### c\n    # d\n- # e\n\\# f»\n#\n«g\n\t# h\n»"},
+      {"markdown", "```a\n«# b\n``\n~~~\n ````»\n~~~ `\n«```\n~~~»\n```c```\n# d\n«e\n»"},
+      {"markdown", "1. ~~~\n«   # a\n   ~~~»\n- b\n\n  ```\n«  ```»\n> ```\n> c\n"},
+      {"markdown", "---\n«a:\n- --\n---»\n<!-- # b\n# c -->\n# d\n«---\n<!- # e\n»"},
+      {"html", "<p class='>'\n id=a>\n«b <br>\n<img src=c></p>»\n<i>d</i>\n"},
+      {"html", "<UL>\n«<li>\n«a»\n<li>\n«b\n</ul»>»\n<p>\n«c»\n<div>\n«d</div>»</e>\n"},
+      {"html",
+       "<script>\n«a < b; '</div>'\n</SCRIPT >»\n<!-- <a>\n--><!DOCTYPE x>\n<b/>\n<c>\n«</c>»"},
+      {"html", "a < b <\n<d <e>\n«<f\n</e>»\n<style>\n«<a></st\n</style>»\n"},
   };
   for (const auto& c : cases) {
     CAPTURE(c.language);
@@ -98,6 +121,37 @@ TEST_CASE("white space takes the scope that was open before it") {
   CHECK(at("# of the file") == 0);  // by its own column
   CHECK(at("\n  \ny") == 1);
   CHECK(at("y") == 0);
+}
+
+TEST_CASE("what a byte of markup cannot know yet, it takes from a body around the right one") {
+  const std::string text = "a\n# b\nc\n## d\ne\n### f\ng\n## h\n##x\n";
+  const ScopeMap map = read_scopes(language_by_id("markdown"), text);
+  const auto at = [&](std::string_view what, size_t on = 0) {
+    return map.index_at(static_cast<uint32_t>(text.find(what) + on));
+  };
+  REQUIRE(map.scopes().size() == 5);
+  CHECK(at("# b") == 0);
+  CHECK(at("c") == 1);
+  CHECK(at("## d") == 0);     // a heading of the first level would stand in the file
+  CHECK(at("## d", 1) == 1);  // one of the second level in "b"
+  CHECK(at(" d") == 1);
+  CHECK(at("### f", 1) == 1);
+  CHECK(at("### f", 2) == 2);
+  CHECK(at("g") == 3);
+  CHECK(at("\n## h") == 3);
+  CHECK(at(" h") == 1);
+  CHECK(at("##x") == 0);
+  CHECK(at("##x", 2) == 4);  // no heading, and so where the text around it is
+
+  const std::string keys = "a:\n- b\n-c: 1\n";
+  const ScopeMap yaml = read_scopes(language_by_id("yaml"), keys);
+  CHECK(yaml.index_at(static_cast<uint32_t>(keys.find("-c"))) == 1);
+  CHECK(yaml.index_at(static_cast<uint32_t>(keys.find("c:"))) == 0);
+
+  const std::string tags = "<p>\na\n<p>\nb\n";
+  const ScopeMap html = read_scopes(language_by_id("html"), tags);
+  CHECK(html.index_at(static_cast<uint32_t>(tags.find("<p>\nb"))) == 1);
+  CHECK(html.index_at(static_cast<uint32_t>(tags.find(">\nb"))) == 0);
 }
 
 TEST_CASE("labels of many offsets are those of each") {
@@ -185,6 +239,29 @@ TEST_CASE("typing in a body stays in it until the next parse") {
   CHECK(typed.index_at(static_cast<uint32_t>(text.size() + 1)) == 0);
 }
 
+TEST_CASE(
+    "a body that a word begins after one inside its header does not break the order of the "
+    "scopes") {
+  const struct {
+    const char *language, *text;
+  } cases[] = {
+      {"ruby", "if a.map { |b| c(\n  b)\n  d.each do |e|\n    e\n  end\n}\n  f\nend\n"},
+      {"lua", "function{(\n)function\n"},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.language);
+    const ScopeMap map = read_scopes(language_by_id(c.language), c.text);
+    CHECK(map.scopes().size() >= 3);
+    for (size_t i = 1; i < map.scopes().size(); ++i) {
+      const Scope& scope = map.scopes()[i];
+      const Scope& parent = map.scopes()[static_cast<size_t>(scope.parent)];
+      CHECK(scope.number > parent.number);
+      CHECK(scope.last <= parent.last);
+      CHECK(scope.number > map.scopes()[i - 1].number);
+    }
+  }
+}
+
 TEST_CASE("hostile texts cost no more than their size") {
   const std::string deep(100'000, '{'), brackets(100'000, '['), lines = [] {
     std::string out;
@@ -196,8 +273,20 @@ TEST_CASE("hostile texts cost no more than their size") {
   std::mt19937 random(4);
   for (char& c : noise) c = static_cast<char>(random());
   const std::string binary = noise;
+  const auto repeated = [](std::string_view what) {
+    std::string out;
+    while (out.size() < 200'000) out += what;
+    return out;
+  };
+  std::string deeper;
+  for (size_t i = 0; i < 1'000; ++i) deeper += std::string(i, ' ') + "a:\n";
+  const std::string dashes = repeated("- "), tags = repeated("<a>\n"),
+                    strays = tags + repeated("</b>"), headings = repeated("# a\n###### b\n"),
+                    fences = repeated("```\n");
+  const std::string* const texts[] = {&deep, &brackets, &lines,    &binary, &dashes,
+                                      &tags, &strays,   &headings, &fences, &deeper};
   for (const Language& language : languages())
-    for (const std::string* text : {&deep, &brackets, &lines, &binary}) {
+    for (const std::string* text : texts) {
       const ScopeMap map = read_scopes(&language, *text);
       CAPTURE(language.name);
       CHECK(defect(map) == "");

@@ -120,9 +120,11 @@ inline std::vector<std::array<uint32_t, 4>> shape(const Tree& tree) {
 /// A small edit of program text: typing, deleting, moving a line, a bracket, a quote.
 inline std::pair<ByteRange, std::string> random_edit(std::mt19937& random, std::string_view text) {
   static const std::vector<std::string> kPieces = {
-      "x",   "foo",     " ",     "\n",   "    ",   "{",      "}",       "(",  ")",  "[",      "]",
-      "\"",  "'",       "`",     "#",    "//",     "/*",     "*/",      ":",  ";",  "\n    ", "\n}",
-      "{\n", "if x:\n", "end\n", "do\n", "then\n", "else\n", "<<EOF\n", "\\", "\t", "$",      "é"};
+      "x",      "foo",     " ",      "\n",    "    ",  "{",       "}",     "(",    ")",
+      "[",      "]",       "\"",     "'",     "`",     "#",       "//",    "/*",   "*/",
+      ":",      ";",       "\n    ", "\n}",   "{\n",   "if x:\n", "end\n", "do\n", "then\n",
+      "else\n", "<<EOF\n", "\\",     "\t",    "$",     "é",       "- ",    "a:\n", "a: |\n",
+      "---\n",  "\n# a\n", "## a\n", "```\n", "[a]\n", "<p>\n",   "</p>",  "<!--"};
   const uint32_t size = static_cast<uint32_t>(text.size());
   const uint32_t begin = random() % (size + 1);
   const uint32_t length = random() % 3 == 0 ? random() % 20 : 0;

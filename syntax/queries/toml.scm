@@ -1,0 +1,5 @@
+(table . "[" @table) @owner
+(table_array_element . "[[" @table) @owner
+(array) @object
+
+(document (pair) @definition.key)
