@@ -25,6 +25,7 @@
 
 #include "engine/tokenizer.h"
 #include "lsp/address.h"
+#include "lsp/assist/json_constraint.h"
 #include "lsp/assist/thinking.h"
 #include "lsp/serve/api.h"
 #include "lsp/serve/metrics.h"
@@ -441,6 +442,7 @@ class HttpServer {
     }
     if (!asked.max_tokens_given) request.max_tokens = can.context > 0 ? can.context : 4096;
     request.cancel = open->cancel;
+    constraints_.apply(request, generator, asked.form);
     at_work_.emplace(id, generator);
     generator->generate(
         std::move(request),
@@ -479,6 +481,7 @@ class HttpServer {
   HttpServerOptions options_;
   asio::io_context io_{1};
   Metrics metrics_;
+  assist::JsonConstraints constraints_;
   std::map<uint64_t, ExchangePtr> exchanges_;
   /// Models that write, which may be unloaded meanwhile. Held here and not by the engine's callbacks: an
   /// engine whose last reference its own thread drops would wait for itself.
