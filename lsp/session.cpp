@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "lsp/assist/team_rules.h"
 #include "lsp/handlers/chat.h"
 #include "lsp/handlers/commands.h"
 #include "lsp/handlers/completion.h"
@@ -202,6 +203,11 @@ const std::string* Session::root_of(const std::string& path) const {
 const Settings& Session::settings_for(const std::string& path) const {
   const std::string* root = root_of(path);
   return root == nullptr ? settings_ : folder_settings_.at(*root);
+}
+
+bool Session::trusts(const std::string& root) const {
+  return std::find(trusted_.begin(), trusted_.end(), root) != trusted_.end() ||
+         assist::is_within(root, settings_.config().trusted_folders);
 }
 
 void Session::apply_log_level() {

@@ -92,6 +92,10 @@ class Session : public std::enable_shared_from_this<Session> {
   const ClientCapabilities& client() const { return client_; }
   PositionEncoding encoding() const { return encoding_; }
   const std::vector<std::string>& roots() const { return roots_; }  ///< workspace folders, as paths
+  /// Whether the user trusts a workspace folder. The workspace has no say: it is what the client's own
+  /// code told (set_trusted) or what the user's config file lists.
+  bool trusts(const std::string& root) const;
+  void set_trusted(std::vector<std::string> folders) { trusted_ = std::move(folders); }
 
   void set_phase(Phase phase) { phase_ = phase; }
   Phase phase() const { return phase_; }
@@ -133,7 +137,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::unique_ptr<Reviews> reviews_;
   ClientCapabilities client_;
   PositionEncoding encoding_ = PositionEncoding::utf16;
-  std::vector<std::string> roots_;
+  std::vector<std::string> roots_, trusted_;  ///< workspace folders; those that the client trusts
   Phase phase_ = Phase::started;
   boost::asio::steady_timer parent_timer_;
 };

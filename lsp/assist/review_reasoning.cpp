@@ -20,7 +20,6 @@ constexpr int kMostToolCalls = 6;
 constexpr size_t kMostFindings = 8;
 constexpr size_t kMostCode = 24'000;  ///< bytes of code shown: some 7,000 tokens
 constexpr size_t kMostOutline = 3'000;
-constexpr size_t kMostRules = 4'000;
 constexpr size_t kLongestMessage = 400;
 constexpr uint32_t kLinesAround = 12;  ///< of a change that is in no function
 constexpr std::chrono::milliseconds kParseTime{500};

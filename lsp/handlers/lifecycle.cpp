@@ -167,6 +167,15 @@ void bind_lifecycle(Session& session) {
   });
   peer.on_notification<NoParams>("exit", Latency::setup, [&session](NoParams) { session.exit(); });
 
+  // A message of its own, and no setting: several clients merge what a workspace says into settings and
+  // into initializationOptions, and none lets it send messages.
+  peer.on_notification<WorkspaceTrustParams>("cambium/workspaceTrust", Latency::setup,
+                                             [&session](const WorkspaceTrustParams& params) {
+                                               std::vector<std::string> folders;
+                                               for (const std::string& uri : params.folders)
+                                                 folders.push_back(path_of_uri(uri));
+                                               session.set_trusted(std::move(folders));
+                                             });
   peer.on_notification<DidChangeConfigurationParams>(
       "workspace/didChangeConfiguration", Latency::setup,
       [&session](const DidChangeConfigurationParams& params) {

@@ -81,6 +81,11 @@ bool read(const Json& json, DidChangeWorkspaceFoldersParams& out, Path path) {
   return inner && inner.optional("added", out.added) && inner.optional("removed", out.removed);
 }
 
+bool read(const Json& json, WorkspaceTrustParams& out, Path path) {
+  const ObjectReader object(json, path);
+  return object && object.required("folders", out.folders);
+}
+
 bool read(const Json& json, DidChangeConfigurationParams& out, Path path) {
   const ObjectReader object(json, path);
   return object && object.optional("settings", out.settings);

@@ -46,6 +46,12 @@ struct DidChangeWorkspaceFoldersParams {
 };
 bool read(const Json& json, DidChangeWorkspaceFoldersParams& out, Path path);
 
+/// cambium/workspaceTrust: the folders that the user trusts, all others not.
+struct WorkspaceTrustParams {
+  std::vector<std::string> folders;  ///< URIs
+};
+bool read(const Json& json, WorkspaceTrustParams& out, Path path);
+
 struct DidChangeConfigurationParams {
   Json settings;
 };
