@@ -54,6 +54,7 @@ void Session::start(std::function<void(std::string)> send) {
   status_ = std::make_unique<StatusReporter>(*peer_, context_->model, context_->pool->hosts());
   suggester_ = std::make_unique<Suggester>(*this);
   reviews_ = std::make_unique<Reviews>(*this);
+  progress_ = std::make_unique<ProgressReporter>(*peer_);
   bind_lifecycle(*this);
   bind_documents(*this);
   bind_inline_completion(*this);

@@ -30,6 +30,7 @@
 #include "lsp/stats.h"
 #include "lsp/status.h"
 #include "lsp/transport.h"
+#include "lsp/work_progress.h"
 
 namespace cambium::lsp {
 
@@ -89,6 +90,7 @@ class Session : public std::enable_shared_from_this<Session> {
   StatusReporter& status() { return *status_; }
   Suggester& suggester() { return *suggester_; }
   Reviews& reviews() { return *reviews_; }
+  ProgressReporter& progress() { return *progress_; }
   const ClientCapabilities& client() const { return client_; }
   PositionEncoding encoding() const { return encoding_; }
   const std::vector<std::string>& roots() const { return roots_; }  ///< workspace folders, as paths
@@ -135,6 +137,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::unique_ptr<StatusReporter> status_;
   std::unique_ptr<Suggester> suggester_;
   std::unique_ptr<Reviews> reviews_;
+  std::unique_ptr<ProgressReporter> progress_;
   ClientCapabilities client_;
   PositionEncoding encoding_ = PositionEncoding::utf16;
   std::vector<std::string> roots_, trusted_;  ///< workspace folders; those that the client trusts

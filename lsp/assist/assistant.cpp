@@ -446,6 +446,10 @@ Assistant::Assistant(std::shared_ptr<Models> models, AssistantOptions options)
 
 bool Assistant::has(Role role) const { return state_->models->has(role); }
 
+bool Assistant::answers(Intent intent) const {
+  return route(intent, std::nullopt, *state_->models).has_value();
+}
+
 void Assistant::ask(Question question, OnPiece on_piece, OnAnswer on_answer) const {
   state_->start(
       std::make_shared<State::Run>(std::move(question), std::move(on_piece), std::move(on_answer)));

@@ -69,6 +69,8 @@ class Assistant {
   void ask(Question question, OnPiece on_piece, OnAnswer on_answer) const;
   /// Whether the user gave this role a model. Any thread, cheap.
   bool has(Role role) const;
+  /// Whether there is a model for this kind of work. Any thread, cheap.
+  bool answers(Intent intent) const;
 
  private:
   struct State;

@@ -7,6 +7,7 @@
 
 #include "lsp/assist/team_rules.h"
 #include "lsp/handlers/review_parts.h"
+#include "lsp/handlers/write.h"
 #include "lsp/session.h"
 
 namespace cambium::lsp {
@@ -308,7 +309,11 @@ void bind_review(Session& session) {
       });
   peer.on_request<CodeActionParams>("textDocument/codeAction", Latency::document,
                                     [&session](const CodeActionParams& params, Reply reply) {
-                                      reply(session.reviews().actions(params));
+                                      Json actions = session.reviews().actions(params);
+                                      for (Json& each : writing_actions(session, params)) {
+                                        actions.push_back(std::move(each));
+                                      }
+                                      reply(std::move(actions));
                                     });
   peer.on_request<Json>("codeAction/resolve", Latency::document,
                         [&session](const Json& action, Reply reply) {

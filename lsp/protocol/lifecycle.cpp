@@ -45,6 +45,14 @@ ClientCapabilities read_capabilities(const Json& json) {
   out.apply_edit = says_true(json, "/workspace/applyEdit");
   out.change_annotations =
       json.contains(Json::json_pointer("/workspace/workspaceEdit/changeAnnotationSupport"));
+  const Json::json_pointer operations("/workspace/workspaceEdit/resourceOperations");
+  if (json.contains(operations) && json.at(operations).is_array()) {
+    for (const Json& operation : json.at(operations)) {
+      if (operation == "create") out.create_files = true;
+    }
+  }
+  out.show_document = says_true(json, "/window/showDocument/support");
+  out.asks_for_requests = says_true(json, "/experimental/cambium/requests");
   out.inline_completion = json.contains(Json::json_pointer("/textDocument/inlineCompletion"));
   return out;
 }

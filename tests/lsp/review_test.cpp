@@ -345,7 +345,7 @@ TEST_CASE("a model that reasons is asked on demand, looks things up, and its fin
   CHECK(items[0]["code"] == "reasoning/finding");
   CHECK(items[0]["message"] == "Takes one item.");
   CHECK(items[0]["range"] == range(1, 11, 19));
-  const Json actions = r.editor.actions(1);
+  const Json actions = r.editor.actions(1, {"quickfix"});
   REQUIRE(actions.size() == 2);
   CHECK(actions[0]["title"] == "Apply the suggested change");
   const Json resolved = r.editor.client.result_of("codeAction/resolve", actions[0]);
