@@ -35,14 +35,15 @@ void ProgressReporter::Work::end(const std::string& message) {
   send(std::move(value));
 }
 
-std::shared_ptr<ProgressReporter::Work> ProgressReporter::begin(const Json& token, bool may_create,
-                                                                const std::string& title,
+std::shared_ptr<ProgressReporter::Work> ProgressReporter::begin(const Json& token,
+                                                                const Start& start,
                                                                 std::function<void()> cancel) {
   std::erase_if(cancels_, [](const auto& each) { return each.second.work.expired(); });
-  const bool own = token.is_null() && may_create;
+  const bool own = token.is_null() && start.may_create;
   const Json used = own ? Json("cambium-work-" + std::to_string(next_token_++)) : token;
   const auto work = std::make_shared<Work>(peer_.weak_from_this(), used);
-  work->first_ = {{"kind", "begin"}, {"title", title}, {"cancellable", true}};
+  work->first_ = {{"kind", "begin"}, {"title", start.title}, {"cancellable", true}};
+  if (start.counts) work->first_["percentage"] = 0;
   if (!used.is_null()) cancels_[used.dump()] = {work, std::move(cancel)};
   if (!own) {
     work->begin();

@@ -14,7 +14,7 @@ namespace cambium::lsp {
 /// The progress of one session's work.
 class ProgressReporter {
  public:
-  ProgressReporter(Peer& peer) : peer_(peer) {}
+  explicit ProgressReporter(Peer& peer) : peer_(peer) {}
   ProgressReporter(const ProgressReporter&) = delete;
   ProgressReporter& operator=(const ProgressReporter&) = delete;
 
@@ -40,10 +40,14 @@ class ProgressReporter {
     bool begun_ = false, ended_ = false;
   };
 
-  /// Under the client's token; without one, under one of our own if `may_create` (the client takes
-  /// window/workDoneProgress/create), else nobody is told. `cancel` is called when the user cancels.
-  std::shared_ptr<Work> begin(const Json& token, bool may_create, const std::string& title,
-                              std::function<void()> cancel);
+  struct Start {
+    std::string title;
+    bool counts = false;      ///< report() comes with percentages
+    bool may_create = false;  ///< the client takes window/workDoneProgress/create
+  };
+  /// Under the client's token; without one, under one of our own where that may be, else nobody is told.
+  /// `cancel` is called when the user cancels.
+  std::shared_ptr<Work> begin(const Json& token, const Start& start, std::function<void()> cancel);
   /// window/workDoneProgress/cancel.
   void cancel(const Json& token);
 

@@ -26,24 +26,28 @@ uint32_t shared_bytes(std::string_view a, std::string_view b) {
 
 // --- the vocabulary -----------------------------------------------------------------------------
 
-SortedVocabulary::SortedVocabulary(const engine::Tokenizer& tokenizer) {
-  for (engine::TokenId id = 0; id < tokenizer.size(); ++id) {
-    const std::string_view bytes = tokenizer.piece(id);
-    if (bytes.empty()) continue;  // a control token says nothing, and would say it for ever
-    tokens_.push_back({bytes, id, 0});
-    longest_ = std::max(longest_, static_cast<uint32_t>(bytes.size()));
-  }
-  std::sort(tokens_.begin(), tokens_.end(), [](const Token& a, const Token& b) {
-    return a.bytes != b.bytes ? a.bytes < b.bytes : a.id < b.id;
+const SortedVocabulary::Sorted& SortedVocabulary::sorted() const {
+  std::call_once(once_, [this] {
+    auto& tokens = sorted_.tokens;
+    for (engine::TokenId id = 0; id < tokenizer_.size(); ++id) {
+      const std::string_view bytes = tokenizer_.piece(id);
+      if (bytes.empty()) continue;  // a control token says nothing, and would say it for ever
+      tokens.push_back({bytes, id, 0});
+      sorted_.longest = std::max(sorted_.longest, static_cast<uint32_t>(bytes.size()));
+    }
+    std::sort(tokens.begin(), tokens.end(), [](const Token& a, const Token& b) {
+      return a.bytes != b.bytes ? a.bytes < b.bytes : a.id < b.id;
+    });
+    for (size_t i = 1; i < tokens.size(); ++i) {
+      tokens[i].shared = shared_bytes(tokens[i - 1].bytes, tokens[i].bytes);
+    }
+    size_t at = 0;
+    for (size_t byte = 0; byte <= 256; ++byte) {
+      while (at < tokens.size() && static_cast<uint8_t>(tokens[at].bytes.front()) < byte) ++at;
+      sorted_.first[byte] = at;
+    }
   });
-  for (size_t i = 1; i < tokens_.size(); ++i) {
-    tokens_[i].shared = shared_bytes(tokens_[i - 1].bytes, tokens_[i].bytes);
-  }
-  size_t at = 0;
-  for (size_t byte = 0; byte <= 256; ++byte) {
-    while (at < tokens_.size() && static_cast<uint8_t>(tokens_[at].bytes.front()) < byte) ++at;
-    first_[byte] = at;
-  }
+  return sorted_;
 }
 
 // --- the answer ---------------------------------------------------------------------------------
@@ -107,13 +111,14 @@ AllowedTokens::AllowedTokens(std::shared_ptr<const SortedVocabulary> vocabulary,
     : vocabulary_(std::move(vocabulary)), schema_(std::move(schema)) {}
 
 std::shared_ptr<const AllowedTokens::Bits> AllowedTokens::find(const AnswerState& state) const {
-  const auto& tokens = vocabulary_->tokens();
+  const SortedVocabulary::Sorted& vocabulary = vocabulary_->sorted();
+  const auto& tokens = vocabulary.tokens;
   auto bits = std::make_shared<Bits>();
   // at[d]: after d bytes of the present token.
-  std::vector<AnswerState> at(vocabulary_->longest() + 1, state);
+  std::vector<AnswerState> at(vocabulary.longest + 1, state);
   for (size_t byte = 0; byte < 256; ++byte) {
-    const size_t end = vocabulary_->first(byte + 1);
-    size_t i = vocabulary_->first(byte);
+    const size_t end = vocabulary.first[byte + 1];
+    size_t i = vocabulary.first[byte];
     if (i == end || !state.step(*schema_, static_cast<uint8_t>(byte), at[1])) continue;
     size_t alive = 1;  // bytes of the present token that led somewhere
     while (i < end) {
@@ -140,7 +145,7 @@ std::shared_ptr<const AllowedTokens::Bits> AllowedTokens::find(const AnswerState
 }
 
 std::vector<engine::TokenId> AllowedTokens::at(const AnswerState& state) {
-  const std::string key = state.key(*schema_, vocabulary_->longest());
+  const std::string key = state.key(*schema_, vocabulary_->sorted().longest);
   std::shared_ptr<const Bits> bits;
   {
     const std::lock_guard lock(mutex_);

@@ -26,25 +26,29 @@
 
 namespace cambium::assist {
 
-/// A tokenizer's tokens in the order of their bytes. Immutable; the tokenizer must outlive it.
+/// A tokenizer's tokens in the order of their bytes. The tokenizer must outlive it. Any thread; sorted when
+/// first asked for, which takes tens of milliseconds: most answers never need it.
 class SortedVocabulary {
  public:
-  explicit SortedVocabulary(const engine::Tokenizer& tokenizer);
+  explicit SortedVocabulary(const engine::Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
 
   struct Token {
     std::string_view bytes;
     engine::TokenId id = 0;
     uint32_t shared = 0;  ///< bytes it has in common with the one before
   };
-  const std::vector<Token>& tokens() const { return tokens_; }
-  /// Where tokens that begin with `byte` stand in tokens(); [first(b), first(b + 1)).
-  size_t first(size_t byte) const { return first_[byte]; }
-  uint32_t longest() const { return longest_; }  ///< bytes
+  struct Sorted {
+    std::vector<Token> tokens;
+    /// Where tokens that begin with a byte stand: [first[b], first[b + 1]).
+    std::array<size_t, 257> first{};
+    uint32_t longest = 0;  ///< bytes
+  };
+  const Sorted& sorted() const;
 
  private:
-  std::vector<Token> tokens_;
-  std::array<size_t, 257> first_{};
-  uint32_t longest_ = 0;
+  const engine::Tokenizer& tokenizer_;
+  mutable std::once_flag once_;
+  mutable Sorted sorted_;
 };
 
 /// How far an answer is: what may be thought first, then the document.

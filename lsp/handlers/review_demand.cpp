@@ -20,7 +20,7 @@ struct Reviews::Batch {
   std::vector<std::string> uris;
   std::optional<Range> range;
   assist::ReviewExtent extent = assist::ReviewExtent::whole;
-  Json token;
+  std::shared_ptr<ProgressReporter::Work> progress;
   size_t next = 0, findings = 0;
   std::vector<std::string> notes;
   engine::CancelFlag cancel = engine::make_cancel_flag();
@@ -28,20 +28,14 @@ struct Reviews::Batch {
 
 void Reviews::review(const Demand& demand, Reply reply) {
   auto batch = std::make_shared<Batch>(std::move(reply));
-  batch->token = demand.token;
   batch->range = demand.range;
   batch->extent = demand.diff    ? assist::ReviewExtent::changes
                   : demand.range ? assist::ReviewExtent::range
                                  : assist::ReviewExtent::whole;
   batch->reply.on_abandoned([cancel = batch->cancel] { cancel->store(true); });
-  if (!batch->token.is_null()) {
-    session_.peer().notify("$/progress", {{"token", batch->token},
-                                          {"value",
-                                           {{"kind", "begin"},
-                                            {"title", "Cambium: review"},
-                                            {"cancellable", true},
-                                            {"percentage", 0}}}});
-  }
+  batch->progress =
+      session_.progress().begin(demand.token, {.title = "Cambium: review", .counts = true},
+                                [cancel = batch->cancel] { cancel->store(true); });
   if (!demand.diff) {
     batch->uris.push_back(demand.uri);
     return review_files(batch);
@@ -71,19 +65,14 @@ void Reviews::review(const Demand& demand, Reply reply) {
 }
 
 void Reviews::review_files(const std::shared_ptr<Batch>& batch) {
-  const auto progress = [&](Json value) {
-    if (!batch->token.is_null())
-      session_.peer().notify("$/progress", {{"token", batch->token}, {"value", std::move(value)}});
-  };
   if (batch->next == batch->uris.size() || batch->cancel->load()) {
-    progress({{"kind", "end"}, {"message", std::to_string(batch->findings) + " findings"}});
+    batch->progress->end(std::to_string(batch->findings) + " findings");
     batch->reply({{"findings", batch->findings}, {"files", batch->next}, {"notes", batch->notes}});
     return;
   }
   const std::string uri = batch->uris[batch->next++];
-  progress({{"kind", "report"},
-            {"message", path_part_of_uri(uri)},
-            {"percentage", 100 * (batch->next - 1) / batch->uris.size()}});
+  batch->progress->report(path_part_of_uri(uri),
+                          static_cast<int>(100 * (batch->next - 1) / batch->uris.size()));
   auto work = std::make_shared<Work>();
   work->uri = uri;
   work->model = true;
@@ -99,7 +88,7 @@ void Reviews::review_files(const std::shared_ptr<Batch>& batch) {
         snapshot ? snapshot->lines.offset(*snapshot->text, batch->range->end, session_.encoding())
                  : std::nullopt;
     if (!begin || !end || *begin > *end) {
-      progress({{"kind", "end"}});
+      batch->progress->end("");
       return batch->reply.fail(RpcCode::invalid_params, "range: lies outside the text of " + uri);
     }
     work->input.range = {static_cast<uint32_t>(*begin), static_cast<uint32_t>(*end)};

@@ -193,11 +193,11 @@ void write(Session& session, const WriteParams& params, const Json& work_done_to
   auto question = assist::writing_question(work->task);
   if (!question) return work->reply.fail(code_of(question.error()), question.error().message);
 
-  work->progress =
-      session.progress().begin(work_done_token, session.client().work_done_progress,
-                               title_of(params.task), [weak = std::weak_ptr<Work>(work)] {
-                                 if (const auto still = weak.lock()) still->cancel->store(true);
-                               });
+  const bool may_create =
+      session.client().work_done_progress && params.partial_result_token.is_null();
+  work->progress = session.progress().begin(
+      work_done_token, {.title = title_of(params.task), .may_create = may_create},
+      [cancel = work->cancel] { cancel->store(true); });
   work->reply.on_abandoned([cancel = work->cancel, weak = std::weak_ptr<Work>(work)] {
     cancel->store(true);
     if (const auto still = weak.lock()) still->progress->end("");
