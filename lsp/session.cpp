@@ -206,6 +206,15 @@ const Settings& Session::settings_for(const std::string& path) const {
   return root == nullptr ? settings_ : folder_settings_.at(*root);
 }
 
+Session::Outline Session::outline_of(const std::shared_ptr<const Snapshot>& snapshot) {
+  if (snapshot != outlined_) {
+    outline_ = std::make_shared<const std::vector<syntax::OutlineItem>>(
+        syntax::outline(*snapshot->tree, *snapshot->text));
+    outlined_ = snapshot;
+  }
+  return outline_;
+}
+
 bool Session::trusts(const std::string& root) const {
   return std::find(trusted_.begin(), trusted_.end(), root) != trusted_.end() ||
          assist::is_within(root, settings_.config().trusted_folders);

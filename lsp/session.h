@@ -31,6 +31,7 @@
 #include "lsp/status.h"
 #include "lsp/transport.h"
 #include "lsp/work_progress.h"
+#include "syntax/outline.h"
 
 namespace cambium::lsp {
 
@@ -91,6 +92,9 @@ class Session : public std::enable_shared_from_this<Session> {
   Suggester& suggester() { return *suggester_; }
   Reviews& reviews() { return *reviews_; }
   ProgressReporter& progress() { return *progress_; }
+  /// The definitions of a document whose tree is there; kept while the cursor moves in one version of it.
+  using Outline = std::shared_ptr<const std::vector<syntax::OutlineItem>>;
+  Outline outline_of(const std::shared_ptr<const Snapshot>& snapshot);
   const ClientCapabilities& client() const { return client_; }
   PositionEncoding encoding() const { return encoding_; }
   const std::vector<std::string>& roots() const { return roots_; }  ///< workspace folders, as paths
@@ -141,6 +145,8 @@ class Session : public std::enable_shared_from_this<Session> {
   ClientCapabilities client_;
   PositionEncoding encoding_ = PositionEncoding::utf16;
   std::vector<std::string> roots_, trusted_;  ///< workspace folders; those that the client trusts
+  std::shared_ptr<const Snapshot> outlined_;
+  Outline outline_;  ///< of outlined_
   Phase phase_ = Phase::started;
   boost::asio::steady_timer parent_timer_;
 };

@@ -13,6 +13,7 @@ using NodeId = JsonSchema::NodeId;
 /// Longer numbers are not kept exactly by the programs that read them.
 constexpr uint32_t kMostDigits = 15;
 constexpr uint32_t kMostExponent = 2;
+constexpr uint8_t kLineEnd = 8;  ///< blanks
 
 /// Where a string's next byte stands.
 enum class Inside : uint8_t {
@@ -248,9 +249,9 @@ class JsonState::Reader {
     out_.push_back(thread);
   }
   void blank(Thread& thread) {
-    if (thread.blanks == kMostBlanks) return;
-    ++thread.blanks;
-    add(thread);
+    // A line end counts for more: an indented line is usual, a page of empty ones is a model that is lost.
+    thread.blanks += byte_ == '\n' ? kLineEnd : 1;
+    if (thread.blanks <= kMostBlanks) add(thread);
   }
   void close(Thread& thread) {
     --thread.depth;

@@ -1,7 +1,7 @@
 // Reads a JSON document byte by byte under a schema and says whether what was read can still become one.
 // Every state that is alive can be finished: nothing leads into a dead end, whatever its length. UTF-8 and
 // escapes are checked within strings, a \u that names half a pair included, so that every parser takes the
-// document. White space between tokens comes in runs of kMostBlanks at most.
+// document. White space between tokens comes in runs of kMostBlanks at most, of which a line end takes 8.
 //
 // Where several choices of a schema are still open, all are followed (at most kMostThreads). A state is a
 // value: cheap to copy, compared by key().

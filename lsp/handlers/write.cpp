@@ -224,8 +224,8 @@ Json writing_actions(Session& session, const CodeActionParams& params) {
   if (!range || (params.automatic && text.size() > kMostByTheWay)) return actions;
   const assist::Assistant& assistant = *session.context().assistant;
   const bool selected = range->end > range->begin;
-  const auto items = syntax::outline(*(*snapshot)->tree, text);
-  const syntax::OutlineItem* definition = assist::definition_at(items, text, *range);
+  const auto items = session.outline_of(*snapshot);
+  const syntax::OutlineItem* definition = assist::definition_at(*items, text, *range);
   // A lamp on every line of a body says nothing: without being asked, at the header only.
   const bool near =
       definition != nullptr && (!params.automatic || range->begin <= definition->signature.end);

@@ -86,7 +86,7 @@ TEST_CASE("what a model writes ends no comment and begins no code") {
   CHECK(documented("python", "def ^f():\n    pass\n", "a \\d and \"b\"") ==
         "def f():\n    r\"\"\"a \\d and \"b\"\n    \"\"\"\n    pass\n");
   CHECK(documented("go", "package a\n\nfunc ^F() {\n}\n", "ends \\") ==
-        "package a\n\n// ends \nfunc F() {\n}\n");
+        "package a\n\n// ends\nfunc F() {\n}\n");
   CHECK(
       documented("csharp", "class A {\n    int ^F() { return 1; }\n}\n", "x < y\xe2\x80\xa8 z & w")
           .find("/// x &lt; y z &amp; w\n") != std::string::npos);
