@@ -17,7 +17,7 @@ using Kind = JsonSchema::Kind;
 
 constexpr size_t kMostText = 64 * 1024;
 constexpr size_t kMostNodes = 4096;
-constexpr size_t kMostMembers = 100;
+constexpr size_t kMostChoices = 100;  ///< of one place: all are followed at once
 constexpr uint32_t kMostLength = 1 << 20;
 
 constexpr std::array<std::string_view, 12> kDescriptions = {
@@ -173,7 +173,9 @@ class JsonSchemaCompiler {
       return refuse(at, "\"" + *other + "\" beside \"anyOf\" is not kept to here; take it out");
     }
     const Json& list = schema["anyOf"];
-    if (!list.is_array() || list.empty()) return refuse(at, "anyOf: expected a list of schemas");
+    if (!list.is_array() || list.empty() || list.size() > kMostChoices) {
+      return refuse(at, "anyOf: expected a list of 1 to 100 schemas");
+    }
     std::vector<NodeId> choices;
     for (size_t i = 0; i < list.size(); ++i) {
       auto choice = compile(list[i], at + "/anyOf/" + std::to_string(i), depth + 1);
@@ -184,7 +186,9 @@ class JsonSchemaCompiler {
   }
 
   Compiled values(const Json& schema, const Json& list, const std::string& at) {
-    if (!list.is_array() || list.empty()) return refuse(at, "enum: expected a list of values");
+    if (!list.is_array() || list.empty() || list.size() > kMostChoices) {
+      return refuse(at, "enum: expected a list of 1 to 100 values");
+    }
     for (const auto& [key, value] : schema.items()) {
       if (key != "const" && key != "enum" && key != "type" && !among(kDescriptions, key)) {
         return refuse(at, "\"" + key + "\" beside \"enum\" is not kept to here; take it out");
@@ -269,7 +273,7 @@ class JsonSchemaCompiler {
       }
     }
     if (properties.empty()) return open_object(schema, at, depth);
-    if (properties.size() > kMostMembers) return refuse(at, "more than 100 properties");
+    if (properties.size() > kMostChoices) return refuse(at, "more than 100 properties");
     JsonSchema::Node node;
     node.kind = Kind::object;
     for (const auto& [key, value] : properties.items()) {

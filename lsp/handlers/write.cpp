@@ -119,6 +119,7 @@ tl::expected<Edit, std::string> edit_of(Session& session, const WorkPtr& work,
 
 void apply(Session& session, const WorkPtr& work, const assist::Answer& answer,
            const Result<assist::Written>& written) {
+  if (work->cancel->load()) return work->fail(RpcCode::request_cancelled, "cancelled");
   if (!written) return work->fail(RpcCode::request_failed, written.error().message);
   auto edit = edit_of(session, work, *written);
   if (!edit) return work->fail(RpcCode::request_failed, edit.error());
@@ -130,13 +131,14 @@ void apply(Session& session, const WorkPtr& work, const assist::Answer& answer,
       kApplyTimeout,
       [work, result = std::move(result), new_file = edit->new_file,
        weak = session.weak_from_this()](const CallResult& applied) mutable {
-        const bool made = applied && applied->is_object() && applied->value("applied", false);
-        if (!made) {
-          const std::string why =
-              !applied ? applied.error().message
-              : applied->contains("failureReason") && (*applied)["failureReason"].is_string()
-                  ? (*applied)["failureReason"].get<std::string>()
-                  : "the document may have changed meanwhile";
+        const auto said = [&](const char* name) {
+          return applied->is_object() && applied->contains(name) ? (*applied)[name] : Json();
+        };
+        if (!applied || said("applied") != true) {
+          const std::string why = !applied ? applied.error().message
+                                  : said("failureReason").is_string()
+                                      ? said("failureReason").get<std::string>()
+                                      : "the document may have changed meanwhile";
           return work->fail(RpcCode::request_failed, "the editor did not make the edit: " + why);
         }
         const auto owner = weak.lock();
