@@ -256,6 +256,8 @@ Json writing_actions(Session& session, const CodeActionParams& params) {
   }
   const bool places_tests = assist::test_file_name(language, "a").empty() ||
                             (client.create_files && client.document_changes);
+  // What is of the kind "source" an editor may run on every save, where its user has said so.
+  if (params.automatic) return actions;
   if (client.apply_edit && near && places_tests && assistant.answers(intent_of(Writing::tests))) {
     add(kWritesTests, "Write tests for " + name, "cambium.write", {{"task", "tests"}});
   }

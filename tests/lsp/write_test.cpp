@@ -244,7 +244,9 @@ TEST_CASE("actions are offered where a model can do them, quietly where nobody a
   // In a body, nobody is offered what nobody asked for.
   CHECK(editor.actions({{"triggerKind", 2}}, 1).empty());
   CHECK(editor.actions({{"triggerKind", 1}}, 1).size() == 4);
-  CHECK(editor.actions({{"triggerKind", 2}}, 0).size() == 4);
+  CHECK(editor.actions({{"triggerKind", 2}}, 0).size() == 2);
+  // As an editor asks that does every "source" action on saving.
+  CHECK(editor.actions({{"triggerKind", 2}, {"only", {"source"}}}, 0).empty());
 
   Json plain = kAble;
   plain.erase("experimental");
