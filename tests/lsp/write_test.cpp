@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <boost/asio/post.hpp>
 #include <string>
 #include <vector>
 
@@ -67,15 +68,14 @@ struct Editor {
   }
   Json run(Json argument) { return client.wait(send(std::move(argument))); }
   std::vector<Json> actions(Json context = Json::object(), uint32_t line = 0) {
-    Json out;
-    // The tree comes from another thread.
+    // The tree comes from another thread, which does not wake this one.
     server.run_until([&] {
-      out = client.result_of(
-          "textDocument/codeAction",
-          {{"textDocument", {{"uri", uri}}}, {"range", range(line, 5, 5)}, {"context", context}});
-      return !out.empty() || ++asked > 200;
+      boost::asio::post(server.io, [] {});
+      return client.session().documents().snapshot(uri)->tree != nullptr;
     });
-    return out;
+    return client.result_of("textDocument/codeAction", {{"textDocument", {{"uri", uri}}},
+                                                        {"range", range(line, 5, 5)},
+                                                        {"context", std::move(context)}});
   }
   /// How many pieces of progress have begun, less those that have ended.
   int spinning() {
@@ -95,7 +95,6 @@ struct Editor {
   std::string uri, shown;
   std::vector<Json> applied;
   bool makes_edits = true;
-  int asked = 0;
 };
 
 bool says(const Json& answer, const std::string& part) {
