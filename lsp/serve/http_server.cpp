@@ -427,6 +427,11 @@ class HttpServer {
     if (!open) return finished(id, fail(ErrorCode::unavailable, "the client has gone"));
     const engine::Capabilities can = generator->capabilities();
     ApiRequest& asked = open->asked;
+    if (asked.form && !can.step_control && !can.json_schema) {
+      return finished(id, fail(ErrorCode::unsupported,
+                               "the model " + can.model +
+                                   " can't be held to a form; ask without response_format"));
+    }
     const bool chat = asked.endpoint == Endpoint::chat;
     open->head.endpoint = asked.endpoint;
     open->head.model = can.model;
