@@ -155,6 +155,7 @@ Result<std::shared_ptr<Generator>> load(const std::string& path, const LoadOptio
   can.chat = chat.has_value();
   can.chat_defaults = chat_defaults_for(
       config->name, chat_template && chat_template->find("<think>") != std::string::npos);
+  can.chat_defaults.opens_thinking = chat && !chat->opening().empty();
   can.kv_bytes_per_token = config->kv_bytes_per_cell();
   can.memory_bytes = (*file)->file_bytes() + can.kv_bytes_per_token *
                                                  static_cast<uint64_t>(can.context) *

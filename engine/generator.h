@@ -23,6 +23,8 @@ struct ChatDefaults {
   bool system_prompt =
       true;             ///< false: what a system message says goes into the first user message
   bool thinks = false;  ///< its text may begin with <think>…</think>, to be folded away
+  /// Its template writes the <think> itself: what is generated begins inside.
+  bool opens_thinking = false;
 };
 
 /// What a generator can do. A feature that needs something absent says so to the user.
@@ -34,6 +36,7 @@ struct Capabilities {
   bool chat = false;
   bool score = false;          ///< log-probabilities of a given text
   bool step_control = false;   ///< StepController is honoured per token
+  bool json_schema = false;    ///< Request::json_schema is honoured
   bool structure = false;      ///< labels change what attention sees
   bool token_prompts = false;  ///< takes token ids (remote engines: text only)
   bool remote = false;         ///< prompts leave this process

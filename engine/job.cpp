@@ -228,25 +228,35 @@ bool GenerateJob::choose(LogitRows& rows, size_t row) {
     return logit - *log_sum;
   };
   const auto accept = [&](TokenId id) {
-    if (controller == nullptr || shared_.format->is_end(id)) return true;
+    if (controller == nullptr) return true;
+    if (shared_.format->is_end(id)) return controller->may_end();
     decision = controller->on_token(
         {id, shared_.tokenizer->piece(id), stream_.text(), log_probability_of(id)});
     return decision.verdict != StepDecision::Verdict::reject;
   };
-  // A refused token is followed by the next best until the controller is content.
-  std::optional<TokenId> token;
-  if (before && accept(*before)) {
-    token = before;
-  } else if (best != nullptr && accept(best->id)) {
-    token = best->id;
-  } else if (best != nullptr) {
-    if (!before) logits = rows.logits(row);
+  // The model's own choice first; a refused one is followed by the next best that the controller takes.
+  std::optional<TokenId> token, refused;
+  const auto take = [&](TokenId id) {
+    (accept(id) ? token : refused) = id;
+    return token.has_value();
+  };
+  const bool copies = before && take(*before);
+  if (!copies && controller != nullptr && !allowed.empty()) {
+    token = sampler_.sample(logits, tokens_, {allowed, accept});
+  } else if (!copies && !take(best != nullptr ? best->id : sampler_.sample(logits, tokens_))) {
+    if (logits.empty()) logits = rows.logits(row);
     if (rows.error()) return false;
-    const auto accept_other = [&](TokenId id) { return id != best->id && accept(id); };
-    token = sampler_.sample(logits, tokens_, {allowed, accept_other});
-  } else {
-    token = controller == nullptr ? sampler_.sample(logits, tokens_)
-                                  : sampler_.sample(logits, tokens_, {allowed, accept});
+    if (auto listed = controller->allowed()) {
+      allowed = std::move(*listed);
+      if (controller->may_end()) {
+        allowed.insert(allowed.end(), shared_.format->end.begin(), shared_.format->end.end());
+        std::sort(allowed.begin(), allowed.end());
+      }
+      // Nothing may follow: an empty list would be no restriction.
+      if (allowed.empty()) return finish(StopReason::controller), false;
+    }
+    token = sampler_.sample(logits, tokens_,
+                            {allowed, [&](TokenId id) { return id != refused && accept(id); }});
   }
   if (timings.ttft_ms == 0) timings.ttft_ms = ms_since(submitted);
   if (!token) return finish(StopReason::controller), false;

@@ -91,6 +91,12 @@ class StepController {
   virtual StepDecision on_token(const Step& step) = 0;
   /// Bytes that the next tokens must begin with (token healing), or empty. Asked before each choice.
   virtual std::string_view required_prefix() const { return {}; }
+  /// Whether the text may end here: an end-of-generation token is not shown to on_token.
+  virtual bool may_end() const { return true; }
+  /// The tokens that on_token would take next, ascending, ends apart; nothing: it can't say, and is
+  /// asked for one after the other. Asked once a choice, after the first refusal, since most choices
+  /// of a model that was told the form are right.
+  virtual std::optional<std::vector<TokenId>> allowed() { return std::nullopt; }
 };
 
 enum class Priority : uint8_t { background, normal, interactive };
@@ -122,6 +128,9 @@ struct Request {
   SamplingParams sampling;
   int32_t max_tokens = 64;
   std::vector<std::string> stop;
+  /// JSON Schema that the answer is to keep to, for an endpoint that can see to it; a local engine is
+  /// held to a form by `controller`. Empty: any text.
+  std::string json_schema;
   bool speculate = true;
   /// Generated::logprobs will be read: an endpoint that need not tell them in a chat is asked to.
   bool logprobs = false;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "lsp/assist/team_rules.h"
 #include "lsp/handlers/chat.h"
 #include "lsp/handlers/commands.h"
 #include "lsp/handlers/completion.h"
@@ -53,6 +54,7 @@ void Session::start(std::function<void(std::string)> send) {
   status_ = std::make_unique<StatusReporter>(*peer_, context_->model, context_->pool->hosts());
   suggester_ = std::make_unique<Suggester>(*this);
   reviews_ = std::make_unique<Reviews>(*this);
+  progress_ = std::make_unique<ProgressReporter>(*peer_);
   bind_lifecycle(*this);
   bind_documents(*this);
   bind_inline_completion(*this);
@@ -202,6 +204,20 @@ const std::string* Session::root_of(const std::string& path) const {
 const Settings& Session::settings_for(const std::string& path) const {
   const std::string* root = root_of(path);
   return root == nullptr ? settings_ : folder_settings_.at(*root);
+}
+
+Session::Outline Session::outline_of(const std::shared_ptr<const Snapshot>& snapshot) {
+  if (snapshot != outlined_) {
+    outline_ = std::make_shared<const std::vector<syntax::OutlineItem>>(
+        syntax::outline(*snapshot->tree, *snapshot->text));
+    outlined_ = snapshot;
+  }
+  return outline_;
+}
+
+bool Session::trusts(const std::string& root) const {
+  return std::find(trusted_.begin(), trusted_.end(), root) != trusted_.end() ||
+         assist::is_within(root, settings_.config().trusted_folders);
 }
 
 void Session::apply_log_level() {

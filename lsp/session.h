@@ -30,6 +30,8 @@
 #include "lsp/stats.h"
 #include "lsp/status.h"
 #include "lsp/transport.h"
+#include "lsp/work_progress.h"
+#include "syntax/outline.h"
 
 namespace cambium::lsp {
 
@@ -89,9 +91,17 @@ class Session : public std::enable_shared_from_this<Session> {
   StatusReporter& status() { return *status_; }
   Suggester& suggester() { return *suggester_; }
   Reviews& reviews() { return *reviews_; }
+  ProgressReporter& progress() { return *progress_; }
+  /// The definitions of a document whose tree is there; kept while the cursor moves in one version of it.
+  using Outline = std::shared_ptr<const std::vector<syntax::OutlineItem>>;
+  Outline outline_of(const std::shared_ptr<const Snapshot>& snapshot);
   const ClientCapabilities& client() const { return client_; }
   PositionEncoding encoding() const { return encoding_; }
   const std::vector<std::string>& roots() const { return roots_; }  ///< workspace folders, as paths
+  /// Whether the user trusts a workspace folder. The workspace has no say: it is what the client's own
+  /// code told (set_trusted) or what the user's config file lists.
+  bool trusts(const std::string& root) const;
+  void set_trusted(std::vector<std::string> folders) { trusted_ = std::move(folders); }
 
   void set_phase(Phase phase) { phase_ = phase; }
   Phase phase() const { return phase_; }
@@ -131,9 +141,12 @@ class Session : public std::enable_shared_from_this<Session> {
   std::unique_ptr<StatusReporter> status_;
   std::unique_ptr<Suggester> suggester_;
   std::unique_ptr<Reviews> reviews_;
+  std::unique_ptr<ProgressReporter> progress_;
   ClientCapabilities client_;
   PositionEncoding encoding_ = PositionEncoding::utf16;
-  std::vector<std::string> roots_;
+  std::vector<std::string> roots_, trusted_;  ///< workspace folders; those that the client trusts
+  std::shared_ptr<const Snapshot> outlined_;
+  Outline outline_;  ///< of outlined_
   Phase phase_ = Phase::started;
   boost::asio::steady_timer parent_timer_;
 };

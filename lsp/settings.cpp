@@ -39,6 +39,11 @@ constexpr SettingKey kKeys[] = {
      R"("jsonc","kotlin","php","python","rust","scala","swift","typescript","typescriptreact"])"},
     {"log.level", SettingKind::text, kHarmless, "Least severe messages that are logged.",
      "\"info\"", 0, 0, kLogLevels},
+    {"trustedFolders", SettingKind::text_list, kTrustedOnly,
+     "Folders (absolute, or from \"~/\") whose workspaces' .cambium/review.md may tell a model "
+     "that "
+     "reviews what your team cares about.",
+     "[]"},
     {"log.file", SettingKind::text, kTrustedOnly, "File to append the log to; empty: stderr.",
      "\"\""},
     {"model", SettingKind::text, kTrustedOnly,
@@ -206,6 +211,11 @@ void Settings::update() {
   config_.review_enabled = value("review.enabled").get<bool>();
   config_.review_model = value("review.model").get<bool>();
   config_.review_syntax_elsewhere = value("review.syntaxElsewhere").get<std::vector<std::string>>();
+  config_.trusted_folders = value("trustedFolders").get<std::vector<std::string>>();
+  for (std::string& folder : config_.trusted_folders) {
+    if (folder != "~" && !folder.starts_with("~/")) continue;
+    if (const auto home = environment("HOME")) folder.replace(0, 1, *home);
+  }
   config_.log_level = value("log.level").get<std::string>();
   config_.log_file = value("log.file").get<std::string>();
   config_.model = value("model").get<std::string>();

@@ -53,6 +53,8 @@ struct Config {
   bool review_model = true;
   std::vector<std::string> review_syntax_elsewhere;  ///< LSP language ids
   std::string log_level = "info";
+  /// Absolute, "~/" expanded: workspaces in them may steer a review (assist/team_rules.h).
+  std::vector<std::string> trusted_folders;
 
   std::string model;    ///< path of a GGUF file; empty: the bundled one
   std::string adapter;  ///< path of an adapter laid over it; empty: none

@@ -200,7 +200,15 @@ Result<Outgoing> outgoing(const Request& request, const OutgoingOptions& options
     }
     body["messages"] = std::move(messages);
     if (request.logprobs) body["logprobs"] = true;
-    return Outgoing{"/chat/completions", false, dumped(body)};
+    std::string text = dumped(body);
+    if (!request.json_schema.empty()) {
+      // Put in as it is: the order of its members is the one that an answer is written in.
+      text.pop_back();
+      text += R"(,"response_format":{"type":"json_schema","json_schema":)"
+              R"({"name":"answer","strict":true,"schema":)" +
+              request.json_schema + "}}}";
+    }
+    return Outgoing{"/chat/completions", false, std::move(text)};
   }
   return fail(ErrorCode::unsupported,
               "the endpoint's model " + options.model +

@@ -1,5 +1,6 @@
 #include "engine/remote/remote_generator.h"
 
+#include <atomic>
 #include <chrono>
 #include <utility>
 
@@ -42,6 +43,20 @@ class Incoming {
       return body_.size() < (status_ == 200 ? kMostAnswerBody : kMostErrorBody);
     }
     return sse_.feed(bytes, [this](std::string_view data) { return event(data); });
+  }
+
+  /// The server does not know how to keep to a schema: it says so and names the parameter.
+  bool refuses_form() const {
+    const auto names = [this](const char* what) { return body_.find(what) != body_.npos; };
+    return !request_.json_schema.empty() && (status_ == 400 || status_ == 422) &&
+           (names("response_format") || names("json_schema"));
+  }
+  /// The request as it goes out once more; what was read of the first answer is forgotten.
+  const Request& without_form() {
+    request_.json_schema.clear();
+    status_ = 0;
+    body_.clear();
+    return request_;
   }
 
   void done(Result<void> came) {
@@ -192,7 +207,8 @@ class Incoming {
   int32_t pieces_ = 0;
 };
 
-class RemoteGenerator final : public Generator {
+class RemoteGenerator final : public Generator,
+                              public std::enable_shared_from_this<RemoteGenerator> {
  public:
   RemoteGenerator(RemoteOptions options, Url url)
       : options_(std::move(options)), url_(std::move(url)), client_(options_.http) {
@@ -209,6 +225,7 @@ class RemoteGenerator final : public Generator {
     can.fill_in_middle = options_.fim != FimStyle::none;
     can.chat = true;
     can.remote = true;
+    can.json_schema = takes_schema_;
     can.chat_defaults = chat_defaults_for(options_.model);
     // An endpoint that tells thinking apart itself is followed whatever its model is called.
     can.chat_defaults.thinks = options_.thinks.value_or(true);
@@ -218,29 +235,14 @@ class RemoteGenerator final : public Generator {
   const PromptFormat* prompt_format() const override { return nullptr; }
 
   void generate(Request request, OnText on_text, OnDone on_done) override {
+    if (!takes_schema_) request.json_schema.clear();
     const auto sent = outgoing(request, out_);
     if (!sent) return on_done(tl::unexpected(sent.error()));
-    HttpRequest http;
-    http.url = url_;
-    if (sent->at_root) {
-      // llama.cpp serves /infill beside /v1, not under it.
-      if (http.url.target.ends_with("/")) http.url.target.pop_back();
-      if (http.url.target.ends_with("/v1")) {
-        http.url.target.resize(http.url.target.size() - 3);
-      }
-    }
-    http.url = http.url.join(sent->path);
-    http.headers = {{"Content-Type", "application/json"}, {"Accept", "text/event-stream"}};
-    if (!options_.key.empty()) http.headers.emplace_back("Authorization", "Bearer " + options_.key);
-    http.body = sent->body;
     const CancelFlag cancel = request.cancel;
-    const auto incoming = std::make_shared<Incoming>(
-        url_.origin(), options_.model, std::move(request), std::move(on_text), std::move(on_done));
-    HttpHandlers handlers;
-    handlers.on_head = [incoming](const HttpHead& head) { return incoming->head(head); };
-    handlers.on_body = [incoming](std::string_view bytes) { return incoming->body(bytes); };
-    handlers.on_done = [incoming](Result<void> came) { incoming->done(std::move(came)); };
-    client_.start(std::move(http), std::move(handlers), cancel);
+    send(*sent,
+         std::make_shared<Incoming>(url_.origin(), options_.model, std::move(request),
+                                    std::move(on_text), std::move(on_done)),
+         cancel);
   }
 
   void score(ScoreRequest, OnScored on_done) override {
@@ -251,9 +253,37 @@ class RemoteGenerator final : public Generator {
   }
 
  private:
+  void send(const Outgoing& sent, const std::shared_ptr<Incoming>& incoming,
+            const CancelFlag& cancel) {
+    HttpRequest http;
+    http.url = url_;
+    if (sent.at_root) {
+      // llama.cpp serves /infill beside /v1, not under it.
+      if (http.url.target.ends_with("/")) http.url.target.pop_back();
+      if (http.url.target.ends_with("/v1")) {
+        http.url.target.resize(http.url.target.size() - 3);
+      }
+    }
+    http.url = http.url.join(sent.path);
+    http.headers = {{"Content-Type", "application/json"}, {"Accept", "text/event-stream"}};
+    if (!options_.key.empty()) http.headers.emplace_back("Authorization", "Bearer " + options_.key);
+    http.body = sent.body;
+    HttpHandlers handlers;
+    handlers.on_head = [incoming](const HttpHead& head) { return incoming->head(head); };
+    handlers.on_body = [incoming](std::string_view bytes) { return incoming->body(bytes); };
+    handlers.on_done = [weak = weak_from_this(), incoming, cancel](Result<void> came) {
+      const auto self = weak.lock();
+      if (!self || !came || !incoming->refuses_form()) return incoming->done(std::move(came));
+      self->takes_schema_ = false;
+      self->send(*outgoing(incoming->without_form(), self->out_), incoming, cancel);
+    };
+    client_.start(std::move(http), std::move(handlers), cancel);
+  }
+
   const RemoteOptions options_;
   const Url url_;
   OutgoingOptions out_;
+  std::atomic<bool> takes_schema_ = true;  ///< until it refuses one
   HttpClient client_;
 };
 

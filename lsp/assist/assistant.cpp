@@ -9,6 +9,7 @@
 #include "engine/chat_defaults.h"
 #include "engine/tokenizer.h"
 #include "lsp/assist/cascade.h"
+#include "lsp/assist/json_constraint.h"
 #include "lsp/assist/text_window.h"
 #include "lsp/assist/thinking.h"
 
@@ -149,6 +150,7 @@ struct Assistant::State : std::enable_shared_from_this<Assistant::State> {
 
   const std::shared_ptr<Models> models;
   const AssistantOptions options;
+  JsonConstraints constraints;
   std::mutex mutex;
   std::list<Remembered> summaries;  ///< newest first
 };
@@ -393,6 +395,7 @@ void Assistant::State::generate(const RunPtr& run, const GeneratorPtr& generator
   request.cancel = question.cancel;
   request.slot_key = question.slot_key;
   request.logprobs = run->turn == Run::Turn::small;
+  constraints.apply(request, generator, question.form);
 
   const auto splitter = std::make_shared<ThinkingSplitter>(defaults.thinks);
   const auto show = [run](const ThinkingSplitter::Shown& shown) {
@@ -442,6 +445,10 @@ Assistant::Assistant(std::shared_ptr<Models> models, AssistantOptions options)
     : state_(std::make_shared<State>(std::move(models), options)) {}
 
 bool Assistant::has(Role role) const { return state_->models->has(role); }
+
+bool Assistant::answers(Intent intent) const {
+  return route(intent, std::nullopt, *state_->models).has_value();
+}
 
 void Assistant::ask(Question question, OnPiece on_piece, OnAnswer on_answer) const {
   state_->start(

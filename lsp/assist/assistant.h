@@ -17,6 +17,7 @@
 
 #include "engine/generator.h"
 #include "lsp/assist/conversation.h"
+#include "lsp/assist/json_schema.h"
 #include "lsp/assist/models.h"
 #include "lsp/assist/router.h"
 
@@ -31,6 +32,7 @@ struct Question {
   /// Work with one right answer (mathematics, a checkable claim): a lower temperature where the
   /// model's default is not greedy.
   bool exact = false;
+  std::shared_ptr<const JsonSchema> form;          ///< of the answer, kept to where the engine can
   std::optional<engine::SamplingParams> sampling;  ///< unset: the model's own defaults
   uint64_t slot_key = 0;                           ///< as Request::slot_key
   engine::Priority priority = engine::Priority::normal;
@@ -67,6 +69,8 @@ class Assistant {
   void ask(Question question, OnPiece on_piece, OnAnswer on_answer) const;
   /// Whether the user gave this role a model. Any thread, cheap.
   bool has(Role role) const;
+  /// Whether there is a model for this kind of work. Any thread, cheap.
+  bool answers(Intent intent) const;
 
  private:
   struct State;

@@ -19,6 +19,9 @@
 
 namespace cambium::assist {
 
+/// Bytes of a team's rules that the model is shown.
+inline constexpr size_t kMostRules = 4'000;
+
 struct ReasoningInput {
   std::string_view text, path;
   const syntax::Tree* tree = nullptr;      ///< of `text`; not null

@@ -12,6 +12,7 @@
 #include "lsp/assist/git.h"
 #include "lsp/assist/privacy.h"
 #include "lsp/assist/reviewer.h"
+#include "lsp/assist/team_rules.h"
 #include "lsp/cli/cli.h"
 #include "lsp/text.h"
 
@@ -180,11 +181,20 @@ int review(Run& run, const Flags& flags) {
   auto settings = settings_for(run, files->empty() ? std::string() : files->front());
   if (!settings) return run.fail(settings.error());
 
+  assist::Privacy privacy;
   std::string rules;
   if (!flags.rules.empty()) {
     auto read = read_source(flags.rules);
     if (!read) return run.fail(read.error());
     rules = **read;
+  } else if (!flags.reasoning.empty()) {
+    std::error_code ignored;
+    const std::string here = fs::current_path(ignored).string();
+    auto own = assist::read_team_rules(
+        here, assist::is_within(here, settings->config().trusted_folders),
+        [&](const std::string& path) { return !privacy.why_private(path).empty(); });
+    rules = std::move(own.text);
+    if (!own.note.empty()) notes.push_back(std::move(own.note));
   }
   std::shared_ptr<const assist::Assistant> assistant;
   if (!flags.reasoning.empty()) {
@@ -193,7 +203,6 @@ int review(Run& run, const Flags& flags) {
     assistant = std::move(*loaded);
   }
   std::shared_ptr<engine::Generator> generator;
-  assist::Privacy privacy;
   std::vector<Reviewed> reviewed;
   for (const std::string& path : *files) {
     assist::ReviewInput input;
@@ -286,8 +295,10 @@ void add_review(CLI::App& app, Run& run) {
       ->check(CLI::IsMember({"error", "warning", "information", "never"}));
   verb->add_option("--reasoning", flags->reasoning,
                    "A model file that chats, best one that reasons: it reviews the change too");
-  verb->add_option("--rules", flags->rules,
-                   "With --reasoning: a file of what your team cares about");
+  verb->add_option(
+      "--rules", flags->rules,
+      "With --reasoning: a file of what your team cares about; default: .cambium/review.md "
+      "here, in a folder that you trust (trustedFolders in config.json)");
   verb->add_flag("--no-model", flags->no_model, "Only what does not parse");
   add_common_flags(*verb, run.flags);
   verb->callback([&run, flags] { run.exit = review(run, *flags); });

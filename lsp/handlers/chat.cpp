@@ -1,11 +1,11 @@
 #include "lsp/handlers/chat.h"
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 #include <memory>
 #include <utility>
 
 #include "lsp/assist/text_window.h"
+#include "lsp/handlers/questions.h"
 #include "lsp/session.h"
 #include "syntax/languages.h"
 #include "syntax/outline.h"
@@ -16,40 +16,6 @@ namespace {
 
 constexpr size_t kMostQuoted = 64 * 1024;   ///< of a document, bytes
 constexpr uint32_t kMostLinesAround = 200;  ///< of the definition that a finding is explained with
-
-using SnapshotPtr = std::shared_ptr<const Snapshot>;
-
-/// The open document, if a model may see it. Errors are for the client.
-tl::expected<SnapshotPtr, RpcError> shown_document(Session& session, const std::string& uri) {
-  const std::string path = path_of_uri(uri);
-  std::string refused;
-  if (!path.empty()) {
-    refused = session.privacy().why_private(path);
-  } else if (assist::names_secrets(path_part_of_uri(uri))) {
-    refused = "files of this name hold secrets and are never read";
-  }
-  if (!refused.empty()) {
-    return tl::unexpected(RpcError{RpcCode::request_failed, "not shown to a model: " + refused});
-  }
-  auto snapshot = session.documents().snapshot(uri);
-  if (!snapshot) {
-    return tl::unexpected(RpcError{RpcCode::invalid_params, "uri: the document is not open"});
-  }
-  return snapshot;
-}
-
-/// All of the document where there is no range.
-tl::expected<syntax::ByteRange, RpcError> bytes_of(const Session& session, const Snapshot& snapshot,
-                                                   const std::optional<Range>& range) {
-  const std::string_view text = *snapshot.text;
-  if (!range) return syntax::ByteRange{0, static_cast<uint32_t>(text.size())};
-  const auto from = snapshot.lines.offset(text, range->start, session.encoding());
-  const auto to = snapshot.lines.offset(text, range->end, session.encoding());
-  if (!from || !to || *from > *to) {
-    return tl::unexpected(RpcError{RpcCode::invalid_params, "range: not in the document"});
-  }
-  return syntax::ByteRange{static_cast<uint32_t>(*from), static_cast<uint32_t>(*to)};
-}
 
 /// The document's part as a message quotes it.
 std::string quoted(const Snapshot& snapshot, syntax::ByteRange range) {
@@ -86,49 +52,25 @@ tl::expected<std::string, RpcError> quoted(Session& session, const std::string& 
   return quoted(**snapshot, *bytes);
 }
 
-/// Questions about one document go to one slot, where its text is still in the KV cache.
-uint64_t slot_of(const std::string& uri) { return std::hash<std::string>{}(uri) | 1; }
-
-RpcCode code_of(const Error& error) {
-  return error.code == ErrorCode::invalid_argument ? RpcCode::invalid_params
-                                                   : RpcCode::request_failed;
-}
-
 /// Asks, streams what comes, and answers.
-void ask(Session& session, assist::Question question, const Json& token, Reply reply) {
+/// `show`: to clients that would not look at the answer too.
+void ask(Session& session, assist::Question question, const Json& token, Reply reply,
+         bool show = false) {
   question.cancel = engine::make_cancel_flag();
-  question.priority = engine::Priority::normal;
   const auto held = std::make_shared<Reply>(std::move(reply));
   held->on_abandoned([cancel = question.cancel] { cancel->store(true); });
-  const auto strand = session.context().strand;
-  assist::OnPiece on_piece;
-  if (!token.is_null()) {
-    on_piece = [weak = session.weak_from_this(), strand, token,
-                cancel = question.cancel](assist::AnswerPiece piece) {
-      Json value = {
-          {"kind", piece.kind == assist::AnswerPiece::Kind::thinking ? "thinking" : "text"},
-          {"text", std::string(piece.text)}};
-      boost::asio::post(strand, [weak, cancel, token, value = std::move(value)]() mutable {
-        const auto owner = weak.lock();
-        if (!owner || cancel->load()) return;  // after the answer, or nobody listens
-        owner->peer().notify("$/progress", {{"token", token}, {"value", std::move(value)}});
-      });
-    };
-  }
-  const auto answered = [held, strand, log = session.log(),
-                         asked = question.messages.back().content](Result<assist::Answer> answer) {
-    // By the strand, so that it comes after the last piece.
-    boost::asio::post(strand, [held, log, asked, answer = std::move(answer)] {
-      if (answer) {
-        log->info("answered by {}: {}; classified in {:.2f} ms", answer->route.model,
-                  answer->route.reason, answer->route.classify_ms);
-        (*held)(to_json(*answer, asked));
-      } else {
-        held->fail(code_of(answer.error()), answer.error().message);
-      }
-    });
-  };
-  session.context().assistant->ask(std::move(question), std::move(on_piece), answered);
+  const std::string asked = question.messages.back().content;
+  const auto shown_by = show ? session.weak_from_this() : std::weak_ptr<Session>();
+  ask_in_words(session, std::move(question), token,
+               [held, asked, shown_by](Result<assist::Answer> answer) {
+                 if (answer) {
+                   if (const auto owner = shown_by.lock())
+                     owner->show_message(MessageType::info, answer->text);
+                   (*held)(to_json(*answer, asked));
+                 } else {
+                   held->fail(code_of(answer.error()), answer.error().message);
+                 }
+               });
 }
 
 void chat(Session& session, ChatParams params, Reply reply) {
@@ -226,7 +168,7 @@ void explain(Session& session, const ExplainParams& params, Reply reply) {
   }
   question.messages = {{engine::ChatMessage::Role::user, std::move(asked)}};
   question.slot_key = slot_of(params.uri);
-  ask(session, std::move(question), params.partial_result_token, std::move(reply));
+  ask(session, std::move(question), params.partial_result_token, std::move(reply), params.show);
 }
 
 void place(Session& session, const PlaceParams& params, Reply reply) {

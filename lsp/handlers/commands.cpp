@@ -1,6 +1,7 @@
 #include "lsp/handlers/commands.h"
 
 #include "lsp/handlers/chat.h"
+#include "lsp/handlers/write.h"
 #include "lsp/protocol/completion.h"
 #include "lsp/session.h"
 #include "syntax/closes.h"
@@ -54,16 +55,21 @@ bool unload_all(const ModelPool& pool) {
   return all;
 }
 
-/// Reads the command's only argument and runs it; what is wrong with the argument is told.
-template <class Params, void (*run)(Session&, const Params&, Reply)>
-void with_argument(Session& session, const ExecuteCommandParams& params, Reply reply) {
+/// The command's only argument; what is wrong with it, the reply says.
+template <class Params>
+std::optional<Params> argument_of(const ExecuteCommandParams& params, Reply& reply) {
   Params asked;
   std::string problem;
   const Path root = Path::root(problem), all = root.field("arguments"), path = all.index(0);
   if (!read(params.arguments.empty() ? Json() : params.arguments.front(), asked, path)) {
-    return reply.fail(RpcCode::invalid_params, problem);
+    reply.fail(RpcCode::invalid_params, problem);
+    return std::nullopt;
   }
-  run(session, asked, std::move(reply));
+  return asked;
+}
+template <class Params, void (*run)(Session&, const Params&, Reply)>
+void with_argument(Session& session, const ExecuteCommandParams& params, Reply reply) {
+  if (const auto asked = argument_of<Params>(params, reply)) run(session, *asked, std::move(reply));
 }
 
 /// The command's two arguments; if they are not there, the reply says so.
@@ -165,6 +171,12 @@ constexpr CommandEntry kCommands[] = {
          reply({{"unloaded", true}});
        } else {
          reply.fail(RpcCode::request_failed, "a model is being loaded; try again when it is there");
+       }
+     }},
+    {"cambium.write",
+     [](Session& session, const ExecuteCommandParams& params, Reply reply) {
+       if (const auto asked = argument_of<WriteParams>(params, reply)) {
+         write(session, *asked, params.work_done_token, std::move(reply));
        }
      }},
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lsp/handlers/commands.h"
+#include "lsp/handlers/write.h"
 #include "lsp/protocol/lifecycle.h"
 #include "lsp/session.h"
 
@@ -29,7 +30,9 @@ Json server_capabilities(PositionEncoding encoding, const ClientCapabilities& cl
       {"textDocumentSync",
        {{"openClose", true}, {"change", kIncremental}, {"save", {{"includeText", false}}}}},
       {"inlineCompletionProvider", true},
-      {"codeActionProvider", {{"codeActionKinds", {"quickfix"}}, {"resolveProvider", true}}},
+      {"codeActionProvider",
+       {{"codeActionKinds", {"quickfix", kWritesComment, kWritesChange, kWritesTests, kExplains}},
+        {"resolveProvider", true}}},
       {"executeCommandProvider", {{"commands", command_names()}}},
       {"workspace", {{"workspaceFolders", {{"supported", true}, {"changeNotifications", true}}}}},
   };
@@ -167,6 +170,18 @@ void bind_lifecycle(Session& session) {
   });
   peer.on_notification<NoParams>("exit", Latency::setup, [&session](NoParams) { session.exit(); });
 
+  // A message of its own, and no setting: several clients merge what a workspace says into settings and
+  // into initializationOptions, and none lets it send messages.
+  peer.on_notification<WorkspaceTrustParams>("cambium/workspaceTrust", Latency::setup,
+                                             [&session](const WorkspaceTrustParams& params) {
+                                               std::vector<std::string> folders;
+                                               for (const std::string& uri : params.folders)
+                                                 folders.push_back(path_of_uri(uri));
+                                               session.set_trusted(std::move(folders));
+                                             });
+  peer.on_notification<WorkDoneCancelParams>(
+      "window/workDoneProgress/cancel", Latency::instant,
+      [&session](const WorkDoneCancelParams& params) { session.progress().cancel(params.token); });
   peer.on_notification<DidChangeConfigurationParams>(
       "workspace/didChangeConfiguration", Latency::setup,
       [&session](const DidChangeConfigurationParams& params) {

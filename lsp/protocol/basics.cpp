@@ -33,6 +33,11 @@ bool read(const Json& json, TextDocumentPosition& out, Path path) {
   return object.required("position", out.position);
 }
 
+bool read(const Json& json, WorkDoneCancelParams& out, Path path) {
+  const ObjectReader object(json, path);
+  return object && object.required("token", out.token);
+}
+
 bool read(const Json& json, ExecuteCommandParams& out, Path path) {
   const ObjectReader object(json, path);
   return object && object.required("command", out.command) &&

@@ -32,6 +32,11 @@ struct ExecuteCommandParams {
 };
 bool read(const Json& json, ExecuteCommandParams& out, Path path);
 
+struct WorkDoneCancelParams {
+  Json token;
+};
+bool read(const Json& json, WorkDoneCancelParams& out, Path path);
+
 enum class MessageType : int { error = 1, warning = 2, info = 3, log = 4 };
 
 /// The path a file: URI names, percent-decoded; empty for other schemes and damaged URIs.

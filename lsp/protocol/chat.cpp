@@ -94,7 +94,24 @@ bool read(const Json& json, ExplainParams& out, Path path) {
   const ObjectReader object(json, path);
   return object && object.required("uri", out.uri) && object.optional("range", out.range) &&
          object.optional("question", out.question) && object.optional("finding", out.finding) &&
-         read_token(json, out.partial_result_token, path);
+         object.optional("show", out.show) && read_token(json, out.partial_result_token, path);
+}
+
+bool read(const Json& json, WriteParams& out, Path path) {
+  const ObjectReader object(json, path);
+  std::string task;
+  if (!object || !object.required("uri", out.uri) || !object.required("task", task) ||
+      !object.optional("range", out.range) || !object.optional("request", out.request) ||
+      !read_token(json, out.partial_result_token, path)) {
+    return false;
+  }
+  for (const assist::Writing each :
+       {assist::Writing::comment, assist::Writing::tests, assist::Writing::change}) {
+    if (task != to_string(each)) continue;
+    out.task = each;
+    return true;
+  }
+  return path.field("task").fail("comment, tests or change");
 }
 
 bool read(const Json& json, PlaceParams& out, Path path) {

@@ -45,6 +45,14 @@ ClientCapabilities read_capabilities(const Json& json) {
   out.apply_edit = says_true(json, "/workspace/applyEdit");
   out.change_annotations =
       json.contains(Json::json_pointer("/workspace/workspaceEdit/changeAnnotationSupport"));
+  const Json::json_pointer operations("/workspace/workspaceEdit/resourceOperations");
+  if (json.contains(operations) && json.at(operations).is_array()) {
+    for (const Json& operation : json.at(operations)) {
+      if (operation == "create") out.create_files = true;
+    }
+  }
+  out.show_document = says_true(json, "/window/showDocument/support");
+  out.asks_for_requests = says_true(json, "/experimental/cambium/requests");
   out.inline_completion = json.contains(Json::json_pointer("/textDocument/inlineCompletion"));
   return out;
 }
@@ -79,6 +87,11 @@ bool read(const Json& json, DidChangeWorkspaceFoldersParams& out, Path path) {
   const Path event_path = path.field("event");
   const ObjectReader inner(event, event_path);
   return inner && inner.optional("added", out.added) && inner.optional("removed", out.removed);
+}
+
+bool read(const Json& json, WorkspaceTrustParams& out, Path path) {
+  const ObjectReader object(json, path);
+  return object && object.required("folders", out.folders);
 }
 
 bool read(const Json& json, DidChangeConfigurationParams& out, Path path) {

@@ -29,6 +29,9 @@ struct ClientCapabilities {
   bool document_changes = false;     ///< takes versions in a WorkspaceEdit
   bool apply_edit = false;           ///< takes workspace/applyEdit
   bool change_annotations = false;   ///< can ask the user about each edit before it makes them
+  bool create_files = false;         ///< takes the creation of a file in a WorkspaceEdit
+  bool show_document = false;        ///< takes window/showDocument
+  bool asks_for_requests = false;    ///< our own: it asks its user what to change (cambium.write)
 };
 
 struct InitializeParams {
@@ -45,6 +48,12 @@ struct DidChangeWorkspaceFoldersParams {
   std::vector<WorkspaceFolder> added, removed;
 };
 bool read(const Json& json, DidChangeWorkspaceFoldersParams& out, Path path);
+
+/// cambium/workspaceTrust: the folders that the user trusts, all others not.
+struct WorkspaceTrustParams {
+  std::vector<std::string> folders;  ///< URIs
+};
+bool read(const Json& json, WorkspaceTrustParams& out, Path path);
 
 struct DidChangeConfigurationParams {
   Json settings;

@@ -33,7 +33,11 @@ bool read(const Json& json, CodeActionParams& out, Path path) {
   const auto context = json.find("context");
   if (context == json.end() || !context->is_object()) return true;
   const Path inside = path.field("context");
-  return ObjectReader(*context, inside).optional("only", out.only);
+  int32_t trigger = 1;
+  const ObjectReader told(*context, inside);
+  if (!told.optional("only", out.only) || !told.optional("triggerKind", trigger)) return false;
+  out.automatic = trigger == 2;
+  return true;
 }
 
 bool asks_for(const CodeActionParams& params, std::string_view kind) {

@@ -27,6 +27,7 @@ struct CodeActionParams {
   std::string uri;
   Range range;
   std::vector<std::string> only;  ///< kinds asked for; empty: all
+  bool automatic = false;         ///< the cursor came by: nobody asked
 };
 bool read(const Json& json, CodeActionParams& out, Path path);
 /// "quickfix" asks for "quickfix.cambium" too, not the other way round.

@@ -144,6 +144,40 @@ void read_messages(Fields& fields, engine::ChatPrompt& out) {
   }
 }
 
+/// The schema as the client wrote it: the order of its properties is that of the answer's members.
+std::string schema_of(std::string_view body) {
+  using Ordered = nlohmann::ordered_json;
+  const Ordered json = Ordered::parse(body.begin(), body.end(), nullptr, false);
+  const Ordered::json_pointer at("/response_format/json_schema/schema");
+  return json.contains(at) ? json.at(at).dump(-1, ' ', false, Ordered::error_handler_t::replace)
+                           : std::string();
+}
+
+/// {"type": "text" | "json_object" | "json_schema", "json_schema": {"schema": …}}
+void read_form(Fields& fields, std::string_view body, ApiRequest& out) {
+  const Json* form = fields.find("response_format");
+  if (form == nullptr) return;
+  const auto type = form->find("type");
+  const std::string name =
+      type != form->end() && type->is_string() ? type->get<std::string>() : std::string();
+  if (name == "text") return;
+  if (out.endpoint != Endpoint::chat) {
+    fields.wrong("response_format", "none; only chat answers keep to a form");
+  } else if (name == "json_object") {
+    out.form = assist::JsonSchema::any_object();
+  } else if (name == "json_schema") {
+    auto schema = assist::JsonSchema::compile(schema_of(body));
+    if (!schema) {
+      fields.wrong("response_format.json_schema.schema",
+                   "what is kept to here; " + schema.error().message);
+      return;
+    }
+    out.form = std::move(*schema);
+  } else {
+    fields.wrong("response_format.type", "text, json_object or json_schema");
+  }
+}
+
 /// What this server does not do and a client would miss.
 void refuse(Fields& fields) {
   double one = 1;
@@ -305,6 +339,7 @@ tl::expected<ApiRequest, ApiError> read_request(Endpoint endpoint, std::string_v
   read_prompt(fields, out);
   read_sampling(fields, out);
   read_stop(fields, out.request.stop);
+  read_form(fields, body, out);
   fields.flag("stream", out.stream);
   fields.text("model", out.model);
   if (endpoint == Endpoint::completions) {

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "engine/generator.h"
 #include "engine/request.h"
+#include "lsp/assist/json_schema.h"
 #include "lsp/assist/router.h"
 
 namespace cambium::lsp::serve {
@@ -29,6 +31,7 @@ struct ApiRequest {
   bool sampling_given = false;    ///< false: the model's own defaults
   bool max_tokens_given = false;  ///< false: as many as fit
   bool stream = false, logprobs = false;
+  std::shared_ptr<const assist::JsonSchema> form;  ///< response_format; null: any text
   std::string model;  ///< a role or a model's name; empty: the endpoint's own
 };
 /// Unknown fields are ignored, as OpenAI's clients send many; what would change the answer and is

@@ -105,6 +105,11 @@ void Generations::submit(uint64_t id, const GeneratorPtr& generator) {
   if (!open) return finished(id, fail(ErrorCode::unavailable, "the client has gone"));
   const engine::Capabilities can = generator->capabilities();
   const ApiRequest& asked = open->asked;
+  if (asked.form && !can.step_control && !can.json_schema) {
+    return finished(id, fail(ErrorCode::unsupported,
+                             "the model " + can.model +
+                                 " can't be held to a form; ask without response_format"));
+  }
   const bool chat = asked.endpoint == Endpoint::chat;
   const bool small = open->turn == Exchange::Turn::small;
   open->head.model = can.model;
@@ -119,6 +124,7 @@ void Generations::submit(uint64_t id, const GeneratorPtr& generator) {
   if (!asked.max_tokens_given) request.max_tokens = can.context > 0 ? can.context : 4096;
   request.cancel = open->cancel;
   request.logprobs = small || asked.logprobs;
+  constraints_.apply(request, generator, asked.form);
   engine::OnText on_text;
   if (!small) {
     on_text = [this, id](std::string_view piece) {

@@ -18,6 +18,7 @@
 #include <string>
 
 #include "lsp/assist/cascade.h"
+#include "lsp/assist/json_constraint.h"
 #include "lsp/assist/models.h"
 #include "lsp/assist/thinking.h"
 #include "lsp/serve/api.h"
@@ -86,6 +87,7 @@ class Generations {
   boost::asio::io_context& io_;
   std::shared_ptr<assist::Models> models_;
   Metrics& metrics_;
+  assist::JsonConstraints constraints_;
   std::map<uint64_t, ExchangePtr> exchanges_;
   /// Models that write, which may be unloaded meanwhile. Held here and not by the engine's callbacks: an
   /// engine whose last reference its own thread drops would wait for itself.

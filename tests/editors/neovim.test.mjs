@@ -14,8 +14,14 @@ const home = temporary("neovim");
 const folder = demoWorkspace(home);
 const file = join(folder, "inventory.py");
 const original = readFileSync(file, "utf8");
-const chat = new ChatServer((question) => /A review says/.test(question)
-  ? ["The call is never closed."] : ["It adds up ", "the worth of all items."]);
+const chat = new ChatServer((question) => {
+  if (/A review says/.test(question)) return ["The call is never closed."];
+  if (/documentation comment/.test(question)) return ['{"comment": "The price', ' of some pieces."}'];
+  if (/as follows[^]*Take off a tenth/.test(question))
+    return ["Here it is:\n```python\ndef price(one, count):\n    return one * count * 0.9\n```\n"];
+  if (/as follows/.test(question)) return ["I would rather not."];
+  return ["It adds up ", "the worth of all items."];
+});
 let nvim;
 
 /** Saves, and returns what the file then holds. */
@@ -183,4 +189,42 @@ test("the help has no broken tag, and :checkhealth finds the server", async () =
   nvim.type(":checkhealth cambium");
   nvim.keys("Enter");
   await nvim.waitFor(/OK.*the server is running/);
+});
+
+test(":Cambium comment and change write into the file; what is no code changes nothing", async () => {
+  const priced = join(folder, "price.py");
+  writeFileSync(priced, "def price(one, count):\n    return one * count\n");
+  nvim.keys("Escape");
+  nvim.type(`:e ${priced}`);
+  nvim.keys("Enter");
+  await nvim.waitFor(/return one \* count/);
+  nvim.type(":2Cambium change Say it in verse.");
+  nvim.keys("Enter");
+  await nvim.waitFor(/without a block of code; nothing was changed/);
+  nvim.keys("Enter", "Escape");
+  nvim.type(":2Cambium change Take off a tenth.");
+  nvim.keys("Enter");
+  await nvim.waitFor(/count \* 0\.9/);
+  nvim.keys("Enter");
+  assert.match(await saved(priced), /^def price\(one, count\):\n {4}return one \* count \* 0\.9\n$/);
+  nvim.keys("Enter", "Escape");
+  nvim.type(":1");
+  nvim.keys("Enter");
+  nvim.type(":Cambium comment");
+  nvim.keys("Enter");
+  await nvim.waitFor(/The price of some pieces\./);
+  nvim.keys("Enter");
+  assert.match(await saved(priced), /^def price\(one, count\):\n {4}"""The price of some pieces\."""\n {4}return /);
+  assert.equal(chat.asked.at(-1).response_format.type, "json_schema");
+});
+
+test(":Cambium trust asks before a workspace's rules count", async () => {
+  mkdirSync(join(folder, ".cambium"), { recursive: true });
+  writeFileSync(join(folder, ".cambium", "review.md"), "No floats for money.\n");
+  nvim.keys("Enter", "Escape");
+  nvim.type(":Cambium trust");
+  nvim.keys("Enter");
+  await nvim.waitFor(/review\.md[^]*\[?\(?Y\)?\]?es/);
+  nvim.type("y");
+  await nvim.waitFor(/the rules of this workspace count/);
 });

@@ -19,6 +19,7 @@ writeFileSync(join(folder, "greet.lua"),
   'local function greet(name)\n  print("hello " .. name\nend\n\nreturn greet\n');
 const code = new VSCode(home);
 writeFileSync(join(folder, "hail.lua"), "local function hail(name)\n  write(name))\nend\n\nreturn hail\n");
+writeFileSync(join(folder, "totals.py"), "def total(prices):\n    return sum(prices)\n");
 writeFileSync(join(folder, "prices.py"), `def cheapest(items):
     return min(items, key=lambda item: item.price)
 
@@ -35,6 +36,10 @@ const chat = new ChatServer((question) => {
   if (/Wait/.test(question)) return ["Well", null];
   if (/no items/.test(question))
     return ["Then `len(items)` is 0 and ", "it **divides by zero**. Say so before:\n\n```python\n", fixed, "```\n\nThe caller decides what that means."];
+  if (/documentation comment/.test(question)) return ['{"comment": "What all', ' prices add up to."}'];
+  if (/as follows[^]*start/.test(question))
+    return ["```python\ndef total(prices, start=0):\n    return sum(prices, start)\n```\n"];
+  if (/as follows/.test(question)) return ["I would rather not."];
   if (/A review says/.test(question)) return ["The call has one bracket too many: nothing opened it."];
   return ["It adds up ", "the **worth** ", "of all items.\n\n![](https://example.org/seen)"];
 });
@@ -313,6 +318,34 @@ scenario("a follow-up is told what was said; an answer that takes long is stoppe
   await page.getByRole("button", { name: "Set up models" }).click();
   const setUp = code.page.frameLocator("iframe.webview >> nth=1").frameLocator("#active-frame");
   await until("what is wanted is a model for questions", () => setUp.locator("#role").evaluate(({ value }) => value === "general"));
+  await code.command("View: Close All Editors");
+});
+
+scenario("a comment is written from the lightbulb, a change to what one asks for; prose changes nothing", async () => {
+  await code.open("totals.py", 1, 5);
+  await code.press("Control+.");
+  const row = code.page.locator(".action-widget .monaco-list-row", { hasText: "Write a comment for 'total'" }).first();
+  await row.waitFor();
+  await code.screenshot("vscode-write-actions");
+  await row.click();
+  await code.page.locator(".view-line", { hasText: "What" }).first().waitFor();
+  await code.waitForEditorFocus();
+  assert.equal(await code.save("totals.py"),
+    'def total(prices):\n    """What all prices add up to."""\n    return sum(prices)\n');
+  assert.equal(chat.asked.at(-1).response_format.type, "json_schema");
+  const change = async (what) => {
+    await code.command("Cambium: Change the Selection or the Definition at the Cursor…");
+    const input = code.page.locator(".quick-input-widget input").first();
+    await input.waitFor();
+    await input.fill(what);
+    await input.press("Enter");
+  };
+  await change("Say it in verse.");
+  await code.page.locator(".notification-toast", { hasText: "nothing was changed" }).first().waitFor();
+  await change("Take a start as well.");
+  await code.page.locator(".view-line", { hasText: "start=0" }).first().waitFor();
+  await code.waitForEditorFocus();
+  assert.equal(await code.save("totals.py"), "def total(prices, start=0):\n    return sum(prices, start)\n");
   await code.command("View: Close All Editors");
 });
 

@@ -354,6 +354,55 @@ TEST_CASE("controller: required bytes come first (token healing)") {
   }
 }
 
+TEST_CASE("a controller that can list what it takes is not asked for every token in turn") {
+  /// Takes the digits, by their bytes' ids, and an end where it is told so.
+  struct Digits final : StepController {
+    StepDecision on_token(const Step& step) override {
+      ++asked;
+      const bool digit = step.piece.size() == 1 && step.piece[0] >= '0' && step.piece[0] <= '9';
+      return {digit ? Verdict::accept : Verdict::reject};
+    }
+    bool may_end() const override { return ends; }
+    std::optional<std::vector<TokenId>> allowed() override {
+      ++listed;
+      return list;
+    }
+    int asked = 0, listed = 0;
+    bool ends = false;
+    std::vector<TokenId> list;
+  };
+  const auto file = test::write_tiny_model({});
+  const auto generator = test::load(file.path());
+  std::vector<TokenId> digits;
+  for (TokenId id = 0; id < generator->tokenizer()->size(); ++id) {
+    const std::string_view piece = generator->tokenizer()->piece(id);
+    if (piece.size() == 1 && piece[0] >= '0' && piece[0] <= '9') digits.push_back(id);
+  }
+  REQUIRE(digits.size() == 10);
+  for (const bool speculate : {true, false}) {
+    for (const float temperature : {0.0f, 1.0f}) {
+      const auto only = std::make_shared<Digits>();
+      only->list = digits;
+      auto r = request("abc abc abc", 16);
+      r.speculate = speculate;
+      r.sampling.temperature = temperature;
+      r.controller = only;
+      const auto got = generate(*generator, r);
+      CHECK(got.text.size() == 16);
+      CHECK(got.text.find_first_not_of("0123456789") == got.text.npos);
+      CHECK(only->asked <= 32);
+      CHECK(only->listed <= 16);
+    }
+  }
+  // Nothing may follow: that is an end of the controller's, or of the text where it may end.
+  const auto nothing = std::make_shared<Digits>();
+  auto r = request("abc", 16);
+  r.controller = nothing;
+  CHECK(generate(*generator, r).stop == StopReason::controller);
+  nothing->ends = true;
+  CHECK(generate(*generator, r).stop == StopReason::end_of_text);
+}
+
 TEST_CASE("copying: what stood here before is written again, drafted or not") {
   const auto file = test::write_tiny_model({});
   const auto generator = test::load(file.path());

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -178,6 +179,44 @@ TEST_CASE("chat: log-probabilities come where they are asked for") {
   REQUIRE(requests.size() == 2);
   CHECK_FALSE(Json::parse(body_of(requests[0])).contains("logprobs"));
   CHECK(Json::parse(body_of(requests[1]))["logprobs"] == true);
+}
+
+TEST_CASE("a form is asked for, and asked for no more where the server does not know it") {
+  std::atomic<bool> knows = true, never = false;
+  ScriptedServer server([&](Connection& c, const std::string& request) {
+    const bool asked = contains(request, "response_format");
+    if (never || (asked && !knows)) {
+      const std::string body = R"({"error":{"message":"response_format is not known"}})";
+      c.send("HTTP/1.1 400 Bad Request\r\nContent-Length: " + std::to_string(body.size()) +
+             "\r\nConnection: close\r\n\r\n" + body);
+      return;
+    }
+    c.send(stream_head() + delta({{"content", "{}"}}, "stop") + event("[DONE]"));
+  });
+  Request request = chat("x");
+  request.json_schema = R"({"type":"object","properties":{"z":{},"a":{}}})";
+  const auto generator = remote(options_for(server.url()));
+  CHECK(generator->capabilities().json_schema);
+  CHECK(generate(*generator, request).text == "{}");
+  const auto seen = [&] { return server.requests(); };
+  REQUIRE(seen().size() == 1);
+  const Json body = Json::parse(body_of(seen()[0]));
+  CHECK(body["response_format"]["type"] == "json_schema");
+  CHECK(body["response_format"]["json_schema"]["schema"]["type"] == "object");
+  CHECK(contains(seen()[0], request.json_schema));  // in its order
+
+  knows = false;
+  CHECK(generate(*generator, request).text == "{}");
+  CHECK(seen().size() == 3);
+  CHECK_FALSE(contains(seen().at(2), "response_format"));
+  CHECK_FALSE(generator->capabilities().json_schema);
+  CHECK(generate(*generator, request).text == "{}");
+  CHECK(seen().size() == 4);
+  // What refuses without it as well is told, not asked for ever.
+  never = true;
+  const auto other = remote(options_for(server.url()));
+  CHECK(contains(error_of(other, request), "refuses the request (400)"));
+  CHECK(seen().size() == 6);
 }
 
 TEST_CASE("a server that does not stream is understood as well") {

@@ -402,6 +402,41 @@ TEST_CASE("a client that leaves before the small model is judged costs the large
   CHECK(asked == 0);
 }
 
+TEST_CASE("chat: an answer keeps to the form asked for") {
+  const fs::path file = fs::temp_directory_path() / ("form-" + std::to_string(getpid()) + ".gguf");
+  RandomModelOptions options;
+  options.shape = *model_shape("tiny");
+  auto writer = random_model(options);
+  REQUIRE(writer.has_value());
+  writer->set_string("tokenizer.chat_template", "User: Assistant:");
+  REQUIRE(writer->write(file.string()).has_value());
+  auto models = std::make_shared<assist::FixedModels>();
+  models->set(assist::Role::general, load(file.string()));
+  Served served(models);
+  const std::string schema =
+      R"({"type":"object","properties":{"z":{"type":"boolean"},"a":{"enum":["x","y"]},)"
+      R"("m":{"type":"array","items":{"type":"integer"},"maxItems":2}},"required":["z","a"]})";
+  for (const bool stream : {false, true}) {
+    const std::string answer = served.post(
+        "/v1/chat/completions",
+        R"({"messages":[{"role":"user","content":"x"}],"max_tokens":200,"stream":)" +
+            std::string(stream ? "true" : "false") +
+            R"(,"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":)" +
+            schema + "}}}");
+    REQUIRE(answer.starts_with("HTTP/1.1 200"));
+    if (stream) continue;  // the same, in pieces
+    const Json body = Json::parse(body_of(answer));
+    const std::string text = body["choices"][0]["message"]["content"];
+    CAPTURE(text);
+    CHECK(body["choices"][0]["finish_reason"] == "stop");
+    const Json document = Json::parse(text, nullptr, false);
+    REQUIRE(document.is_object());
+    CHECK(document["z"].is_boolean());
+    CHECK(text.find("\"z\"") < text.find("\"a\""));  // in the schema's order
+  }
+  fs::remove(file);
+}
+
 TEST_CASE("health, models, metrics") {
   Served served(saying("x"));
   CHECK(body_of(served.get("/health")) == R"({"status":"ok"})");
@@ -448,6 +483,24 @@ TEST_CASE("bad input: a status and one sentence, and the server goes on") {
       {"/v1/chat/completions", R"({"messages":["hi"]})", 400, "messages[0].role"},
       {"/v1/chat/completions", R"({"messages":[{"role":"user","content":"x"}],"tools":[{}]})", 400,
        "tools"},
+      {"/v1/chat/completions",
+       R"({"messages":[{"role":"user","content":"x"}],"response_format":{"type":"xml"}})", 400,
+       "response_format.type: expected text, json_object or json_schema"},
+      {"/v1/chat/completions",
+       R"({"messages":[{"role":"user","content":"x"}],"response_format":"json"})", 400,
+       "response_format.type"},
+      {"/v1/chat/completions",
+       R"({"messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema",)"
+       R"("json_schema":{"schema":{"type":"string","pattern":"a"}}}})",
+       400, "\"pattern\" is not kept to here"},
+      {"/v1/chat/completions",
+       R"({"messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema"}})",
+       400, "no JSON"},
+      {"/v1/chat/completions",
+       R"({"messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_object"}})",
+       400, "can't be held to a form"},
+      {"/v1/completions", R"({"prompt":"a","response_format":{"type":"json_object"}})", 400,
+       "only chat answers"},
       {"/infill", "{}", 400, "input_prefix"},
       {"/v2/anything", "{}", 404, "no such path"},
       {"/health", "{}", 405, "takes GET"},

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <future>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 
@@ -253,4 +254,32 @@ TEST_CASE("a long message is cut between characters") {
   REQUIRE(review->findings.size() == 1);
   CHECK(review->findings[0].message.size() == 399);
   CHECK(review->findings[0].message.ends_with("é"));
+}
+
+TEST_CASE("answers are asked for in their form, and what fills a limit is not taken for whole") {
+  test::ReviewFolder folder;
+  const WorkspaceTools tools(folder.root(), [](const std::string&) { return false; });
+  const Model model({R"({"tool": "value", "argument": "LIMIT"})", kGood, R"({"confirmed": true})"});
+  model.generator->can.json_schema = true;
+  REQUIRE(review_of(model, &tools)->findings.size() == 1);
+  REQUIRE(model.generator->requests.size() == 3);
+  const auto form = [&](size_t n) {
+    return nlohmann::json::parse(model.generator->requests[n].json_schema);
+  };
+  CHECK(form(0).contains("anyOf"));
+  CHECK(form(1).contains("anyOf"));
+  CHECK(form(2)["properties"].contains("confirmed"));
+  const Model alone({kGood, R"({"confirmed": true})"});
+  alone.generator->can.json_schema = true;
+  REQUIRE(review_of(alone)->findings.size() == 1);
+  CHECK_FALSE(alone.generator->requests[0].json_schema.empty());
+  CHECK_FALSE(nlohmann::json::parse(alone.generator->requests[0].json_schema).contains("anyOf"));
+
+  const Model cut({R"({"findings": [{"line": 6, "quote": "items[n]", "message": "m",)"
+                   R"("replacement": "items[:n]  # )" +
+                       std::string(1988, 'x') + R"("}]})",
+                   R"({"confirmed": true})"});
+  const auto review = review_of(cut);
+  REQUIRE(review->findings.size() == 1);
+  CHECK_FALSE(review->findings[0].fix);
 }

@@ -345,7 +345,7 @@ TEST_CASE("a model that reasons is asked on demand, looks things up, and its fin
   CHECK(items[0]["code"] == "reasoning/finding");
   CHECK(items[0]["message"] == "Takes one item.");
   CHECK(items[0]["range"] == range(1, 11, 19));
-  const Json actions = r.editor.actions(1);
+  const Json actions = r.editor.actions(1, {"quickfix"});
   REQUIRE(actions.size() == 2);
   CHECK(actions[0]["title"] == "Apply the suggested change");
   const Json resolved = r.editor.client.result_of("codeAction/resolve", actions[0]);
@@ -401,4 +401,55 @@ TEST_CASE("a save while a model thinks does not throw away what it then finds") 
   saved.set_value();
   CHECK(editor.client.wait(id)["result"]["findings"] == 1);
   CHECK(editor.pushed()["diagnostics"].size() == 1);
+}
+
+TEST_CASE(
+    "the team's rules are shown to a model in a workspace that the user trusts, and only there") {
+  Reasoning r({R"({"findings": []})"});
+  const ReviewFolder& folder = r.editor.folder;
+  folder.write(".cambium/review.md", "Money is never a float.\n");
+  const auto shown = [&](size_t request) {
+    return r.model->messages(request).front().content.find("never a float") != std::string::npos;
+  };
+  const auto notes = [&] { return r.review()["result"]["notes"]; };
+
+  // What a workspace or its settings say of themselves counts for nothing.
+  folder.write(".cambium/config.json", R"({"trustedFolders": ["/"]})");
+  r.editor.client.notify(
+      "workspace/didChangeWatchedFiles",
+      {{"changes", {{{"uri", folder.uri(".cambium/config.json")}, {"type", 1}}}}});
+  r.editor.client.notify("workspace/didChangeConfiguration",
+                         {{"settings", {{"cambium", {{"trustedFolders", {"/"}}}}}}});
+  const Json untrusted = notes();
+  REQUIRE(untrusted.size() == 1);
+  CHECK(untrusted[0].get<std::string>().find("this workspace is not trusted") != std::string::npos);
+  CHECK_FALSE(shown(0));
+
+  r.editor.client.notify("cambium/workspaceTrust", {{"folders", {"file:///elsewhere"}}});
+  CHECK(notes().size() == 1);
+  CHECK_FALSE(shown(1));
+  r.editor.client.notify("cambium/workspaceTrust", {{"folders", {"file://" + folder.root()}}});
+  CHECK(notes().empty());
+  CHECK(shown(2));
+  r.editor.client.notify("cambium/workspaceTrust", {{"folders", Json::array()}});
+  CHECK(notes().size() == 1);
+  CHECK_FALSE(shown(3));
+}
+
+TEST_CASE("folders that the user's own config lists are trusted") {
+  Reasoning r({R"({"findings": []})"});
+  r.editor.folder.write(".cambium/review.md", "Money is never a float.\n");
+  Settings settings;
+  REQUIRE(settings.set_layer(Origin::user, {{"trustedFolders", {r.editor.folder.root()}}}).empty());
+  r.editor.server.context->settings = settings;
+  LspClient second(r.editor.server);
+  second.initialize(
+      {{"capabilities", kPull},
+       {"workspaceFolders", {{{"uri", "file://" + r.editor.folder.root()}, {"name", "w"}}}}});
+  second.open(r.editor.uri, "def take(items, n):\n    return items[n]\n", "python");
+  const Json answer =
+      second.result_of("workspace/executeCommand",
+                       {{"command", "cambium.review"}, {"arguments", {{{"uri", r.editor.uri}}}}});
+  CHECK(answer["notes"].empty());
+  CHECK(r.model->messages(0).front().content.find("never a float") != std::string::npos);
 }

@@ -4,4 +4,6 @@ return {
   cmd = require('cambium').options.cmd,
   root_markers = { '.git', '.cambium' },
   handlers = { ['cambium/status'] = require('cambium').on_status },
+  capabilities = { experimental = { cambium = { requests = true } } },
+  on_init = require('cambium').on_init,
 }

@@ -24,7 +24,7 @@ vim.api.nvim_create_user_command('Cambium', function(call)
 end, {
   nargs = '+',
   range = true,
-  desc = 'Cambium: explain, why, review, status, models, stats, toggle, unload, log, restart',
+  desc = 'Cambium: explain, why, comment, tests, change, review, trust, status, models, stats, toggle, unload, log, restart',
   complete = function(lead)
     return require('cambium.command').complete(lead)
   end,

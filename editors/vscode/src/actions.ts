@@ -1,5 +1,5 @@
-// What the extension adds to the server's quick fixes: why a finding is reported, told in the chat, and a
-// fix seen before it is made.
+// What the extension adds to the server's code actions: why a finding is reported, told in the chat, a fix
+// seen before it is made; and its own ways to do what the server's commands do, with questions and progress.
 import * as vscode from "vscode";
 import type { LanguageClient, Middleware } from "vscode-languageclient/node";
 import type { Chat } from "./chat";
@@ -48,8 +48,23 @@ function actionOf(title: string, command: string, argument: object): vscode.Code
   return action;
 }
 
+const tasks: Record<string, string> = {
+  comment: "cambium.writeComment", tests: "cambium.writeTests", change: "cambium.changeCode",
+};
+
+/** An action of the server's, done by the extension where it does that better. */
+function ours(action: vscode.Command | vscode.CodeAction): vscode.Command | vscode.CodeAction {
+  if (!(action instanceof vscode.CodeAction) || !action.command) return action;
+  const { command, title } = action.command;
+  const argument = action.command.arguments?.[0] as { uri: string; range: unknown; task?: string } | undefined;
+  const name = command === "cambium.explain" ? "cambium.explainSelection"
+    : command === "cambium.write" ? tasks[argument?.task ?? ""] : undefined;
+  if (name && argument) action.command = { command: name, title, arguments: [{ uri: argument.uri, range: argument.range }] };
+  return action;
+}
+
 export const addActions: Middleware["provideCodeActions"] = async (document, range, context, token, next) => {
-  const actions = (await next(document, range, context, token)) ?? [];
+  const actions = ((await next(document, range, context, token)) ?? []).map(ours);
   if (token.isCancellationRequested || (context.only && !context.only.intersects(vscode.CodeActionKind.QuickFix))) return actions;
   const fixes: (vscode.Command | vscode.CodeAction)[] = [];
   const others: typeof fixes = [];

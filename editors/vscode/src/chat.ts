@@ -134,9 +134,9 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
     });
   }
 
-  /** What is selected, or the open file. */
-  async explain(): Promise<void> {
-    const here = this.here();
+  /** A part of a document; without one, what is selected, or the open file. */
+  async explain(target?: { uri: string; range: Finding["range"] }): Promise<void> {
+    const here = target ? await this.attachmentOf(target) : this.here();
     if (!here) {
       void vscode.window.showInformationMessage(vscode.l10n.t("Open a file first."));
       return;
@@ -144,11 +144,14 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
     await this.explainBy({ uri: here.uri, range: here.range }, here, vscode.l10n.t("Explain {0}", here.label));
   }
 
+  private async attachmentOf({ uri, range }: { uri: string; range: Finding["range"] }): Promise<Attachment> {
+    const document = await vscode.workspace.openTextDocument(vscode.Uri.parse(uri));
+    return { uri, range, version: document.version, label: labelOf(vscode.workspace.asRelativePath(document.uri), range) };
+  }
+
   /** Why a finding of the review is one. */
   async explainFinding({ uri, fingerprint, message, range }: Finding): Promise<void> {
-    const document = await vscode.workspace.openTextDocument(vscode.Uri.parse(uri));
-    const label = labelOf(vscode.workspace.asRelativePath(document.uri), range);
-    await this.explainBy({ uri, finding: fingerprint }, { uri, range, version: document.version, label },
+    await this.explainBy({ uri, finding: fingerprint }, await this.attachmentOf({ uri, range }),
       vscode.l10n.t("Why is this reported? {0}", message));
   }
 

@@ -42,7 +42,12 @@ export class Server implements vscode.Disposable {
     private readonly context: vscode.ExtensionContext,
     private readonly status: StatusItem,
     private readonly log: vscode.LogOutputChannel,
-  ) {}
+  ) {
+    context.subscriptions.push(
+      vscode.workspace.onDidGrantWorkspaceTrust(() => this.tellTrust()),
+      vscode.workspace.onDidChangeWorkspaceFolders(() => this.tellTrust()),
+    );
+  }
 
   get running(): LanguageClient | undefined {
     return this.client?.state === ClientState.Running ? this.client : undefined;
@@ -126,11 +131,22 @@ export class Server implements vscode.Disposable {
     });
     try {
       await client.start();
+      this.tellTrust();
       await suggestNow();
     } catch (error) {
       this.log.error(String(error));
       if (this.client === client && !this.stopping && this.timer === undefined) this.failed();
     }
+  }
+
+  /**
+   * Which folders the user trusts. By a message and not by a setting: settings come merged with the
+   * workspace's own.
+   */
+  private tellTrust(): void {
+    if (!vscode.workspace.isTrusted) return;
+    const folders = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri.toString());
+    void this.running?.sendNotification("cambium/workspaceTrust", { folders });
   }
 
   private makeClient(run: ServerOptions): LanguageClient {
@@ -156,7 +172,17 @@ export class Server implements vscode.Disposable {
         closed: () => ({ action: CloseAction.DoNotRestart, handled: true }),
       },
     };
-    return new LanguageClient("cambium", "Cambium", run, options);
+    const client = new LanguageClient("cambium", "Cambium", run, options);
+    client.registerFeature({
+      // The server then offers what needs a question to the user first.
+      fillClientCapabilities: (capabilities) => {
+        capabilities.experimental = { ...capabilities.experimental, cambium: { requests: true } };
+      },
+      initialize: () => {},
+      getState: () => ({ kind: "static" }),
+      clear: () => {},
+    });
+    return client;
   }
 
   private failed(): void {

@@ -11,6 +11,7 @@ import { reviewChanges, reviewFile } from "./review";
 import { SetUp } from "./setup";
 import { showStatistics } from "./statistics";
 import { StatusItem } from "./status";
+import { type Target, write } from "./write";
 
 interface Entry extends vscode.QuickPickItem {
   command: string;
@@ -39,7 +40,10 @@ export function registerMenu(
     "cambium.switchModel": () => switchModel(context),
     "cambium.openChat": () => vscode.commands.executeCommand("cambium.chat.focus"),
     "cambium.clearChat": () => chat.clear(),
-    "cambium.explainSelection": () => chat.explain(),
+    "cambium.explainSelection": (target?: Target) => chat.explain(targetOf(target)),
+    "cambium.writeComment": async (target?: Target) => write(await server, "comment", targetOf(target)),
+    "cambium.writeTests": async (target?: Target) => write(await server, "tests", targetOf(target)),
+    "cambium.changeCode": async (target?: Target) => write(await server, "change", targetOf(target)),
     "cambium.explainFinding": (finding?: Finding) => explainFinding(chat, finding),
     "cambium.previewFix": async (fix: Unresolved) => previewFix((await server).running, previews, fix),
     "cambium.acceptPreview": () => previews.accept(),
@@ -55,6 +59,9 @@ export function registerMenu(
     context.subscriptions.push(vscode.commands.registerCommand(name, run));
 }
 
+/** A menu of the editor's gives its commands the file, which says less than the cursor does. */
+const targetOf = (target?: Target): Target | undefined => (target?.range ? target : undefined);
+
 async function showMenu(status: StatusItem, pause: Pause): Promise<void> {
   const language = vscode.window.activeTextEditor?.document.languageId;
   const entries: Entry[] = [
@@ -69,6 +76,9 @@ async function showMenu(status: StatusItem, pause: Pause): Promise<void> {
       : []),
     { label: `$(comment-discussion) ${vscode.l10n.t("Chat")}`, command: "cambium.openChat" },
     { label: `$(question) ${vscode.l10n.t("Explain what is selected")}`, command: "cambium.explainSelection" },
+    { label: `$(comment) ${vscode.l10n.t("Write a comment")}`, command: "cambium.writeComment" },
+    { label: `$(beaker) ${vscode.l10n.t("Write tests")}`, command: "cambium.writeTests" },
+    { label: `$(edit) ${vscode.l10n.t("Change the code")}`, command: "cambium.changeCode" },
     { label: `$(checklist) ${vscode.l10n.t("Review this file")}`, command: "cambium.reviewFile" },
     { label: `$(git-compare) ${vscode.l10n.t("Review what is not committed")}`, command: "cambium.reviewChanges" },
     { label: `$(chip) ${vscode.l10n.t("Switch the model")}`, command: "cambium.switchModel" },

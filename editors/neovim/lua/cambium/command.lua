@@ -46,7 +46,7 @@ end
 --- Asks for an explanation, and shows what the model says.
 ---@param argument table of the server's command cambium.explain
 local function explain(argument)
-  argument.uri = vim.uri_from_bufnr(0)
+  argument.uri = argument.uri or vim.uri_from_bufnr(0)
   vim.notify('Cambium: asking for an explanation')
   execute('cambium.explain', function(result)
     local lines = vim.split(vim.trim(result.text), '\n', { plain = true })
@@ -67,7 +67,87 @@ local function finding_here()
   end
 end
 
+--- The lines of a range, or the cursor.
+---@param range integer[]?
+local function place_of(range)
+  if range then
+    return { start = { line = range[1] - 1, character = 0 }, ['end'] = line_end(range[2]) }
+  end
+  local cursor = vim.api.nvim_win_get_cursor(0)
+  local before = vim.api.nvim_get_current_line():sub(1, cursor[2])
+  local _, units = vim.str_utfindex(before)
+  local at = { line = cursor[1] - 1, character = units }
+  return { start = at, ['end'] = at }
+end
+
+--- Has a model write into the file, or beside it. The server makes the edit, if the file is still the one
+--- that it asked about.
+---@param argument table of the server's command cambium.write
+local function write(argument)
+  argument.uri = argument.uri or vim.uri_from_bufnr(0)
+  local function start(request)
+    if argument.task == 'change' and vim.trim(request or '') == '' then
+      return
+    end
+    argument.request = request
+    vim.notify('Cambium: asking the model')
+    execute('cambium.write', function(result)
+      local what = result.newFile and vim.uri_to_fname(result.newFile) or argument.task
+      vim.notify('Cambium: wrote ' .. what .. (result.note and ' · ' .. result.note or ''))
+    end, { argument })
+  end
+  if argument.task == 'change' and not argument.request then
+    if vim.ui and vim.ui.input then
+      vim.ui.input({ prompt = 'What is to be changed? ' }, start)
+    else
+      start(vim.fn.input('What is to be changed? '))
+    end
+  else
+    start(argument.request)
+  end
+end
+
+--- Code actions of the server that end in something to read or begin with a question.
+M.actions = {
+  ['cambium.explain'] = function(command)
+    local argument = vim.deepcopy(command.arguments[1])
+    argument.show = nil
+    explain(argument)
+  end,
+  ['cambium.write'] = function(command)
+    write(vim.deepcopy(command.arguments[1]))
+  end,
+}
+
 local verbs = {
+  comment = function(range)
+    write({ task = 'comment', range = place_of(range) })
+  end,
+  tests = function(range)
+    write({ task = 'tests', range = place_of(range) })
+  end,
+  change = function(range, request)
+    write({ task = 'change', range = place_of(range), request = request ~= '' and request or nil })
+  end,
+  trust = function()
+    local client = cambium().client()
+    local folder = client and client.config.root_dir
+    local file = folder and folder .. '/.cambium/review.md'
+    if not file or vim.fn.filereadable(file) == 0 then
+      vim.notify('Cambium: this workspace has no .cambium/review.md', vim.log.levels.WARN)
+      return
+    end
+    -- Neovim 0.9 remembers the answer, and asks again when the file has changed.
+    if vim.secure and vim.secure.read then
+      if not vim.secure.read(file) then
+        return
+      end
+    elseif vim.fn.confirm(('May %s tell the model that reviews what to look for?'):format(file), '&Yes\n&No', 2) ~= 1 then
+      return
+    end
+    cambium().tell_trust(client, folder)
+    vim.notify('Cambium: the rules of this workspace count from now on')
+  end,
   explain = function(range)
     explain(range and {
       range = { start = { line = range[1] - 1, character = 0 }, ['end'] = line_end(range[2]) },
@@ -110,7 +190,7 @@ local verbs = {
   end,
   review = function()
     execute('cambium.review', function(result)
-      vim.notify(('Cambium: %d finding(s) in this file'):format(result.findings))
+      vim.notify(table.concat({ ('Cambium: %d finding(s) in this file'):format(result.findings), unpack(result.notes) }, '\n'))
     end, { { uri = vim.uri_from_bufnr(0) } })
   end,
   models = function()
@@ -131,7 +211,7 @@ function M.run(words, range)
       vim.log.levels.ERROR)
     return
   end
-  verb(range)
+  verb(range, table.concat(words, ' ', 2))
 end
 
 ---@param lead string

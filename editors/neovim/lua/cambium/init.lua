@@ -12,6 +12,7 @@ local M = {}
 ---@field delay integer milliseconds of rest before a request
 ---@field keys table<string, string|false> name of a <Plug> map -> key; false: none
 ---@field enabled boolean
+---@field trusted_folders string[] workspaces in them may steer reviews by their .cambium/review.md
 
 ---@return string
 local function default_program()
@@ -39,6 +40,7 @@ M.options = {
     previous = '<M-[>',
   },
   enabled = true,
+  trusted_folders = {},
 }
 
 --- The last `cambium/status` of the server.
@@ -100,6 +102,48 @@ function M.on_status(_, params)
   M.status = params or M.status
   vim.cmd('redrawstatus')
   vim.api.nvim_exec_autocmds('User', { pattern = 'CambiumStatus', modeline = false })
+end
+
+--- Folders that the user trusts for this session, by `:Cambium trust`.
+---@type table<string, boolean>
+local trusted = {}
+
+--- Tells the server which of the client's folders the user trusts: by a message, since what a workspace
+--- says of itself can reach settings.
+---@param client table
+---@param folder string|nil one more that is trusted from now on
+function M.tell_trust(client, folder)
+  if folder then
+    trusted[folder] = true
+  end
+  local folders = {}
+  for _, each in ipairs(client.workspace_folders or {}) do
+    local path = vim.uri_to_fname(each.uri)
+    local told = trusted[path]
+    for _, outer in ipairs(M.options.trusted_folders) do
+      local whole = vim.fn.fnamemodify(vim.fn.expand(outer), ':p'):gsub('/$', '')
+      told = told or path == whole or vim.startswith(path, whole .. '/')
+    end
+    if told then
+      table.insert(folders, each.uri)
+    end
+  end
+  M.call(client, 'notify', 'cambium/workspaceTrust', { folders = folders })
+end
+
+--- Once the server is there.
+function M.on_init(client)
+  M.tell_trust(client)
+  for name, run in pairs(require('cambium.command').actions) do
+    vim.lsp.commands[name] = run
+  end
+end
+
+--- What our client can do beyond Neovim's: it asks what is to be changed.
+local function capabilities()
+  local made = vim.lsp.protocol.make_client_capabilities()
+  made.experimental = { cambium = { requests = true } }
+  return made
 end
 
 local function attach_all()
@@ -164,6 +208,8 @@ function M.attach(buffer)
     root_dir = root_of(vim.api.nvim_buf_get_name(buffer)),
     settings = { cambium = M.options.settings },
     handlers = { ['cambium/status'] = M.on_status },
+    on_init = M.on_init,
+    capabilities = capabilities(),
     on_exit = vim.schedule_wrap(ended),
   }
   if vim.lsp.start then -- 0.8

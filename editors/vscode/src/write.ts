@@ -1,0 +1,51 @@
+// Code that a model writes into files on request: a comment, tests, a change. The server asks the model, and
+// makes the edit if the file is still the one that it asked about.
+import * as vscode from "vscode";
+import type { Server } from "./client";
+import { placeOf, type Place } from "./conversation";
+
+export type Task = "comment" | "tests" | "change";
+
+/** Where: the cursor, or what is selected. */
+export interface Target {
+  uri: string;
+  range: { start: Place; end: Place };
+}
+
+function here(): Target | undefined {
+  const editor = vscode.window.activeTextEditor;
+  if (!editor) return undefined;
+  const { start, end } = editor.selection;
+  return { uri: editor.document.uri.toString(), range: { start: placeOf(start), end: placeOf(end) } };
+}
+
+const title = (task: Task): string =>
+  task === "comment" ? vscode.l10n.t("Cambium writes a comment")
+  : task === "tests" ? vscode.l10n.t("Cambium writes tests")
+  : vscode.l10n.t("Cambium changes the code");
+
+export async function write(server: Server, task: Task, target = here()): Promise<void> {
+  if (!target) {
+    void vscode.window.showInformationMessage(vscode.l10n.t("Open a file first."));
+    return;
+  }
+  const request = task === "change"
+    ? await vscode.window.showInputBox({ prompt: vscode.l10n.t("What is to be changed?") })
+    : undefined;
+  if (task === "change" && !request?.trim()) return;
+  await vscode.window.withProgress(
+    { location: vscode.ProgressLocation.Notification, title: title(task), cancellable: true },
+    async (progress, token) => {
+      let written = 0;
+      try {
+        const { note } = await server.streamCommand<{ note?: string }>("cambium.write", { ...target, task, request },
+          ({ kind, text }) => progress.report({
+            message: kind === "thinking" ? vscode.l10n.t("Thinking…")
+              : vscode.l10n.t("{0} characters", (written += text.length)),
+          }), token);
+        if (note) void vscode.window.showInformationMessage(`Cambium: ${note}`);
+      } catch (error) {
+        if (!token.isCancellationRequested) void vscode.window.showWarningMessage(`Cambium: ${(error as Error).message}`);
+      }
+    });
+}
