@@ -6,6 +6,7 @@
 
 #include "lsp/assist/reviewer.h"
 #include "lsp/eval/cases.h"
+#include "syntax/review_leftovers.h"
 
 namespace cambium::eval {
 namespace {
@@ -38,7 +39,9 @@ void add_losses(std::string_view text, syntax::ByteRange function,
       sites.push_back({loss.kind,
                        {static_cast<uint32_t>(function.begin + at),
                         static_cast<uint32_t>(function.begin + end)},
-                       {std::string(body.substr(after, end - after))}});
+                       {std::string(body.substr(after, end - after))},
+                       0,
+                       {}});
     }
   }
 }
@@ -77,16 +80,23 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
       const auto lines = static_cast<size_t>(std::count(body.begin(), body.end(), '\n')) + 1;
       return lines < kFewestLines || lines > kMostLines;
     });
+    const auto repeated = syntax::repeated_statements(tree->root(), file->text);
     // Two of a file at most: its functions are alike.
     for (int taken = 0; taken < 2 && !functions.empty(); ++taken) {
       const size_t chosen = below(functions.size());
       const syntax::FunctionSites function = std::move(functions[chosen]);
       functions.erase(functions.begin() + static_cast<std::ptrdiff_t>(chosen));
       std::vector<syntax::Site> places = function.sites;
+      // These name what may be missing, so a slip is made where it is there.
       std::erase_if(places, [](const syntax::Site& site) {
-        return site.kind == syntax::SiteKind::await || site.kind == syntax::SiteKind::return_;
+        return site.kind == syntax::SiteKind::await || site.kind == syntax::SiteKind::return_ ||
+               site.kind == syntax::SiteKind::leftover;
       });
       add_losses(file->text, function.range, places);
+      for (const syntax::Site& site : repeated.consistent) {
+        if (site.range.begin >= function.range.begin && site.range.end <= function.range.end)
+          places.push_back(site);
+      }
       std::vector<syntax::SiteKind> kinds;
       for (const syntax::Site& site : places) {
         if (std::find(kinds.begin(), kinds.end(), site.kind) == kinds.end())
