@@ -185,12 +185,14 @@ class Comparer {
     return true;
   }
 
-  void add(std::vector<Site>& sites, const Leaf& leaf, Word word, const std::string& instead) const {
+  void add(std::vector<Site>& sites, const Leaf& leaf, Word word,
+           const std::string& instead) const {
     const sv written = text_of(leaf);
     std::string other(written.substr(0, word.begin));
     other += in_the_style_of(written.substr(word.begin, word.end - word.begin), instead);
     other += written.substr(word.end);
-    if (other != written) sites.push_back({SiteKind::leftover, leaf.range, {std::move(other)}, 0, {}});
+    if (other != written)
+      sites.push_back({SiteKind::leftover, leaf.range, {std::move(other)}, 0, {}});
   }
 
   sv text_;
@@ -198,9 +200,8 @@ class Comparer {
 };
 
 void sort_by_place(std::vector<Site>& sites) {
-  std::stable_sort(sites.begin(), sites.end(), [](const Site& a, const Site& b) {
-    return a.range.begin < b.range.begin;
-  });
+  std::stable_sort(sites.begin(), sites.end(),
+                   [](const Site& a, const Site& b) { return a.range.begin < b.range.begin; });
   // The same leaf told by two pairs, an outer and an inner one.
   sites.erase(std::unique(sites.begin(), sites.end(),
                           [](const Site& a, const Site& b) {

@@ -47,14 +47,13 @@ Wording wording_of(const Suspicion& suspicion, std::string_view written) {
     case SiteKind::boolean:
       return fits("This may be the wrong way round");
     case SiteKind::arguments:
-      return {"These arguments look swapped: the code around them fits " + quoted(other) +
-                  " better.",
-              "Swap the arguments"};
+      return {
+          "These arguments look swapped: the code around them fits " + quoted(other) + " better.",
+          "Swap the arguments"};
     case SiteKind::negation: {
       const bool missing = other.size() > written.size();
-      const std::string word = (missing ? std::string_view(other) : written).substr(0, 1) == "!"
-                                   ? "!"
-                                   : "not";
+      const std::string word =
+          (missing ? std::string_view(other) : written).substr(0, 1) == "!" ? "!" : "not";
       return {missing ? "A " + quoted(word) + " may be missing here."
                       : "This " + quoted(word) + " may be one too many.",
               (missing ? "Insert " : "Remove ") + quoted(word)};

@@ -14,15 +14,12 @@ ReviewFeatures features_of(const Suspicion& suspicion) {
   };
   const auto when = [](bool it_is) { return it_is ? 1.0 : 0.0; };
   const bool name = suspicion.kind == syntax::SiteKind::name;
-  return {nats(suspicion.left, 0, 12),
-          nats(suspicion.ahead, -12, 20),
-          nats(suspicion.both, -12, 16),
-          nats(suspicion.confidence, -20, 0),
+  return {nats(suspicion.left, 0, 12), nats(suspicion.ahead, -12, 20),
+          nats(suspicion.both, -12, 16), nats(suspicion.confidence, -20, 0),
           std::log1p(static_cast<double>(suspicion.alternatives)) / 2,
           // A variable that a slip took the only use of is used nowhere.
           when(name && suspicion.alternative_uses == 0),
-          when(name && suspicion.alternative_uses == 1),
-          when(name && suspicion.uses == 0)};
+          when(name && suspicion.alternative_uses == 1), when(name && suspicion.uses == 0)};
 }
 
 size_t review_language(std::string_view name) {

@@ -43,9 +43,7 @@ struct ReviewCalibration {
 
   /// The log-odds that `suspicion` is a slip.
   double score_of(const Suspicion& suspicion, std::string_view language) const;
-  double level_of(syntax::SiteKind kind) const {
-    return kinds[static_cast<size_t>(kind)].level;
-  }
+  double level_of(syntax::SiteKind kind) const { return kinds[static_cast<size_t>(kind)].level; }
 };
 
 /// Of the model that ships.

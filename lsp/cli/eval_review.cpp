@@ -124,10 +124,13 @@ Result<void> write_file(const std::string& path, const std::string& text) {
   return cambium::fail(ErrorCode::io, path + ": cannot be written");
 }
 
-std::string table_of(const ReviewRun& run) {
-  std::string text =
-      "case\tlanguage\tproject\tbug\tkind\thit\trestores\treported\tscore\tleft\tahead\tboth\t"
-      "confidence\talternatives\tuses\talternative_uses\twritten\talternative\n";
+std::string table_of(const ReviewRun& run, const char* half, bool heading) {
+  std::string text;
+  if (heading)
+    text =
+        "half\tcase\tlanguage\tproject\tbug\tkind\thit\trestores\treported\tscore\tleft\tahead\tbot"
+        "h\t"
+        "confidence\talternatives\tuses\talternative_uses\twritten\talternative\n";
   const auto plain = [](std::string value) {
     std::replace_if(
         value.begin(), value.end(), [](char c) { return c == '\t' || c == '\n'; }, ' ');
@@ -137,10 +140,10 @@ std::string table_of(const ReviewRun& run) {
     const auto& one = run.cases[judged.of_case];
     const auto& s = judged.suspicion;
     text += fmt::format(
-        "{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{}"
+        "{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{}"
         "\t{}\t{}"
         "\t{}\t{}\n",
-        judged.of_case, one.language->name, one.project, one.bug.empty() ? "-" : one.bug,
+        half, judged.of_case, one.language->name, one.project, one.bug.empty() ? "-" : one.bug,
         syntax::to_string(s.kind), judged.hit, judged.restores, judged.reported, judged.score,
         s.left, s.ahead, s.both, s.confidence, s.alternatives, s.uses, s.alternative_uses,
         plain(judged.written), plain(s.alternative));
@@ -159,10 +162,108 @@ void add_review_flags(CLI::App& verb, EvalReviewFlags& flags) {
       ->check(CLI::IsMember({"calibrate", "report"}));
   verb.add_option("--suspicions", flags.cases, "With --review: write every suspicion to this file");
   verb.add_option("--calibrate", flags.table,
-                  "With --review: fit what the model's suspicions are worth, on the projects to "
-                  "calibrate on, and write it to this file, "
-                  "lsp/assist/review_calibration_table.h for the model that ships");
+                  "With --review: fit what the model's suspicions are worth on the projects to "
+                  "calibrate on, write it to this file (lsp/assist/review_calibration_table.h for "
+                  "the model that ships), and report with it on the others");
 }
+
+namespace {
+
+/// One half of the projects, judged; nothing is reported yet.
+struct Half {
+  const char* name;
+  int number;
+};
+constexpr Half kCalibrate{"calibrate", 0}, kReport{"report", 1};
+
+Result<ReviewRun> run_half(Run& run, engine::Generator& generator,
+                           const std::vector<training::SourceFile>& files, const Half& half,
+                           size_t per_language, uint64_t seed) {
+  eval::ReviewCaseOptions options;
+  options.per_language = per_language;
+  options.seed = seed;
+  options.half = half.number;
+  auto cases = eval::review_cases(files, options);
+  const size_t total = cases.size();
+  ProgressBar bar(run, std::string("half to ") + half.name);
+  return eval::run_review_cases(generator, std::move(cases), [&](size_t n) {
+    bar(n, total);
+    return true;
+  });
+}
+
+/// What is printed of a half.
+class Report {
+ public:
+  Report(const ReviewRun& run, const Half& half, std::string scored_by, uint64_t seed)
+      : run_(run),
+        half_(half),
+        scored_by_(std::move(scored_by)),
+        all_(eval::figures_of(run, "", &reported)),
+        shuffled_(shuffled_scores(run, seed)),
+        length_(by_length(run, all_.reported)) {
+    for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
+      const std::string name = syntax::to_string(static_cast<syntax::SiteKind>(kind));
+      rows_.push_back(
+          {name, eval::figures_of(run, name, &reported), eval::intervals_of(run, name)});
+    }
+    rows_.push_back({"all", all_, eval::intervals_of(run, "")});
+  }
+
+  nlohmann::json to_json() const {
+    nlohmann::json out = {{"half", half_.name},
+                          {"scoredBy", scored_by_},
+                          {"functions", run_.cases.size()},
+                          {"msPerFunction", ms_each()},
+                          {"shuffled", cli::to_json(shuffled_.figures(all_.reported), nullptr)},
+                          {"lengthOnly", cli::to_json(length_.figures(all_.reported), nullptr)}};
+    const auto score = [](const Judged& judged) { return judged.score; };
+    for (const Row& row : rows_) {
+      nlohmann::json figures = cli::to_json(row.figures, &row.intervals);
+      if (row.name == "all")
+        out["all"] = std::move(figures);
+      else
+        out["kinds"][row.name] = std::move(figures);
+      const std::string kind = row.name == "all" ? "" : row.name;
+      out["curves"][row.name] = cli::to_json(eval::curve_of(run_, kind, score));
+    }
+    out["curves"]["shuffled"] = shuffled_.curve();
+    out["curves"]["length only"] = length_.curve();
+    return out;
+  }
+
+  void print(std::ostream& out) const {
+    out << fmt::format(
+        "half to {}: {} functions, half of them with a slip; {:.0f} ms each; scored by {}\n"
+        "95 % intervals over projects drawn anew\n\n{:<18}{:>6}{:>9}{:>19}{:>19}{:>19}{:>16}\n",
+        half_.name, run_.cases.size(), ms_each(), scored_by_, "", "slips", "reported", "precision",
+        "recall", "false/1,000 lines", "fix restores");
+    for (const Row& row : rows_) print_row(out, row.name, row.figures, &row.intervals);
+    print_row(out, "shuffled scores", shuffled_.figures(all_.reported), nullptr);
+    print_row(out, "by length only", length_.figures(all_.reported), nullptr);
+    out << '\n';
+  }
+
+ private:
+  struct Row {
+    std::string name;
+    ReviewFigures figures;
+    eval::ReviewIntervals intervals;
+  };
+  static bool reported(const Judged& judged) { return judged.reported; }
+  double ms_each() const {
+    return run_.cases.empty() ? 0 : run_.ms / static_cast<double>(run_.cases.size());
+  }
+
+  const ReviewRun& run_;
+  const Half& half_;
+  std::string scored_by_;
+  ReviewFigures all_;
+  Baseline shuffled_, length_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace
 
 int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data, uint64_t seed,
                 bool json) {
@@ -174,86 +275,48 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
   if (!settings) return run.fail(settings.error());
   auto generator = load_generator(run, settings->config());
   if (!generator) return run.fail(generator.error());
+  const engine::Capabilities can = (*generator)->capabilities();
 
-  eval::ReviewCaseOptions options;
-  options.per_language = flags.per_language;
-  options.seed = seed;
-  const bool calibrates = !flags.table.empty();
-  options.half = flags.half == "calibrate" || calibrates ? 0 : 1;
-  auto cases = eval::review_cases(*files, options);
-  const size_t total = cases.size();
-  auto done = eval::run_review_cases(**generator, std::move(cases), [&](size_t n) {
-    if (n % 50 == 0) run.err << "\r" << n << " of " << total << " functions" << std::flush;
-    return true;
-  });
-  run.err << "\r\x1b[K" << std::flush;
-  if (!done) return run.fail(done.error());
-  if (calibrates) {
-    const eval::Calibrated fitted = eval::calibrate(*done, {});
+  std::string suspicions;
+  nlohmann::json report = {{"model", can.description}};
+  const auto add = [&](const ReviewRun& judged, const Half& half, std::string scored_by,
+                       nlohmann::json& into) {
+    const Report made(judged, half, std::move(scored_by), seed);
+    if (json)
+      into.update(made.to_json());
+    else
+      made.print(run.out);
+    suspicions += table_of(judged, half.name, suspicions.empty());
+  };
+  assist::ReviewCalibration calibration = assist::bundled_calibration();
+  if (!flags.table.empty()) {
+    auto judged = run_half(run, **generator, *files, kCalibrate, flags.per_language, seed);
+    if (!judged) return run.fail(judged.error());
+    const eval::Calibrated fitted = eval::calibrate(*judged, {});
+    calibration = fitted.calibration;
     const std::string origin =
-        fmt::format("{}, {} functions, seed {}", (*generator)->capabilities().model, total, seed);
-    if (auto written = write_file(flags.table, eval::table_source(fitted.calibration, origin));
-        !written)
+        fmt::format("{}, {} functions, seed {}", can.model, judged->cases.size(), seed);
+    if (auto written = write_file(flags.table, eval::table_source(calibration, origin)); !written)
       return run.fail(written.error());
-    eval::report_by(*done, fitted.calibration);
-    for (size_t i = 0; i < done->judged.size(); ++i) {
-      Judged& judged = done->judged[i];
-      judged.score = fitted.held_out_scores[i];
-      judged.reported = judged.score >= fitted.calibration.level_of(judged.suspicion.kind);
+    eval::report_by(*judged, calibration);
+    for (size_t i = 0; i < judged->judged.size(); ++i) {
+      Judged& one = judged->judged[i];
+      one.score = fitted.held_out_scores[i];
+      one.reported = one.score >= calibration.level_of(one.suspicion.kind);
     }
-  } else {
-    eval::report_by(*done, assist::bundled_calibration());
+    add(*judged, kCalibrate, "fits without the project", report["calibration"]);
   }
+  const bool of_report = flags.half == "report" || !flags.table.empty();
+  const Half& half = of_report ? kReport : kCalibrate;
+  auto judged = run_half(run, **generator, *files, half, flags.per_language, seed);
+  if (!judged) return run.fail(judged.error());
+  eval::report_by(*judged, calibration);
+  add(*judged, half, flags.table.empty() ? "the table built in" : flags.table, report);
   if (!flags.cases.empty()) {
-    if (auto written = write_file(flags.cases, table_of(*done)); !written)
+    if (auto written = write_file(flags.cases, suspicions); !written)
       return run.fail(written.error());
   }
-
-  const auto reported = [](const Judged& judged) { return judged.reported; };
-  const auto score = [](const Judged& judged) { return judged.score; };
-  std::vector<std::pair<std::string, ReviewFigures>> rows;
-  for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
-    const std::string name = syntax::to_string(static_cast<syntax::SiteKind>(kind));
-    rows.emplace_back(name, eval::figures_of(*done, name, reported));
-  }
-  const ReviewFigures all = eval::figures_of(*done, "", reported);
-  const Baseline shuffled = shuffled_scores(*done, seed), length = by_length(*done, all.reported);
-  const std::string scored_by = calibrates ? "fits without the project" : "the table built in";
-  if (json) {
-    const eval::ReviewIntervals of_all = eval::intervals_of(*done, "");
-    nlohmann::json report = {{"half", options.half == 0 ? "calibrate" : "report"},
-                             {"model", (*generator)->capabilities().description},
-                             {"scoredBy", scored_by},
-                             {"functions", total},
-                             {"msPerFunction", total == 0 ? 0 : done->ms / double(total)},
-                             {"all", to_json(all, &of_all)},
-                             {"shuffled", to_json(shuffled.figures(all.reported), nullptr)},
-                             {"lengthOnly", to_json(length.figures(all.reported), nullptr)}};
-    for (const auto& [name, figures] : rows) {
-      const eval::ReviewIntervals intervals = eval::intervals_of(*done, name);
-      report["kinds"][name] = to_json(figures, &intervals);
-      report["curves"][name] = to_json(eval::curve_of(*done, name, score));
-    }
-    report["curves"]["all"] = to_json(eval::curve_of(*done, "", score));
-    report["curves"]["shuffled"] = shuffled.curve();
-    report["curves"]["length only"] = length.curve();
-    run.out << report.dump(1) << '\n';
-    return run.exit;
-  }
-  run.out << fmt::format(
-      "{} functions, half of them with a slip; {:.0f} ms each; scored by {}\n"
-      "95 % intervals over projects drawn anew\n\n",
-      total, total == 0 ? 0 : done->ms / double(total), scored_by);
-  run.out << fmt::format("{:<18}{:>6}{:>9}{:>19}{:>19}{:>19}{:>16}\n", "", "slips", "reported",
-                         "precision", "recall", "false/1,000 lines", "fix restores");
-  for (const auto& [name, figures] : rows) {
-    const eval::ReviewIntervals intervals = eval::intervals_of(*done, name);
-    print_row(run.out, name, figures, &intervals);
-  }
-  const eval::ReviewIntervals of_all = eval::intervals_of(*done, "");
-  print_row(run.out, "all", all, &of_all);
-  print_row(run.out, "shuffled scores", shuffled.figures(all.reported), nullptr);
-  print_row(run.out, "by length only", length.figures(all.reported), nullptr);
+  if (json) run.out << report.dump(1) << '\n';
   return run.exit;
 }
 

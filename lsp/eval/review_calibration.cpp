@@ -36,7 +36,8 @@ Row row_of(const ReviewRun& run, const Judged& judged) {
   const assist::ReviewFeatures features = assist::features_of(judged.suspicion);
   for (const size_t first : {size_t{0}, column_of_kind(kind)}) {
     row.entries.emplace_back(first, 1);
-    for (size_t i = 0; i < kReviewFeatures; ++i) row.entries.emplace_back(first + 1 + i, features[i]);
+    for (size_t i = 0; i < kReviewFeatures; ++i)
+      row.entries.emplace_back(first + 1 + i, features[i]);
   }
   const size_t language = assist::review_language(run.cases[judged.of_case].language->name);
   if (language < kReviewLanguages.size()) row.entries.emplace_back(kLanguageColumn + language, 1);
@@ -105,29 +106,30 @@ struct Scored {
   const Judged* judged = nullptr;
 };
 
-/// The least level of a kind whose reports are right in `precision` of cases; kNever if none is.
-double level_for(const std::vector<Scored>& descending, double precision, size_t fewest) {
+/// The least level of a kind whose reports are right in `precision` of cases, as far as can be told;
+/// kNever if none is.
+double level_for(const std::vector<Scored>& descending, double precision, const LevelRule& rule) {
   double level = kNever;
   size_t hits = 0;
   for (size_t i = 0; i < descending.size(); ++i) {
     hits += descending[i].judged->hit ? 1 : 0;
     const bool last_of_ties =
         i + 1 == descending.size() || descending[i + 1].score < descending[i].score;
-    if (last_of_ties && i + 1 >= fewest &&
-        static_cast<double>(hits) >= precision * static_cast<double>(i + 1)) {
-      level = descending[i].score;
-    }
+    if (!last_of_ties || i + 1 < rule.fewest_reports) continue;
+    const Interval right = proportion(hits, i + 1);
+    if (right.mean >= precision && right.low >= rule.least_low) level = descending[i].score;
   }
   return level;
 }
 
-/// The highest precision in steps of 0.05 that a kind reaches, if it is at least `least`.
-double best_level(const std::vector<Scored>& descending, double most, double least, size_t fewest) {
-  for (double precision = most; precision > least - 0.01; precision -= 0.05) {
-    const double level = level_for(descending, precision, fewest);
+/// The level of the highest precision in steps of a twentieth that a kind reaches.
+double best_level(const std::vector<Scored>& descending, const LevelRule& rule) {
+  for (int step = 0;; ++step) {
+    const double precision = rule.precision - 0.05 * step;
+    if (precision < rule.least_precision - 1e-9) return kNever;
+    const double level = level_for(descending, precision, rule);
     if (level < kNever) return level;
   }
-  return kNever;
 }
 
 }  // namespace
@@ -157,7 +159,9 @@ Calibrated calibrate(const ReviewRun& run, const LevelRule& rule) {
   for (const Judged& judged : run.judged) all.push_back(&judged);
   out.calibration = fit_calibration(run, all);
 
-  const auto fold = [&](const Judged& judged) { return fold_of(run.cases[judged.of_case].project); };
+  const auto fold = [&](const Judged& judged) {
+    return fold_of(run.cases[judged.of_case].project);
+  };
   for (size_t held = 0; held < kFolds; ++held) {
     std::vector<const Judged*> others;
     for (const Judged* judged : all) {
@@ -175,19 +179,27 @@ Calibrated calibrate(const ReviewRun& run, const LevelRule& rule) {
   std::array<std::vector<Scored>, syntax::kSiteKinds> of_kind;
   for (size_t i = 0; i < run.judged.size(); ++i) {
     const Judged& judged = run.judged[i];
-    of_kind[static_cast<size_t>(judged.suspicion.kind)].push_back({out.held_out_scores[i], &judged});
+    of_kind[static_cast<size_t>(judged.suspicion.kind)].push_back(
+        {out.held_out_scores[i], &judged});
   }
   for (std::vector<Scored>& scored : of_kind) {
     std::stable_sort(scored.begin(), scored.end(),
                      [](const Scored& a, const Scored& b) { return a.score > b.score; });
   }
-  // All kinds ask for more until a thousand clean lines have few enough false findings.
-  for (double precision = rule.precision; precision < 1.01; precision += 0.025) {
-    for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
-      const double least = std::max(rule.least_precision, precision - rule.precision + rule.least_precision);
-      out.calibration.kinds[kind].level =
-          best_level(of_kind[kind], precision, least, rule.fewest_reports);
-    }
+  std::array<double, syntax::kSiteKinds> least{};
+  for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind)
+    least[kind] = best_level(of_kind[kind], rule);
+  // One more level for all: the least one with few enough false findings in a thousand clean lines.
+  std::vector<double> levels{-kNever};
+  for (const Judged& judged : run.judged) {
+    const auto kind = static_cast<size_t>(judged.suspicion.kind);
+    const double score = out.held_out_scores[static_cast<size_t>(&judged - run.judged.data())];
+    if (score >= least[kind]) levels.push_back(score);
+  }
+  std::sort(levels.begin(), levels.end());
+  for (const double level : levels) {
+    for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind)
+      out.calibration.kinds[kind].level = std::max(least[kind], level);
     const ReviewFigures figures = figures_of(run, "", [&](const Judged& judged) {
       const auto at = static_cast<size_t>(&judged - run.judged.data());
       return out.held_out_scores[at] >= out.calibration.level_of(judged.suspicion.kind);
@@ -199,15 +211,18 @@ Calibrated calibrate(const ReviewRun& run, const LevelRule& rule) {
 
 std::string table_source(const ReviewCalibration& calibration, const std::string& origin) {
   std::string out = fmt::format(
-      "// What a suspicion's parts are worth with the model that ships. Written by `cambium eval --review\n"
+      "// What a suspicion's parts are worth with the model that ships. Written by `cambium eval "
+      "--review\n"
       "// --calibrate`, not by hand: {}.\n"
-      "#pragma once\n\n#include \"lsp/assist/review_calibration.h\"\n\nnamespace cambium::assist {{\n\n"
+      "#pragma once\n\n#include \"lsp/assist/review_calibration.h\"\n\nnamespace cambium::assist "
+      "{{\n\n"
       "// clang-format off\ninline constexpr ReviewCalibration kBundledCalibration = {{\n"
       "    // level, bias, weights in features_of's order\n    {{{{\n",
       origin);
   for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
     const assist::KindCalibration& one = calibration.kinds[kind];
-    out += fmt::format("        /* {} */ {{{}, {:.3f}, {{", syntax::to_string(static_cast<syntax::SiteKind>(kind)),
+    out += fmt::format("        /* {} */ {{{}, {:.3f}, {{",
+                       syntax::to_string(static_cast<syntax::SiteKind>(kind)),
                        one.level == kNever ? "kNever" : fmt::format("{:.3f}", one.level), one.bias);
     for (size_t i = 0; i < kReviewFeatures; ++i)
       out += fmt::format("{}{:.3f}", i == 0 ? "" : ", ", one.weights[i]);
@@ -215,7 +230,8 @@ std::string table_source(const ReviewCalibration& calibration, const std::string
   }
   out += "    }},\n    {";
   for (size_t i = 0; i < kReviewLanguages.size(); ++i)
-    out += fmt::format("{}/* {} */ {:.3f}", i == 0 ? "" : ", ", kReviewLanguages[i], calibration.languages[i]);
+    out += fmt::format("{}/* {} */ {:.3f}", i == 0 ? "" : ", ", kReviewLanguages[i],
+                       calibration.languages[i]);
   return out + "}};\n// clang-format on\n\n}  // namespace cambium::assist\n";
 }
 

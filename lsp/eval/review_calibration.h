@@ -15,8 +15,10 @@ namespace cambium::eval {
 struct LevelRule {
   double precision = 0.8;        ///< of what a kind reports, so much is right
   double least_precision = 0.5;  ///< where no level has that: the best, if it has this
-  double false_per_1000 = 0.8;   ///< clean lines, all kinds together
-  size_t fewest_reports = 8;     ///< fewer tell nothing of a kind
+  /// And the 95 % interval of what is right begins here or higher: of many levels one is good by chance.
+  double least_low = 0.4;
+  double false_per_1000 = 0.5;  ///< clean lines, all kinds together
+  size_t fewest_reports = 8;    ///< fewer tell nothing of a kind
 };
 
 /// A logistic model by penalised maximum likelihood: weights of all kinds together, drawn towards zero a

@@ -347,6 +347,7 @@ TEST_CASE("of two findings over each other the surer one is kept") {
   swapped.alternative = "aa, bb";
   name.range = {begin, begin + 2};
   name.alternative = "aa";
+  name.uses = name.alternative_uses = 2;
   for (const float of_name : {2.0f, 9.0f}) {
     name.left = of_name;
     swapped.left = 5;

@@ -75,14 +75,14 @@ TEST_CASE("a word that a repeated statement changed in one place only is a lefto
 
 TEST_CASE("what changed along, changed twice over or stayed more often than not is no leftover") {
   for (const std::string text : {
-           "x = a.x\ny = a.y\n",                  // changed along
-           "x = f(x, x)\ny = f(x, x)\n",          // stayed twice, changed once
-           "x = a.f(x, x)\ny = a.f(z, x)\n",      // became two things
-           "x = a.x\ny = b.x[0]\n",               // not alike
-           "x = a.x\ny = a.x + 1\n",              // not alike
-           "x = 1\ny = 2\n",                      // too short to be a copy
-           "f(a, b, c, d)\nf(b, a, c, d)\n",      // swapped
-           "a1 = a + b1\na2 = a + b1 + c\n",      // another length
+           "x = a.x\ny = a.y\n",              // changed along
+           "x = f(x, x)\ny = f(x, x)\n",      // stayed twice, changed once
+           "x = a.f(x, x)\ny = a.f(z, x)\n",  // became two things
+           "x = a.x\ny = b.x[0]\n",           // not alike
+           "x = a.x\ny = a.x + 1\n",          // not alike
+           "x = 1\ny = 2\n",                  // too short to be a copy
+           "f(a, b, c, d)\nf(b, a, c, d)\n",  // swapped
+           "a1 = a + b1\na2 = a + b1 + c\n",  // another length
        }) {
     CAPTURE(text);
     CHECK(told(repeated("python", text).leftovers, text).empty());
