@@ -119,11 +119,11 @@ class Scorer {
     for (Candidate& candidate : candidates) {
       const auto ahead = look_ahead(candidate);
       if (!ahead) return tl::unexpected(ahead.error());
-      if (*ahead < limits_.least_ahead) continue;
+      if (*ahead <= limits_.least_ahead) continue;
       candidate.ahead = *ahead;
       auto suspicion = look_at_both_sides(candidate);
       if (!suspicion) return tl::unexpected(suspicion.error());
-      if (suspicion->both < limits_.least_both) continue;
+      if (suspicion->both <= limits_.least_both) continue;
       out.push_back(std::move(*suspicion));
     }
     return {};

@@ -43,8 +43,8 @@ struct LikelihoodLimits {
   int32_t ahead_tokens = 24;     ///< read after an alternative
   int32_t most_sites = 8;        ///< of a piece, looked at again
   float least_left = 1.0f;       ///< below, a site is not looked at again
-  float least_ahead = 2.0f;      ///< below, it gets no hole
-  float least_both = 0.0f;       ///< below, the two directions do not agree
+  float least_ahead = 2.0f;      ///< up to it, a site gets no hole
+  float least_both = 0.0f;       ///< up to it, the two directions do not agree
 };
 
 /// The suspicions of one function that all ways of looking agree on, ascending by place. Errors:

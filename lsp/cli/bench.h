@@ -75,13 +75,17 @@ Result<void> bench_attention(const engine::Generator& model, int threads, engine
                              const std::vector<BenchText>& files, Figures& figures);
 /// Typing at one place with a prompt of 1,500 tokens: tokens evaluated and time a keystroke.
 Result<void> bench_typing(const std::shared_ptr<engine::Generator>& model, Figures& figures);
-/// The review by likelihood of a function of 60 lines, all sites and holes that the limits allow.
+/// What a function of 60 lines asks for: held-out code has as many sites and holes in 60 lines, with the
+/// model that ships.
+inline constexpr int32_t kUsualSites = 6, kUsualHoles = 2;
+/// The review by likelihood of such a function.
 struct ReviewTime {
-  int32_t tokens = 0, sites = 0;     ///< of the function
+  int32_t tokens = 0, holes = 0;
   int32_t computed = 0, passes = 0;  ///< tokens not found in the cache; requests
-  double median_ms = 0, slowest_ms = 0;
+  double median_ms = 0;
 };
-Result<ReviewTime> time_review(engine::Generator& model);
+Result<ReviewTime> time_review(engine::Generator& model, int32_t sites, int32_t holes);
+/// Usual, and with every site and hole that the limits allow.
 Result<void> bench_review(engine::Generator& model, Figures& figures);
 /// Block-sparse attention over long answers: time at R1's shape, agreement on the model `path`.
 Result<void> bench_long(const std::string& path, const engine::LoadOptions& options,

@@ -1,6 +1,7 @@
 #include "lsp/eval/review_cases.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <random>
 
@@ -62,6 +63,7 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
   std::vector<ReviewCase> cases;
   std::map<std::string_view, size_t> of_language;
   std::map<std::string, size_t> of_project;
+  std::array<size_t, syntax::kSiteKinds> of_kind{};
   for (const training::SourceFile* file : order) {
     const syntax::Language* language =
         syntax::language_of_file(file->path, file->text.substr(0, 256));
@@ -103,11 +105,20 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
           kinds.push_back(site.kind);
       }
       if (kinds.empty()) continue;
-      // Every other slip is a misused variable, which the goals are of.
-      syntax::SiteKind kind = kinds[below(kinds.size())];
-      const bool has_name =
-          std::find(kinds.begin(), kinds.end(), syntax::SiteKind::name) != kinds.end();
-      if (has_name && below(2) == 0) kind = syntax::SiteKind::name;
+      // Every other slip is a misused variable, which the goals are of; the rest are shared out evenly
+      // among the other kinds, the rare ones first.
+      for (size_t i = kinds.size(); i > 1; --i) std::swap(kinds[i - 1], kinds[below(i)]);
+      const auto is_name = [](syntax::SiteKind one) { return one == syntax::SiteKind::name; };
+      const bool has_name = std::any_of(kinds.begin(), kinds.end(), is_name);
+      if (has_name && (kinds.size() == 1 || below(2) == 0)) {
+        kinds = {syntax::SiteKind::name};
+      } else {
+        std::erase_if(kinds, is_name);
+      }
+      const syntax::SiteKind kind = *std::min_element(
+          kinds.begin(), kinds.end(), [&](syntax::SiteKind a, syntax::SiteKind b) {
+            return of_kind[static_cast<size_t>(a)] < of_kind[static_cast<size_t>(b)];
+          });
       std::erase_if(places, [&](const syntax::Site& site) { return site.kind != kind; });
       const syntax::Site& site = places[below(places.size())];
       const std::string& slip = site.alternatives[below(site.alternatives.size())];
@@ -131,6 +142,7 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
       cases.push_back(std::move(bug));
       ++of_language[language->name];
       ++of_project[project];
+      ++of_kind[static_cast<size_t>(kind)];
       if (of_language[language->name] >= options.per_language) break;
     }
   }

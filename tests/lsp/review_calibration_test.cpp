@@ -95,8 +95,10 @@ TEST_CASE("a kind that is wrong more often than not is never reported") {
         assist::kNever);
   // Nor is one that too little is known of.
   const auto few = run_of(SiteKind::number, {1, 0}, "python", 4);
-  CHECK(level_of(eval::calibrate(few, {.least_low = 0.2, .fewest_reports = 49}), SiteKind::number) == assist::kNever);
-  CHECK(level_of(eval::calibrate(few, {.least_low = 0.2, .fewest_reports = 24}), SiteKind::number) < assist::kNever);
+  CHECK(level_of(eval::calibrate(few, {.least_low = 0.2, .fewest_reports = 49}),
+                 SiteKind::number) == assist::kNever);
+  CHECK(level_of(eval::calibrate(few, {.least_low = 0.2, .fewest_reports = 24}), SiteKind::number) <
+        assist::kNever);
 }
 
 TEST_CASE("levels rise until clean lines have few enough false findings") {
@@ -114,7 +116,8 @@ TEST_CASE("the table is source that says what it was fitted on, the same for the
   const auto run = run_of(SiteKind::leftover, {}, "go");
   const auto fitted = eval::calibrate(run, {});
   const std::string table = eval::table_source(fitted.calibration, "some model, 360 functions");
-  CHECK(table == eval::table_source(eval::calibrate(run, {}).calibration, "some model, 360 functions"));
+  CHECK(table ==
+        eval::table_source(eval::calibrate(run, {}).calibration, "some model, 360 functions"));
   CHECK(table.find("some model, 360 functions") != std::string::npos);
   CHECK(table.find("/* name */ {kNever, ") != std::string::npos);
   CHECK(table.find("/* leftover */ {kNever") == std::string::npos);
