@@ -20,6 +20,8 @@ using Part = engine::PromptFormat::Part;
 constexpr int32_t kAlternatives = 12;  ///< tokens looked at where the written one stands
 constexpr size_t kBytesPerToken = 8;   ///< as many as a token of deeply indented code may have
 constexpr size_t kFollowing = 12;      ///< bytes after a site that an alternative is tokenized with
+constexpr size_t kMostOfHole = 160;    ///< tokens of a hole: the site, and the rest of its line
+constexpr size_t kLeastRoom = 64;      ///< tokens of a window that tell anything
 constexpr size_t kLongestRest = 80;    ///< bytes of the line after a site that are part of its hole
 
 Result<engine::Scored> score(engine::Generator& generator, engine::ScoreRequest request) {
@@ -77,26 +79,37 @@ class Scorer {
     });
     head_.assign(layout_.begin(), prefix + 1);
     lead_ = head_.size() - 1;
+    const size_t beside = layout_.size() + static_cast<size_t>(limits_.suffix_tokens) + kMostOfHole;
+    const auto context = static_cast<size_t>(generator_.capabilities().context);
+    if (context < beside + kLeastRoom) {
+      return fail(ErrorCode::unsupported,
+                  "the model's context of " + std::to_string(context) +
+                      " tokens is too short to review by likelihood; it takes " +
+                      std::to_string(beside + kLeastRoom));
+    }
+    room_ = context - beside;
     if (structure_) scopes_ = syntax::read_scopes(language_, text_);
     return {};
   }
 
-  /// Sites of [begin, end) of the text.
-  Result<void> read_piece(size_t begin, size_t end, const std::vector<syntax::Site>& sites,
-                          std::vector<Suspicion>& out) {
+  /// Sites of [begin, end) of the text, or of as much of it as fits; where that ends.
+  Result<size_t> read_piece(size_t begin, size_t end, const std::vector<syntax::Site>& sites,
+                            std::vector<Suspicion>& out) {
     size_t from = begin - std::min(begin, static_cast<size_t>(limits_.context_tokens) * 4);
     if (from > 0) from = line_begin(text_, from);
     window_ = encode_span(tokenizer_, text_, from, end);
     window_end_ = end;
     const auto at = std::lower_bound(window_.bytes.begin(), window_.bytes.end(), begin);
     first_ = static_cast<size_t>(at - window_.bytes.begin());
-    if (first_ >= window_.size()) return {};
+    fit_window();
+    if (first_ >= window_.size()) return end;
     engine::ScoreRequest request;
     AlignedSequence sequence = align(head_, window_, {}, scopes_, {});
     request.tokens = std::move(sequence.tokens);
     if (structure_) request.structure = std::move(sequence.structure);
     request.first = static_cast<int32_t>(lead_ + first_);
-    if (request.first < 1 || request.tokens.size() <= static_cast<size_t>(request.first)) return {};
+    if (request.first < 1 || request.tokens.size() <= static_cast<size_t>(request.first))
+      return end;
     request.top = kAlternatives;
     request.cancel = cancel_;
     auto scored = score(generator_, std::move(request));
@@ -105,7 +118,7 @@ class Scorer {
 
     std::vector<Candidate> candidates;
     for (const syntax::Site& site : sites) {
-      if (site.range.begin < begin || site.range.end > end) continue;
+      if (site.range.begin < begin || site.range.end > window_end_) continue;
       if (auto candidate = preferred(site)) candidates.push_back(std::move(*candidate));
     }
     std::stable_sort(candidates.begin(), candidates.end(),
@@ -126,10 +139,25 @@ class Scorer {
       if (suspicion->both <= limits_.least_both) continue;
       out.push_back(std::move(*suspicion));
     }
-    return {};
+    return window_end_;
   }
 
  private:
+  /// Code in which a token holds few bytes does not fit: what comes before is shown less of, then the end
+  /// is left for the next piece.
+  void fit_window() {
+    if (window_.size() <= room_) return;
+    const size_t dropped = std::min(first_, window_.size() - room_);
+    const auto n = static_cast<std::ptrdiff_t>(dropped);
+    window_.ids.erase(window_.ids.begin(), window_.ids.begin() + n);
+    window_.bytes.erase(window_.bytes.begin(), window_.bytes.begin() + n);
+    first_ -= dropped;
+    if (window_.size() <= room_) return;
+    window_end_ = window_.bytes[room_];
+    window_.ids.resize(room_);
+    window_.bytes.resize(room_);
+  }
+
   /// log P of the written and of another token in row `row`; nothing if the other is not among the
   /// likely ones.
   std::optional<float> gain(size_t token, TokenId other) const {
@@ -309,6 +337,7 @@ class Scorer {
   std::string_view path_;
   std::vector<Part> layout_, head_;
   size_t lead_ = 0;  ///< tokens before the window's first
+  size_t room_ = 0;  ///< for the window's tokens
   syntax::ScopeMap scopes_ = syntax::ScopeMap::whole_file(0);
   TokenSpan window_;
   size_t window_end_ = 0, first_ = 0;
@@ -346,9 +375,9 @@ Result<std::vector<Suspicion>> suspicions(engine::Generator& generator,
         function.sites.begin(), function.sites.end(),
         [&](const auto& site) { return site.range.begin >= begin && site.range.end <= end; });
     if (any) {
-      if (auto read = scorer.read_piece(begin, end, function.sites, out); !read) {
-        return tl::unexpected(read.error());
-      }
+      const auto read = scorer.read_piece(begin, end, function.sites, out);
+      if (!read) return tl::unexpected(read.error());
+      end = std::max(*read, begin + 1);
     }
     begin = end;
   }

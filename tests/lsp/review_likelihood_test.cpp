@@ -162,7 +162,9 @@ namespace {
 /// Knows how a file should read: what continues it so is likely, all else is not.
 class Knowing final : public engine::Generator {
  public:
-  explicit Knowing(std::string right) : right_(std::move(right)) {}
+  explicit Knowing(std::string right, int32_t context = 4096) : right_(std::move(right)) {
+    layout_.context = context;
+  }
 
   engine::Capabilities capabilities() const override {
     engine::Capabilities can = layout_.capabilities();
@@ -176,6 +178,7 @@ class Knowing final : public engine::Generator {
   }
   void score(engine::ScoreRequest request, engine::OnScored on_done) override {
     ++asked;
+    longest = std::max(longest, static_cast<int32_t>(request.tokens.size()));
     engine::Scored out;
     for (auto i = static_cast<size_t>(request.first); i < request.tokens.size(); ++i) {
       const std::string prompt = layout_.as_text(
@@ -192,13 +195,16 @@ class Knowing final : public engine::Generator {
   }
 
   int asked = 0;
+  int32_t longest = 0;  ///< tokens of a request
 
  private:
   /// What should follow; something that nothing begins with where the prompt has gone astray.
   std::string rest_of(const std::string& prompt) const {
     const size_t prefix = prompt.find("<PRE>") + 5, suffix = prompt.find("<SUF>");
     const std::string before = prompt.substr(prefix, suffix - prefix);
-    std::string rest = right_.starts_with(before) ? right_.substr(before.size()) : "\x01";
+    // A window may begin anywhere; lines of the tests are all different.
+    const size_t begins = right_.find(before);
+    std::string rest = begins != right_.npos ? right_.substr(begins + before.size()) : "\x01";
     if (suffix == prompt.npos) return rest;
     const size_t middle = prompt.find("<MID>");
     const std::string after = prompt.substr(suffix + 5, middle - suffix - 5);
@@ -309,6 +315,31 @@ TEST_CASE("a slip of each kind leads to a finding that says so, and its fix rest
     CHECK(content.asked == 1);
   }
   CHECK(kinds.size() == syntax::kSiteKinds);
+}
+
+TEST_CASE("a function that is longer than the model's context is read in pieces") {
+  std::string right = "def f(aa, bb):\n";
+  for (int i = 100; i < 160; ++i) right += "    aa = g(" + std::to_string(i) + ", aa, bb)\n";
+  right += "    cc = aa\n    return g(cc, aa)\n";
+  std::string wrong = right;
+  wrong.replace(wrong.rfind("cc"), 2, "bb");
+  const syntax::Language& language = *syntax::language_by_id("python");
+  Knowing model(right, 400);
+  const auto found = suspicions_in(model, language, wrong);
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].range.begin == wrong.rfind("bb"));
+  CHECK(found[0].alternative == "cc");
+  CHECK(model.longest > 100);
+  CHECK(model.longest <= 400);
+
+  // One that has no room for code says so.
+  Knowing small(right, 200);
+  const auto tree = syntax::Parser(language).parse(wrong);
+  const auto function = syntax::review_sites(*tree, wrong, {{0, 10}}).at(0);
+  const auto refused = suspicions(small, &language, "file", wrong, function, {}, nullptr);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == ErrorCode::unsupported);
+  CHECK(refused.error().message.find("too short to review by likelihood") != std::string::npos);
 }
 
 TEST_CASE("a finding needs the level of its kind") {
