@@ -77,7 +77,7 @@ Result<void> bench_attention(const engine::Generator& model, int threads, engine
 Result<void> bench_typing(const std::shared_ptr<engine::Generator>& model, Figures& figures);
 /// What a function of 60 lines asks for: held-out code has as many sites and holes in 60 lines, with the
 /// model that ships.
-inline constexpr int32_t kUsualSites = 6, kUsualHoles = 2;
+inline constexpr int32_t kUsualSites = 7, kUsualHoles = 3;
 /// The review by likelihood of such a function.
 struct ReviewTime {
   int32_t tokens = 0, holes = 0;

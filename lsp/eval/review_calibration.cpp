@@ -189,6 +189,7 @@ Calibrated calibrate(const ReviewRun& run, const LevelRule& rule) {
   std::array<double, syntax::kSiteKinds> least{};
   for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind)
     least[kind] = best_level(of_kind[kind], rule);
+  for (const syntax::SiteKind kind : rule.muted) least[static_cast<size_t>(kind)] = kNever;
   // One more level for all: the least one with few enough false findings in a thousand clean lines.
   std::vector<double> levels{-kNever};
   for (const Judged& judged : run.judged) {

@@ -62,7 +62,7 @@ TEST_CASE("bench review times the sites and holes of a function, whatever the mo
   const json figures = json::parse(ran.out)["figures"];
   REQUIRE(figures.size() == 2);
   const std::string usual = figures[0]["name"], most = figures[1]["name"];
-  CHECK(usual.find("usual: 6 sites, 2 holes") != std::string::npos);
+  CHECK(usual.find("usual: 7 sites, 3 holes") != std::string::npos);
   CHECK(most.find("the most: 8 sites, 8 holes") != std::string::npos);
   for (const json& figure : figures) {
     CHECK(figure["goal"] == 700);

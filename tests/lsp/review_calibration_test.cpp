@@ -101,6 +101,12 @@ TEST_CASE("a kind that is wrong more often than not is never reported") {
         assist::kNever);
 }
 
+TEST_CASE("a muted kind is not reported however right it is") {
+  const auto run = run_of(SiteKind::arithmetic, {1, 0});
+  CHECK(level_of(eval::calibrate(run, {}), SiteKind::arithmetic) == assist::kNever);
+  CHECK(level_of(eval::calibrate(run, {.muted = {}}), SiteKind::arithmetic) < assist::kNever);
+}
+
 TEST_CASE("levels rise until clean lines have few enough false findings") {
   const auto run = run_of(SiteKind::name, {0.9, 0.6}, "python", 30, 20);
   const auto loose = eval::calibrate(run, {.false_per_1000 = 1000});
