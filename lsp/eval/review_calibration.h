@@ -19,8 +19,8 @@ struct LevelRule {
   double least_low = 0.4;
   double false_per_1000 = 0.5;  ///< clean lines, all kinds together
   size_t fewest_reports = 8;    ///< fewer tell nothing of a kind
-  /// Never reported, however right on slips put in: read by hand on code as it is, 12 of 18 findings were
-  /// of operators, and all 12 of them right as written.
+  /// Never reported, however right on slips put in: of 26 findings read by hand in 61,034 lines of code as
+  /// it is, 17 were of operators, all of them right as written.
   std::vector<syntax::SiteKind> muted = {syntax::SiteKind::arithmetic};
 };
 
