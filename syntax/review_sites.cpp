@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 
 #include "syntax/bytes.h"
+#include "syntax/review_leftovers.h"
 
 namespace cambium::syntax {
 namespace {
@@ -152,8 +154,6 @@ class Reader {
     context.block = out_.range;
     visit(context, {}, 0, 0);
     resolve_names();
-    std::stable_sort(out_.sites.begin(), out_.sites.end(),
-                     [](const Site& a, const Site& b) { return a.range.begin < b.range.begin; });
     return std::move(out_);
   }
 
@@ -174,7 +174,7 @@ class Reader {
   sv text_of(ByteRange range) const { return text_.substr(range.begin, range.end - range.begin); }
 
   void add(SiteKind kind, ByteRange range, std::vector<std::string> alternatives) {
-    if (!alternatives.empty()) out_.sites.push_back({kind, range, std::move(alternatives)});
+    if (!alternatives.empty()) out_.sites.push_back({kind, range, std::move(alternatives), 0, {}});
   }
 
   /// Where the body begins of the loop whose variable `node` is; 0: it is none.
@@ -344,6 +344,8 @@ class Reader {
 
   /// Names that are defined before a use in a block that holds it.
   void resolve_names() {
+    std::map<sv, uint32_t> used;
+    for (const Name& use : uses_) ++used[text_of(use.range)];
     for (const Name& use : uses_) {
       const sv written = text_of(use.range);
       std::vector<std::string> others;
@@ -362,8 +364,13 @@ class Reader {
         }
       }
       // A name from elsewhere is a function, a type or a constant as a rule.
-      if (own && written != "self" && written != "this")
-        add(SiteKind::name, use.range, std::move(others));
+      if (!own || written == "self" || written == "this" || others.empty()) continue;
+      Site site{SiteKind::name, use.range, std::move(others), used[written] - 1, {}};
+      for (const std::string& other : site.alternatives) {
+        const auto at = used.find(other);
+        site.alternative_uses.push_back(at == used.end() ? 0 : at->second);
+      }
+      out_.sites.push_back(std::move(site));
     }
   }
 
@@ -378,8 +385,8 @@ class Reader {
 
 const char* to_string(SiteKind kind) {
   constexpr std::array<const char*, kSiteKinds> kNames = {
-      "name",    "compare",   "arithmetic", "logic", "number",
-      "boolean", "arguments", "negation",   "await", "return"};
+      "name",      "compare",  "arithmetic", "logic",  "number",  "boolean",
+      "arguments", "negation", "await",      "return", "leftover"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -401,6 +408,10 @@ std::vector<FunctionSites> review_sites(const Tree& tree, std::string_view text,
   Reader reader(tree, text);
   for (const TSNode function : functions) {
     FunctionSites sites = reader.read(function);
+    for (Site& site : repeated_statements(function, text).leftovers)
+      sites.sites.push_back(std::move(site));
+    std::stable_sort(sites.sites.begin(), sites.sites.end(),
+                     [](const Site& a, const Site& b) { return a.range.begin < b.range.begin; });
     if (!sites.sites.empty()) out.push_back(std::move(sites));
   }
   return out;

@@ -24,14 +24,18 @@ enum class SiteKind : uint8_t {
   negation,   ///< a condition: with or without "not"
   await,      ///< a call in an asynchronous function: awaited
   return_,    ///< the last expression of a body: returned
+  leftover,   ///< what a repeated statement did not change along (syntax/review_leftovers.h)
 };
-inline constexpr size_t kSiteKinds = 10;
+inline constexpr size_t kSiteKinds = 11;
 const char* to_string(SiteKind kind);
 
 struct Site {
   SiteKind kind = SiteKind::name;
   ByteRange range;                        ///< what stands there
   std::vector<std::string> alternatives;  ///< each fits in its place as far as the grammar goes
+  /// Of a name: how often the function uses it in other places, and each alternative, in their order.
+  uint32_t uses = 0;
+  std::vector<uint32_t> alternative_uses = {};
 };
 
 struct FunctionSites {

@@ -2,6 +2,7 @@
 
     plot.py LOG.jsonl OUT.png              the loss curve of a run
     plot.py attention BENCH.json OUT.svg   what `cambium bench --only attention --json` printed
+    plot.py review REVIEW.json OUT.svg     what `cambium eval --review --json` printed
 """
 
 import json
@@ -48,7 +49,48 @@ def attention(report, out):
     figure.savefig(out)
 
 
+def review_lines(report, fewest=8):
+    """{curve: (recall, precision, false findings per 1,000 lines)}, by falling level; kinds with fewer than
+    `fewest` slips say nothing."""
+    lines = {}
+    for name, points in report["curves"].items():
+        if points and report["kinds"].get(name, {}).get("slips", fewest) >= fewest:
+            points = sorted(points, key=lambda p: -p["level"])
+            lines[name] = tuple([p[key] for p in points] for key in ("recall", "precision", "falsePer1000Lines"))
+    return lines
+
+
+def review(report, out):
+    figure, (quality, cost) = plt.subplots(1, 2, figsize=(12, 4.4))
+    marked = {"all": dict(color="k", lw=2.2), "name": dict(color="C0", lw=2.2), "shuffled": dict(color="0.5", ls="--"),
+              "length only": dict(color="0.5", ls=":")}
+    for name, (recall, precision, false) in review_lines(report).items():
+        style = marked.get(name, dict(lw=0.9, alpha=0.8))
+        quality.plot(recall, precision, label=name, **style)
+        cost.plot(recall, false, label=name, **style)
+    for name in ("all", "name"):
+        row = report["all"] if name == "all" else report["kinds"][name]
+        if row["reported"]:
+            quality.plot(row["recall"], row["precision"], "o", color=marked[name]["color"])
+            cost.plot(row["recall"], row["falsePer1000Lines"], "o", color=marked[name]["color"])
+    quality.set_ylabel("precision")
+    quality.set_ylim(0, 1.02)
+    cost.set_ylabel("false findings per 1,000 clean lines")
+    cost.set_yscale("symlog", linthresh=1)
+    cost.axhline(1, color="0.7", lw=0.8)
+    for ax in (quality, cost):
+        ax.set_xlabel("recall as the level falls (dots: what is reported)")
+        ax.set_xlim(0, 1)
+        ax.grid(alpha=0.3)
+    quality.legend(fontsize=7, ncol=2)
+    figure.tight_layout()
+    figure.savefig(out)
+
+
 def main():
+    if sys.argv[1] == "review":
+        review(json.loads(pathlib.Path(sys.argv[2]).read_text()), sys.argv[3])
+        return
     if sys.argv[1] == "attention":
         attention(json.loads(pathlib.Path(sys.argv[2]).read_text()), sys.argv[3])
         return

@@ -49,7 +49,7 @@ struct Finding {
   std::vector<RelatedPlace> related;
   std::optional<Fix> fix;
   std::string fingerprint;  ///< the same for the same complaint about the same code
-  double score = 0;         ///< how sure the source is; compares within one code only
+  double score = 0;         ///< how sure the source is; compares within one source only
 };
 
 /// 16 hexadecimal digits of the code, the line, the line above and what the range holds: edits

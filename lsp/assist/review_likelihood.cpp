@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <limits>
 #include <mutex>
 #include <optional>
 
@@ -21,6 +20,9 @@ using Part = engine::PromptFormat::Part;
 constexpr int32_t kAlternatives = 12;  ///< tokens looked at where the written one stands
 constexpr size_t kBytesPerToken = 8;   ///< as many as a token of deeply indented code may have
 constexpr size_t kFollowing = 12;      ///< bytes after a site that an alternative is tokenized with
+constexpr size_t kMostOfHole = 160;    ///< tokens of a hole: the site, and the rest of its line
+constexpr size_t kLeastRoom = 64;      ///< tokens of a window that tell anything
+constexpr size_t kLongestRest = 80;    ///< bytes of the line after a site that are part of its hole
 
 Result<engine::Scored> score(engine::Generator& generator, engine::ScoreRequest request) {
   struct Answer {
@@ -48,9 +50,10 @@ struct Candidate {
   const syntax::Site* site = nullptr;
   const std::string* alternative = nullptr;
   size_t first = 0;        ///< the first token of the hole, in the window
-  size_t hole_end = 0;     ///< a byte of the text
-  std::string lead, tail;  ///< what the hole's tokens hold beside the site
-  float left = 0;
+  size_t tokens_end = 0;   ///< of the site's last token; a byte of the text
+  size_t after = 0;        ///< the first token after the hole, in the window
+  std::string lead, tail;  ///< what the site's tokens hold beside it
+  float left = 0, ahead = 0;
 };
 
 class Scorer {
@@ -76,26 +79,37 @@ class Scorer {
     });
     head_.assign(layout_.begin(), prefix + 1);
     lead_ = head_.size() - 1;
+    const size_t beside = layout_.size() + static_cast<size_t>(limits_.suffix_tokens) + kMostOfHole;
+    const auto context = static_cast<size_t>(generator_.capabilities().context);
+    if (context < beside + kLeastRoom) {
+      return fail(ErrorCode::unsupported,
+                  "the model's context of " + std::to_string(context) +
+                      " tokens is too short to review by likelihood; it takes " +
+                      std::to_string(beside + kLeastRoom));
+    }
+    room_ = context - beside;
     if (structure_) scopes_ = syntax::read_scopes(language_, text_);
     return {};
   }
 
-  /// Sites of [begin, end) of the text.
-  Result<void> read_piece(size_t begin, size_t end, const std::vector<syntax::Site>& sites,
-                          std::vector<Suspicion>& out) {
+  /// Sites of [begin, end) of the text, or of as much of it as fits; where that ends.
+  Result<size_t> read_piece(size_t begin, size_t end, const std::vector<syntax::Site>& sites,
+                            std::vector<Suspicion>& out) {
     size_t from = begin - std::min(begin, static_cast<size_t>(limits_.context_tokens) * 4);
     if (from > 0) from = line_begin(text_, from);
     window_ = encode_span(tokenizer_, text_, from, end);
     window_end_ = end;
     const auto at = std::lower_bound(window_.bytes.begin(), window_.bytes.end(), begin);
     first_ = static_cast<size_t>(at - window_.bytes.begin());
-    if (first_ >= window_.size()) return {};
+    fit_window();
+    if (first_ >= window_.size()) return end;
     engine::ScoreRequest request;
     AlignedSequence sequence = align(head_, window_, {}, scopes_, {});
     request.tokens = std::move(sequence.tokens);
     if (structure_) request.structure = std::move(sequence.structure);
     request.first = static_cast<int32_t>(lead_ + first_);
-    if (request.first < 1 || request.tokens.size() <= static_cast<size_t>(request.first)) return {};
+    if (request.first < 1 || request.tokens.size() <= static_cast<size_t>(request.first))
+      return end;
     request.top = kAlternatives;
     request.cancel = cancel_;
     auto scored = score(generator_, std::move(request));
@@ -104,26 +118,46 @@ class Scorer {
 
     std::vector<Candidate> candidates;
     for (const syntax::Site& site : sites) {
-      if (site.range.begin < begin || site.range.end > end) continue;
+      if (site.range.begin < begin || site.range.end > window_end_) continue;
       if (auto candidate = preferred(site)) candidates.push_back(std::move(*candidate));
     }
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.left > b.left; });
-    if (candidates.size() > static_cast<size_t>(limits_.most_holes)) {
-      candidates.resize(static_cast<size_t>(limits_.most_holes));
+    if (candidates.size() > static_cast<size_t>(limits_.most_sites)) {
+      candidates.resize(static_cast<size_t>(limits_.most_sites));
     }
     // From the last to the first: what comes before a hole is in the cache.
     std::sort(candidates.begin(), candidates.end(),
               [](const Candidate& a, const Candidate& b) { return a.first > b.first; });
-    for (const Candidate& candidate : candidates) {
+    for (Candidate& candidate : candidates) {
+      const auto ahead = look_ahead(candidate);
+      if (!ahead) return tl::unexpected(ahead.error());
+      if (*ahead <= limits_.least_ahead) continue;
+      candidate.ahead = *ahead;
       auto suspicion = look_at_both_sides(candidate);
       if (!suspicion) return tl::unexpected(suspicion.error());
+      if (suspicion->both <= limits_.least_both) continue;
       out.push_back(std::move(*suspicion));
     }
-    return {};
+    return window_end_;
   }
 
  private:
+  /// Code in which a token holds few bytes does not fit: what comes before is shown less of, then the end
+  /// is left for the next piece.
+  void fit_window() {
+    if (window_.size() <= room_) return;
+    const size_t dropped = std::min(first_, window_.size() - room_);
+    const auto n = static_cast<std::ptrdiff_t>(dropped);
+    window_.ids.erase(window_.ids.begin(), window_.ids.begin() + n);
+    window_.bytes.erase(window_.bytes.begin(), window_.bytes.begin() + n);
+    first_ -= dropped;
+    if (window_.size() <= room_) return;
+    window_end_ = window_.bytes[room_];
+    window_.ids.resize(room_);
+    window_.bytes.resize(room_);
+  }
+
   /// log P of the written and of another token in row `row`; nothing if the other is not among the
   /// likely ones.
   std::optional<float> gain(size_t token, TokenId other) const {
@@ -144,14 +178,15 @@ class Scorer {
     best.first = static_cast<size_t>(after - window_.bytes.begin()) - 1;
     const size_t begin = window_.bytes[best.first];
     const auto end = std::lower_bound(window_.bytes.begin(), window_.bytes.end(), site.range.end);
-    best.hole_end = end == window_.bytes.end() ? window_end_ : *end;
+    best.tokens_end = end == window_.bytes.end() ? window_end_ : *end;
+    best.after = static_cast<size_t>(end - window_.bytes.begin());
     if (best.first < first_ ||
-        text_.substr(begin, best.hole_end - begin).find('\r') != text_.npos) {
+        text_.substr(begin, best.tokens_end - begin).find('\r') != text_.npos) {
       return std::nullopt;
     }
     best.lead = std::string(text_.substr(begin, site.range.begin - begin));
-    best.tail = std::string(text_.substr(site.range.end, best.hole_end - site.range.end));
-    std::string_view following = text_.substr(best.hole_end, kFollowing);
+    best.tail = std::string(text_.substr(site.range.end, best.tokens_end - site.range.end));
+    std::string_view following = text_.substr(best.tokens_end, kFollowing);
     following = following.substr(0, following.find('\n'));
     for (const std::string& alternative : site.alternatives) {
       const std::vector<TokenId> ids =
@@ -170,15 +205,58 @@ class Scorer {
     return best.alternative == nullptr ? std::nullopt : std::optional(std::move(best));
   }
 
+  /// What follows is likelier after the alternative by so much, the alternative itself included.
+  Result<float> look_ahead(const Candidate& candidate) {
+    const size_t stop =
+        std::min(candidate.after + static_cast<size_t>(limits_.ahead_tokens), window_.size());
+    const size_t stop_byte = stop == window_.size() ? window_end_ : window_.bytes[stop];
+    float as_written = 0;
+    for (size_t i = candidate.first; i < stop; ++i) as_written += rows_.logprobs[i - first_];
+    TokenSpan otherwise;
+    const auto n = static_cast<std::ptrdiff_t>(candidate.first);
+    otherwise.ids.assign(window_.ids.begin(), window_.ids.begin() + n);
+    otherwise.bytes.assign(window_.bytes.begin(), window_.bytes.begin() + n);
+    std::vector<uint32_t> offsets;
+    const std::string changed =
+        candidate.lead + *candidate.alternative + candidate.tail +
+        std::string(text_.substr(candidate.tokens_end, stop_byte - candidate.tokens_end));
+    const std::vector<TokenId> ids = tokenizer_.encode(changed, offsets);
+    const size_t begin = window_.bytes[candidate.first];
+    for (size_t i = 0; i < ids.size(); ++i) {
+      otherwise.ids.push_back(ids[i]);
+      otherwise.bytes.push_back(
+          static_cast<uint32_t>(std::min<size_t>(begin + offsets[i], stop_byte)));
+    }
+    engine::ScoreRequest request;
+    AlignedSequence sequence = align(head_, otherwise, {}, scopes_, {});
+    request.tokens = std::move(sequence.tokens);
+    if (structure_) request.structure = std::move(sequence.structure);
+    request.first = static_cast<int32_t>(lead_ + candidate.first);
+    request.cancel = cancel_;
+    auto scored = score(generator_, std::move(request));
+    if (!scored) return tl::unexpected(scored.error());
+    float sum = 0;
+    for (const float logprob : scored->logprobs) sum += logprob;
+    return sum - as_written;
+  }
+
   Result<Suspicion> look_at_both_sides(const Candidate& candidate) {
     const size_t begin = window_.bytes[candidate.first];
     TokenSpan prefix;
     const auto n = static_cast<std::ptrdiff_t>(candidate.first);
     prefix.ids.assign(window_.ids.begin(), window_.ids.begin() + n);
     prefix.bytes.assign(window_.bytes.begin(), window_.bytes.begin() + n);
+    // To the end of the line, as models are taught to fill in: with the site alone as the hole, the
+    // model that ships knew nothing that it does not know left to right.
+    size_t hole_end = std::min(text_.find('\n', candidate.tokens_end), text_.size());
+    if (hole_end > candidate.tokens_end && text_[hole_end - 1] == '\r') --hole_end;
+    if (hole_end > candidate.tokens_end + kLongestRest) hole_end = candidate.tokens_end;
+    const std::string rest =
+        candidate.tail +
+        std::string(text_.substr(candidate.tokens_end, hole_end - candidate.tokens_end));
     // The document as it is with the hole empty: that is what labels are of.
     std::string holed(text_.substr(0, begin));
-    holed += text_.substr(candidate.hole_end);
+    holed += text_.substr(hole_end);
     const size_t room = static_cast<size_t>(limits_.suffix_tokens) * kBytesPerToken;
     TokenSpan suffix = encode_span(tokenizer_, holed, begin, std::min(holed.size(), begin + room));
     if (suffix.size() > static_cast<size_t>(limits_.suffix_tokens)) {
@@ -197,18 +275,24 @@ class Scorer {
 
     const std::string written(text_.substr(
         candidate.site->range.begin, candidate.site->range.end - candidate.site->range.begin));
-    auto as_written = fill(sequence, candidate.lead + written + candidate.tail);
+    auto as_written = fill(sequence, candidate.lead + written + rest);
     if (!as_written) return tl::unexpected(as_written.error());
     Suspicion suspicion;
-    auto otherwise = fill(sequence, candidate.lead + *candidate.alternative + candidate.tail);
+    auto otherwise = fill(sequence, candidate.lead + *candidate.alternative + rest);
     if (!otherwise) return tl::unexpected(otherwise.error());
     suspicion.kind = candidate.site->kind;
     suspicion.range = candidate.site->range;
     suspicion.alternative = *candidate.alternative;
     suspicion.left = candidate.left;
+    suspicion.ahead = candidate.ahead;
     suspicion.both = *otherwise - *as_written;
     suspicion.confidence = *otherwise;
-    suspicion.written = *as_written;
+    suspicion.alternatives = static_cast<uint32_t>(candidate.site->alternatives.size());
+    suspicion.uses = candidate.site->uses;
+    if (!candidate.site->alternative_uses.empty()) {
+      const auto chosen = candidate.alternative - candidate.site->alternatives.data();
+      suspicion.alternative_uses = candidate.site->alternative_uses[static_cast<size_t>(chosen)];
+    }
     return suspicion;
   }
 
@@ -253,6 +337,7 @@ class Scorer {
   std::string_view path_;
   std::vector<Part> layout_, head_;
   size_t lead_ = 0;  ///< tokens before the window's first
+  size_t room_ = 0;  ///< for the window's tokens
   syntax::ScopeMap scopes_ = syntax::ScopeMap::whole_file(0);
   TokenSpan window_;
   size_t window_end_ = 0, first_ = 0;
@@ -290,60 +375,15 @@ Result<std::vector<Suspicion>> suspicions(engine::Generator& generator,
         function.sites.begin(), function.sites.end(),
         [&](const auto& site) { return site.range.begin >= begin && site.range.end <= end; });
     if (any) {
-      if (auto read = scorer.read_piece(begin, end, function.sites, out); !read) {
-        return tl::unexpected(read.error());
-      }
+      const auto read = scorer.read_piece(begin, end, function.sites, out);
+      if (!read) return tl::unexpected(read.error());
+      end = std::max(*read, begin + 1);
     }
     begin = end;
   }
   std::sort(out.begin(), out.end(),
             [](const Suspicion& a, const Suspicion& b) { return a.range.begin < b.range.begin; });
   return out;
-}
-
-double score_of(const Suspicion& suspicion) {
-  return suspicion.both + 0.5 * suspicion.left + suspicion.confidence;
-}
-
-double threshold_of(syntax::SiteKind kind, const syntax::Language& language) {
-  // The level at which at least four of five are right and a thousand clean lines have no more than
-  // one, on the projects to calibrate on.
-  switch (kind) {
-    case syntax::SiteKind::name:
-      if (language.name == "javascript") return 11.5;
-      if (language.name == "cpp") return 10;
-      return 8.5;
-    case syntax::SiteKind::number:
-      return 7;
-    default:
-      // The model that ships knows too little of these: no level has half of its reports right.
-      return std::numeric_limits<double>::infinity();
-  }
-}
-
-std::vector<Finding> likelihood_findings(const std::vector<Suspicion>& suspicions,
-                                         const syntax::Language& language, std::string_view text) {
-  std::vector<Finding> findings;
-  for (const Suspicion& suspicion : suspicions) {
-    const double score = score_of(suspicion);
-    if (score < threshold_of(suspicion.kind, language)) continue;
-    const std::string written(
-        text.substr(suspicion.range.begin, suspicion.range.end - suspicion.range.begin));
-    Finding finding;
-    finding.source = FindingSource::likelihood;
-    finding.code = "likelihood/" + std::string(syntax::to_string(suspicion.kind));
-    finding.severity = Severity::information;
-    finding.range = suspicion.range;
-    finding.score = score;
-    finding.message = "'" + written +
-                      "' is unusual here: the code before and after it points to '" +
-                      suspicion.alternative + "'.";
-    finding.fix = Fix{"Replace '" + written + "' by '" + suspicion.alternative + "'",
-                      {{suspicion.range, suspicion.alternative}}};
-    finding.fingerprint = fingerprint_of(finding, text);
-    findings.push_back(std::move(finding));
-  }
-  return findings;
 }
 
 }  // namespace cambium::assist

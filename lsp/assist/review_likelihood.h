@@ -3,10 +3,11 @@
 // shown both sides, something may be wrong.
 //
 // One prefill over a function gives the probability of each of its tokens (left to right). The few
-// sites with the best alternatives are then looked at again with the site as the hole of a
-// fill-in-the-middle prompt. The first pass is laid out as the beginning of that prompt, and the holes
-// are taken from the last to the first, so that each costs its suffix and a token or two: all else is in
-// the KV cache already.
+// sites with the best alternatives are then read on from with the alternative in place: code after a
+// slip goes on as if it were not there. Those that this speaks for are looked at once more, with a hole
+// from the site to the end of its line in a fill-in-the-middle prompt. The first pass is laid out as the beginning of that prompt,
+// and sites are taken from the last to the first, so that each costs some 25 tokens and, as a hole, its
+// suffix and a token or two: all else is in the KV cache already.
 //
 // Blocking; any thread but the engine's and the strand.
 #pragma once
@@ -16,7 +17,6 @@
 #include <vector>
 
 #include "engine/generator.h"
-#include "lsp/assist/finding.h"
 #include "syntax/review_sites.h"
 
 namespace cambium::assist {
@@ -26,37 +26,35 @@ struct Suspicion {
   syntax::SiteKind kind = syntax::SiteKind::name;
   syntax::ByteRange range;
   std::string alternative;
-  float left = 0;  ///< log P(alternative) - log P(written) where they part, given the text before
-  float both = 0;  ///< the same of the whole, given both sides
-  float confidence = 0;  ///< log P(alternative), given both sides
-  float written = 0;     ///< log P(written), given both sides
+  float left = 0;   ///< log P(alternative) - log P(written) where they part, given the text before
+  float ahead = 0;  ///< the same of the whole and the tokens that follow, given the text before
+  float both = 0;   ///< the same of the whole, given both sides
+  float confidence = 0;       ///< log P(alternative), given both sides
+  float written = 0;          ///< log P(written), given both sides
+  uint32_t alternatives = 0;  ///< that the site had
+  /// Of names: how often the function uses them in other places.
+  uint32_t uses = 0, alternative_uses = 0;
 };
 
 struct LikelihoodLimits {
   int32_t context_tokens = 256;  ///< shown before a function
   int32_t piece_tokens = 1000;   ///< a longer function is read in pieces
   int32_t suffix_tokens = 64;    ///< shown after a hole
-  int32_t most_holes = 8;        ///< a piece
-  float least_left = 1.0f;       ///< below, a site gets no hole
+  int32_t ahead_tokens = 24;     ///< read after an alternative
+  int32_t most_sites = 8;        ///< of a piece, looked at again
+  float least_left = 1.0f;       ///< below, a site is not looked at again
+  float least_ahead = 2.0f;      ///< up to it, a site gets no hole
+  float least_both = 0.0f;       ///< up to it, the two directions do not agree
 };
 
-/// All suspicions of one function, ascending by place. Errors: unsupported (the model can't score, or
-/// was not trained to fill in with the prefix first), cancelled, what the engine says.
+/// The suspicions of one function that all ways of looking agree on, ascending by place. Errors:
+/// unsupported (the model can't score, or was not trained to fill in with the prefix first), cancelled,
+/// what the engine says.
 Result<std::vector<Suspicion>> suspicions(engine::Generator& generator,
                                           const syntax::Language* language, std::string_view path,
                                           std::string_view text,
                                           const syntax::FunctionSites& function,
                                           const LikelihoodLimits& limits,
                                           const engine::CancelFlag& cancel);
-
-/// How sure a suspicion is: what the thresholds are for.
-double score_of(const Suspicion& suspicion);
-/// The least score that is worth a person's time, by the kind of place and the language; from
-/// `cambium eval --review` on one half of the held-out projects.
-double threshold_of(syntax::SiteKind kind, const syntax::Language& language);
-
-/// Codes likelihood/name, likelihood/compare and so on, each with the alternative as its fix.
-std::vector<Finding> likelihood_findings(const std::vector<Suspicion>& suspicions,
-                                         const syntax::Language& language, std::string_view text);
 
 }  // namespace cambium::assist

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lsp/assist/git.h"
+#include "lsp/assist/likelihood_findings.h"
 #include "lsp/assist/line_diff.h"
 #include "lsp/assist/privacy.h"
 #include "lsp/assist/review_likelihood.h"

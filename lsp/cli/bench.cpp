@@ -23,7 +23,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Better = Figure::Better;
 
-constexpr std::array kSections{"syntax", "alignment", "lsp", "typing", "attention", "engine"};
+constexpr std::array kSections{"syntax",    "alignment", "lsp",   "typing",
+                               "attention", "review",    "engine"};
 constexpr const char* kLong = "long";  // only where asked for: it takes minutes
 
 struct Flags {
@@ -255,7 +256,8 @@ int bench(Run& run, const Flags& flags) {
     if (auto done = bench_shape(config, flags, figures); !done) return run.fail(done.error());
   }
   // What needs memory figures of its own comes before what leaves large models behind.
-  if (wanted("typing") || wanted("lsp") || wanted("alignment") || wanted("attention")) {
+  if (wanted("typing") || wanted("lsp") || wanted("alignment") || wanted("attention") ||
+      wanted("review")) {
     auto model = load_generator(run, config);
     if (!model) return run.fail(model.error());
     const engine::Capabilities can = (*model)->capabilities();
@@ -277,6 +279,10 @@ int bench(Run& run, const Flags& flags) {
       say("attention");
       if (auto done = attention(**model, config.threads, flags, figures); !done)
         return run.fail(done.error());
+    }
+    if (wanted("review")) {
+      say("review");
+      if (auto done = bench_review(**model, figures); !done) return run.fail(done.error());
     }
     if (wanted("lsp")) {
       say("lsp");
@@ -327,10 +333,10 @@ void add_bench(CLI::App& app, Run& run) {
       app.add_subcommand("bench", "The figures of this machine, as a table or as JSON");
   std::vector<std::string> known(kSections.begin(), kSections.end());
   known.emplace_back(kLong);
-  verb->add_option(
-          "--only", flags->only,
-          "Sections: syntax, alignment, lsp, typing, attention, engine; and long, which only runs "
-          "where it is named")
+  verb->add_option("--only", flags->only,
+                   "Sections: syntax, alignment, lsp, typing, attention, review, engine; and long, "
+                   "which only runs "
+                   "where it is named")
       ->delimiter(',')
       ->check(CLI::IsMember(known));
   verb->add_flag("--moe-stats", flags->moe_stats,

@@ -16,7 +16,8 @@
 namespace cambium::cli {
 
 struct Figure {
-  std::string section;  ///< "syntax", "alignment", "typing", "lsp", "attention", "engine", "long"
+  std::string
+      section;  ///< "syntax", "alignment", "typing", "lsp", "attention", "review", "engine", "long"
   std::string name;
   double value = 0;
   std::string unit;  ///< "ms", "tok/s", "tokens", "MB", "x"
@@ -74,6 +75,18 @@ Result<void> bench_attention(const engine::Generator& model, int threads, engine
                              const std::vector<BenchText>& files, Figures& figures);
 /// Typing at one place with a prompt of 1,500 tokens: tokens evaluated and time a keystroke.
 Result<void> bench_typing(const std::shared_ptr<engine::Generator>& model, Figures& figures);
+/// What a function of 60 lines asks for: held-out code has as many sites and holes in 60 lines, with the
+/// model that ships.
+inline constexpr int32_t kUsualSites = 7, kUsualHoles = 3;
+/// The review by likelihood of such a function.
+struct ReviewTime {
+  int32_t tokens = 0, holes = 0;
+  int32_t computed = 0, passes = 0;  ///< tokens not found in the cache; requests
+  double median_ms = 0;
+};
+Result<ReviewTime> time_review(engine::Generator& model, int32_t sites, int32_t holes);
+/// Usual, and with every site and hole that the limits allow.
+Result<void> bench_review(engine::Generator& model, Figures& figures);
 /// Block-sparse attention over long answers: time at R1's shape, agreement on the model `path`.
 Result<void> bench_long(const std::string& path, const engine::LoadOptions& options,
                         Figures& figures);

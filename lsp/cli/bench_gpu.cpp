@@ -3,14 +3,17 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <sstream>
 
+#include "engine/engine.h"
 #include "engine/gguf.h"
 #include "engine/gpu_bench.h"
 #include "engine/tokenizer.h"
+#include "lsp/assist/review_likelihood.h"
 #include "lsp/cli/bench.h"
 #include "lsp/cli/cli.h"
 #include "lsp/cli/verbs.h"
@@ -108,6 +111,49 @@ json to_json(const engine::GpuReport& report) {
           {"projections", cards}};
 }
 
+/// The review by likelihood with a model of a shape and the bundled vocabulary: a review needs a
+/// tokenizer, and its time depends on shapes and types.
+Result<std::vector<engine::GpuFigure>> review_figures(const engine::GpuBenchOptions::File& file,
+                                                      const std::string& device,
+                                                      const std::string& folder) {
+  auto shape = engine::model_shape(file.shape);
+  if (!shape) return tl::unexpected(shape.error());
+  auto bundled = choose_model({});
+  if (!bundled) return tl::unexpected(bundled.error());
+  auto vocabulary = engine::GgufFile::open(bundled->path);
+  if (!vocabulary) return tl::unexpected(vocabulary.error());
+  engine::RandomModelOptions random;
+  random.shape = *shape;
+  random.type = file.type;
+  random.tokenizer = vocabulary->get();
+  const std::string path = folder + "/review.gguf";
+  if (auto written = engine::write_random_model(path, random); !written)
+    return tl::unexpected(written.error());
+  engine::LoadOptions options;
+  options.engine.device = device;
+  auto model = engine::load_model(path, options);
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
+  if (!model) return tl::unexpected(model.error());
+  std::vector<engine::GpuFigure> rows;
+  const int32_t most = assist::LikelihoodLimits{}.most_sites;
+  for (const auto& [sites, holes] : {std::pair{kUsualSites, kUsualHoles}, std::pair{most, most}}) {
+    auto time = time_review(**model, sites, holes);
+    if (!time) return tl::unexpected(time.error());
+    engine::GpuFigure figure;
+    figure.name =
+        fmt::format("{} {}: review of {} tokens, {} sites, {} holes", shape->name,
+                    engine::type_traits(file.type)->name, time->tokens, sites, time->holes);
+    figure.value = time->median_ms;
+    figure.unit = "ms";
+    figure.less_is_better = true;
+    if (shape->name == "deepseek-coder-6.7b" && file.type == engine::DType::q4_k) figure.goal = 80;
+    figure.note = fmt::format("{} tokens in {} requests", time->computed, time->passes);
+    rows.push_back(std::move(figure));
+  }
+  return rows;
+}
+
 }  // namespace
 
 Result<engine::DType> weight_type(std::string_view name) {
@@ -143,6 +189,14 @@ Result<void> bench_gpu(Run& run, const GpuFlags& flags) {
   }
   auto report = engine::bench_gpu(options);
   if (!report) return tl::unexpected(report.error());
+  // Of the shape that is named, else of the one that a goal is set for.
+  const engine::GpuBenchOptions::File reviewed =
+      options.files.empty() ? engine::GpuBenchOptions::File{"deepseek-coder-6.7b"}
+                            : options.files.front();
+  if (options.on_progress) options.on_progress("measuring a review");
+  auto review = review_figures(reviewed, options.device, flags.folder);
+  if (!review) return tl::unexpected(review.error());
+  for (engine::GpuFigure& figure : *review) report->figures.push_back(std::move(figure));
   if (flags.json) {
     run.out << to_json(*report).dump(2) << '\n';
   } else {

@@ -7,6 +7,8 @@
 #include <ostream>
 #include <random>
 
+#include "lsp/cli/eval.h"
+#include "lsp/eval/review_calibration.h"
 #include "lsp/eval/review_eval.h"
 
 namespace cambium::cli {
@@ -16,36 +18,103 @@ using eval::Judged;
 using eval::ReviewFigures;
 using eval::ReviewRun;
 
-double product_score(const Judged& judged) { return assist::score_of(judged.suspicion); }
-
-nlohmann::json to_json(const ReviewFigures& figures) {
-  return {{"slips", figures.slips},
-          {"found", figures.found},
-          {"reported", figures.reported},
-          {"hits", figures.hits},
-          {"precision", figures.precision()},
-          {"recall", figures.recall()},
-          {"falsePer1000Lines", figures.false_per_1000()},
-          {"fixesRestoring", figures.restoring()}};
+nlohmann::json to_json(const ReviewFigures& figures, const eval::ReviewIntervals* intervals) {
+  nlohmann::json out = {{"slips", figures.slips},
+                        {"found", figures.found},
+                        {"reported", figures.reported},
+                        {"hits", figures.hits},
+                        {"cleanLines", figures.clean_lines},
+                        {"precision", figures.precision()},
+                        {"recall", figures.recall()},
+                        {"falsePer1000Lines", figures.false_per_1000()},
+                        {"fixesRestoring", figures.restoring()}};
+  if (intervals != nullptr) {
+    out["intervals"] = {{"precision", interval_json(intervals->precision)},
+                        {"recall", interval_json(intervals->recall)},
+                        {"falsePer1000Lines", interval_json(intervals->false_per_1000)},
+                        {"fixesRestoring", interval_json(intervals->restoring)}};
+  }
+  return out;
 }
 
-void print_row(std::ostream& out, const std::string& name, const ReviewFigures& figures) {
-  out << fmt::format("{:<24}{:>7}{:>9}{:>11.2f}{:>9.2f}{:>14.2f}{:>12.0f} %\n", name, figures.slips,
-                     figures.reported, figures.precision(), figures.recall(),
-                     figures.false_per_1000(), 100 * figures.restoring());
+nlohmann::json to_json(const std::vector<eval::CurvePoint>& curve) {
+  nlohmann::json points = nlohmann::json::array();
+  for (const eval::CurvePoint& point : curve) {
+    points.push_back({{"level", point.threshold},
+                      {"precision", point.precision},
+                      {"recall", point.recall},
+                      {"falsePer1000Lines", point.false_per_1000}});
+  }
+  return points;
 }
 
-/// The same number of reports, chosen by another score.
-ReviewFigures baseline(const ReviewRun& run, size_t reports, const std::vector<double>& scores) {
-  std::vector<size_t> order(run.judged.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return scores[a] > scores[b]; });
-  std::vector<char> chosen(order.size(), 0);
-  for (size_t i = 0; i < std::min(reports, order.size()); ++i) chosen[order[i]] = 1;
-  return eval::figures_of(run, "", [&](const Judged& judged) {
-    return chosen[static_cast<size_t>(&judged - run.judged.data())] != 0;
-  });
+void print_row(std::ostream& out, const std::string& name, const ReviewFigures& figures,
+               const eval::ReviewIntervals* intervals) {
+  const auto with_ends = [](double value, const eval::Interval* interval) {
+    return interval == nullptr
+               ? fmt::format("{:.2f}", value)
+               : fmt::format("{:.2f} ({:.2f}-{:.2f})", value, interval->low, interval->high);
+  };
+  const auto part = [&](eval::Interval eval::ReviewIntervals::*which) {
+    return intervals == nullptr ? nullptr : &(intervals->*which);
+  };
+  using eval::ReviewIntervals;
+  out << fmt::format("{:<18}{:>6}{:>9}{:>19}{:>19}{:>19}{:>14.0f} %\n", name, figures.slips,
+                     figures.reported,
+                     with_ends(figures.precision(), part(&ReviewIntervals::precision)),
+                     with_ends(figures.recall(), part(&ReviewIntervals::recall)),
+                     with_ends(figures.false_per_1000(), part(&ReviewIntervals::false_per_1000)),
+                     100 * figures.restoring());
+}
+
+/// What is reported by another score, in the same number.
+class Baseline {
+ public:
+  Baseline(const ReviewRun& run, std::vector<double> scores)
+      : run_(run), scores_(std::move(scores)) {}
+
+  double score_of(const Judged& judged) const { return scores_[index_of(judged)]; }
+  ReviewFigures figures(size_t reports) const {
+    std::vector<size_t> order(scores_.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return scores_[a] > scores_[b]; });
+    std::vector<char> chosen(order.size(), 0);
+    for (size_t i = 0; i < std::min(reports, order.size()); ++i) chosen[order[i]] = 1;
+    return eval::figures_of(run_, "",
+                            [&](const Judged& judged) { return chosen[index_of(judged)] != 0; });
+  }
+  nlohmann::json curve() const {
+    return to_json(
+        eval::curve_of(run_, "", [&](const Judged& judged) { return score_of(judged); }));
+  }
+
+ private:
+  size_t index_of(const Judged& judged) const {
+    return static_cast<size_t>(&judged - run_.judged.data());
+  }
+  const ReviewRun& run_;
+  std::vector<double> scores_;
+};
+
+/// The product's scores, dealt out to other suspicions.
+Baseline shuffled_scores(const ReviewRun& run, uint64_t seed) {
+  std::vector<double> scores;
+  for (const Judged& judged : run.judged) scores.push_back(judged.score);
+  std::mt19937_64 random(seed);
+  for (size_t i = scores.size(); i > 1; --i) std::swap(scores[i - 1], scores[random() % i]);
+  return {run, std::move(scores)};
+}
+
+/// What is written, by its length: the longest first or the shortest, whichever is better.
+Baseline by_length(const ReviewRun& run, size_t reports) {
+  std::vector<double> scores;
+  for (const Judged& judged : run.judged)
+    scores.push_back(static_cast<double>(judged.written.size()));
+  const Baseline longest(run, scores);
+  for (double& score : scores) score = -score;
+  const Baseline shortest(run, scores);
+  return longest.figures(reports).hits > shortest.figures(reports).hits ? longest : shortest;
 }
 
 Result<void> write_file(const std::string& path, const std::string& text) {
@@ -55,23 +124,29 @@ Result<void> write_file(const std::string& path, const std::string& text) {
   return cambium::fail(ErrorCode::io, path + ": cannot be written");
 }
 
-std::string table_of(const ReviewRun& run) {
-  std::string text =
-      "case\tlanguage\tproject\tbug\tkind\thit\trestores\tleft\tboth\tconfidence\twritten_"
-      "logp\twritten\talternative\n";
+std::string table_of(const ReviewRun& run, const char* half, bool heading) {
+  std::string text;
+  if (heading)
+    text =
+        "half\tcase\tlanguage\tproject\tbug\tkind\thit\trestores\treported\tscore\tleft\tahead\tbot"
+        "h\t"
+        "confidence\talternatives\tuses\talternative_uses\twritten\talternative\n";
+  const auto plain = [](std::string value) {
+    std::replace_if(
+        value.begin(), value.end(), [](char c) { return c == '\t' || c == '\n'; }, ' ');
+    return value;
+  };
   for (const Judged& judged : run.judged) {
     const auto& one = run.cases[judged.of_case];
     const auto& s = judged.suspicion;
-    const auto plain = [](std::string value) {
-      std::replace_if(
-          value.begin(), value.end(), [](char c) { return c == '\t' || c == '\n'; }, ' ');
-      return value;
-    };
-    text += fmt::format("{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{}\t{}\n",
-                        judged.of_case, one.language->name, one.project,
-                        one.bug.empty() ? "-" : one.bug, syntax::to_string(s.kind), judged.hit,
-                        judged.restores, s.left, s.both, s.confidence, s.written,
-                        plain(judged.written), plain(s.alternative));
+    text += fmt::format(
+        "{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{}"
+        "\t{}\t{}"
+        "\t{}\t{}\n",
+        half, judged.of_case, one.language->name, one.project, one.bug.empty() ? "-" : one.bug,
+        syntax::to_string(s.kind), judged.hit, judged.restores, judged.reported, judged.score,
+        s.left, s.ahead, s.both, s.confidence, s.alternatives, s.uses, s.alternative_uses,
+        plain(judged.written), plain(s.alternative));
   }
   return text;
 }
@@ -86,9 +161,109 @@ void add_review_flags(CLI::App& verb, EvalReviewFlags& flags) {
                   "With --review: the projects to 'calibrate' on or to 'report' on")
       ->check(CLI::IsMember({"calibrate", "report"}));
   verb.add_option("--suspicions", flags.cases, "With --review: write every suspicion to this file");
-  verb.add_option("--plot", flags.plot,
-                  "With --review: write precision over recall to this SVG file");
+  verb.add_option("--calibrate", flags.table,
+                  "With --review: fit what the model's suspicions are worth on the projects to "
+                  "calibrate on, write it to this file (lsp/assist/review_calibration_table.h for "
+                  "the model that ships), and report with it on the others");
 }
+
+namespace {
+
+/// One half of the projects, judged; nothing is reported yet.
+struct Half {
+  const char* name;
+  int number;
+};
+constexpr Half kCalibrate{"calibrate", 0}, kReport{"report", 1};
+
+Result<ReviewRun> run_half(Run& run, engine::Generator& generator,
+                           const std::vector<training::SourceFile>& files, const Half& half,
+                           size_t per_language, uint64_t seed) {
+  eval::ReviewCaseOptions options;
+  options.per_language = per_language;
+  options.seed = seed;
+  options.half = half.number;
+  auto cases = eval::review_cases(files, options);
+  const size_t total = cases.size();
+  ProgressBar bar(run, std::string("half to ") + half.name);
+  return eval::run_review_cases(generator, std::move(cases), [&](size_t n) {
+    bar(n, total);
+    return true;
+  });
+}
+
+/// What is printed of a half.
+class Report {
+ public:
+  Report(const ReviewRun& run, const Half& half, std::string scored_by, uint64_t seed)
+      : run_(run),
+        half_(half),
+        scored_by_(std::move(scored_by)),
+        all_(eval::figures_of(run, "", &reported)),
+        shuffled_(shuffled_scores(run, seed)),
+        length_(by_length(run, all_.reported)) {
+    for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
+      const std::string name = syntax::to_string(static_cast<syntax::SiteKind>(kind));
+      rows_.push_back(
+          {name, eval::figures_of(run, name, &reported), eval::intervals_of(run, name)});
+    }
+    rows_.push_back({"all", all_, eval::intervals_of(run, "")});
+  }
+
+  nlohmann::json to_json() const {
+    nlohmann::json out = {{"half", half_.name},
+                          {"scoredBy", scored_by_},
+                          {"functions", run_.cases.size()},
+                          {"msPerFunction", ms_each()},
+                          {"shuffled", cli::to_json(shuffled_.figures(all_.reported), nullptr)},
+                          {"lengthOnly", cli::to_json(length_.figures(all_.reported), nullptr)}};
+    const auto score = [](const Judged& judged) { return judged.score; };
+    for (const Row& row : rows_) {
+      nlohmann::json figures = cli::to_json(row.figures, &row.intervals);
+      if (row.name == "all")
+        out["all"] = std::move(figures);
+      else
+        out["kinds"][row.name] = std::move(figures);
+      const std::string kind = row.name == "all" ? "" : row.name;
+      out["curves"][row.name] = cli::to_json(eval::curve_of(run_, kind, score));
+    }
+    out["curves"]["shuffled"] = shuffled_.curve();
+    out["curves"]["length only"] = length_.curve();
+    return out;
+  }
+
+  void print(std::ostream& out) const {
+    out << fmt::format(
+        "half to {}: {} functions, half of them with a slip; {:.0f} ms each; scored by {}\n"
+        "95 % intervals over projects drawn anew\n\n{:<18}{:>6}{:>9}{:>19}{:>19}{:>19}{:>16}\n",
+        half_.name, run_.cases.size(), ms_each(), scored_by_, "", "slips", "reported", "precision",
+        "recall", "false/1,000 lines", "fix restores");
+    for (const Row& row : rows_) print_row(out, row.name, row.figures, &row.intervals);
+    print_row(out, "shuffled scores", shuffled_.figures(all_.reported), nullptr);
+    print_row(out, "by length only", length_.figures(all_.reported), nullptr);
+    out << '\n';
+  }
+
+ private:
+  struct Row {
+    std::string name;
+    ReviewFigures figures;
+    eval::ReviewIntervals intervals;
+  };
+  static bool reported(const Judged& judged) { return judged.reported; }
+  double ms_each() const {
+    return run_.cases.empty() ? 0 : run_.ms / static_cast<double>(run_.cases.size());
+  }
+
+  const ReviewRun& run_;
+  const Half& half_;
+  std::string scored_by_;
+  ReviewFigures all_;
+  Baseline shuffled_, length_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace
 
 int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data, uint64_t seed,
                 bool json) {
@@ -100,74 +275,48 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
   if (!settings) return run.fail(settings.error());
   auto generator = load_generator(run, settings->config());
   if (!generator) return run.fail(generator.error());
+  const engine::Capabilities can = (*generator)->capabilities();
 
-  eval::ReviewCaseOptions options;
-  options.per_language = flags.per_language;
-  options.seed = seed;
-  options.half = flags.half == "report" ? 1 : 0;
-  auto cases = eval::review_cases(*files, options);
-  const size_t total = cases.size();
-  auto done = eval::run_review_cases(**generator, std::move(cases), [&](size_t n) {
-    if (n % 50 == 0) run.err << "\r" << n << " of " << total << " functions" << std::flush;
-    return true;
-  });
-  run.err << "\r\x1b[K" << std::flush;
-  if (!done) return run.fail(done.error());
+  std::string suspicions;
+  nlohmann::json report = {{"model", can.description}};
+  const auto add = [&](const ReviewRun& judged, const Half& half, std::string scored_by,
+                       nlohmann::json& into) {
+    const Report made(judged, half, std::move(scored_by), seed);
+    if (json)
+      into.update(made.to_json());
+    else
+      made.print(run.out);
+    suspicions += table_of(judged, half.name, suspicions.empty());
+  };
+  assist::ReviewCalibration calibration = assist::bundled_calibration();
+  if (!flags.table.empty()) {
+    auto judged = run_half(run, **generator, *files, kCalibrate, flags.per_language, seed);
+    if (!judged) return run.fail(judged.error());
+    const eval::Calibrated fitted = eval::calibrate(*judged, {});
+    calibration = fitted.calibration;
+    const std::string origin =
+        fmt::format("{}, {} functions, seed {}", can.model, judged->cases.size(), seed);
+    if (auto written = write_file(flags.table, eval::table_source(calibration, origin)); !written)
+      return run.fail(written.error());
+    eval::report_by(*judged, calibration);
+    for (size_t i = 0; i < judged->judged.size(); ++i) {
+      Judged& one = judged->judged[i];
+      one.score = fitted.held_out_scores[i];
+      one.reported = one.score >= calibration.level_of(one.suspicion.kind);
+    }
+    add(*judged, kCalibrate, "fits without the project", report["calibration"]);
+  }
+  const bool of_report = flags.half == "report" || !flags.table.empty();
+  const Half& half = of_report ? kReport : kCalibrate;
+  auto judged = run_half(run, **generator, *files, half, flags.per_language, seed);
+  if (!judged) return run.fail(judged.error());
+  eval::report_by(*judged, calibration);
+  add(*judged, half, flags.table.empty() ? "the table built in" : flags.table, report);
   if (!flags.cases.empty()) {
-    if (auto written = write_file(flags.cases, table_of(*done)); !written)
+    if (auto written = write_file(flags.cases, suspicions); !written)
       return run.fail(written.error());
   }
-
-  const auto reported = [&](const Judged& judged) { return eval::is_reported(*done, judged); };
-  const ReviewFigures all = eval::figures_of(*done, "", reported);
-  std::vector<double> shuffled, lengths;
-  for (const Judged& judged : done->judged) {
-    shuffled.push_back(product_score(judged));
-    lengths.push_back(static_cast<double>(judged.written.size()));
-  }
-  std::mt19937_64 random(seed);
-  for (size_t i = shuffled.size(); i > 1; --i) std::swap(shuffled[i - 1], shuffled[random() % i]);
-  const ReviewFigures by_chance = baseline(*done, all.reported, shuffled);
-  const ReviewFigures by_length = baseline(*done, all.reported, lengths);
-
-  if (!flags.plot.empty()) {
-    std::map<std::string, std::vector<eval::CurvePoint>> curves;
-    curves["all"] = eval::curve_of(*done, "", product_score);
-    curves["name"] = eval::curve_of(*done, "name", product_score);
-    curves["shuffled"] = eval::curve_of(*done, "", [&](const Judged& judged) {
-      return shuffled[static_cast<size_t>(&judged - done->judged.data())];
-    });
-    curves["length only"] = eval::curve_of(*done, "", [&](const Judged& judged) {
-      return static_cast<double>(judged.written.size());
-    });
-    if (auto written = write_file(flags.plot, eval::plot_curves(curves)); !written)
-      return run.fail(written.error());
-  }
-
-  std::map<std::string, ReviewFigures> rows;
-  for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
-    const std::string name = syntax::to_string(static_cast<syntax::SiteKind>(kind));
-    rows[name] = eval::figures_of(*done, name, reported);
-  }
-  if (json) {
-    nlohmann::json report = {{"half", flags.half},
-                             {"functions", total},
-                             {"msPerFunction", total == 0 ? 0 : done->ms / double(total)},
-                             {"all", to_json(all)},
-                             {"shuffled", to_json(by_chance)},
-                             {"lengthOnly", to_json(by_length)}};
-    for (const auto& [name, figures] : rows) report["kinds"][name] = to_json(figures);
-    run.out << report.dump(2) << '\n';
-    return run.exit;
-  }
-  run.out << fmt::format("{} functions, half of them with a slip; {:.0f} ms each\n\n", total,
-                         total == 0 ? 0 : done->ms / double(total));
-  run.out << fmt::format("{:<24}{:>7}{:>9}{:>11}{:>9}{:>14}{:>14}\n", "", "slips", "reported",
-                         "precision", "recall", "false/1,000", "fix restores");
-  for (const auto& [name, figures] : rows) print_row(run.out, name, figures);
-  print_row(run.out, "all", all);
-  print_row(run.out, "shuffled scores", by_chance);
-  print_row(run.out, "by length only", by_length);
+  if (json) run.out << report.dump(1) << '\n';
   return run.exit;
 }
 

@@ -12,7 +12,7 @@ struct EvalReviewFlags {
   size_t per_language = 100;  ///< functions, each untouched and with a slip
   std::string half = "report";
   std::string cases;  ///< file to write every suspicion to
-  std::string plot;   ///< file to write the curves to
+  std::string table;  ///< file to write a new calibration to
 };
 void add_review_flags(CLI::App& verb, EvalReviewFlags& flags);
 

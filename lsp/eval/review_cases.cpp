@@ -1,11 +1,13 @@
 #include "lsp/eval/review_cases.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <random>
 
 #include "lsp/assist/reviewer.h"
 #include "lsp/eval/cases.h"
+#include "syntax/review_leftovers.h"
 
 namespace cambium::eval {
 namespace {
@@ -38,7 +40,9 @@ void add_losses(std::string_view text, syntax::ByteRange function,
       sites.push_back({loss.kind,
                        {static_cast<uint32_t>(function.begin + at),
                         static_cast<uint32_t>(function.begin + end)},
-                       {std::string(body.substr(after, end - after))}});
+                       {std::string(body.substr(after, end - after))},
+                       0,
+                       {}});
     }
   }
 }
@@ -59,6 +63,7 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
   std::vector<ReviewCase> cases;
   std::map<std::string_view, size_t> of_language;
   std::map<std::string, size_t> of_project;
+  std::array<size_t, syntax::kSiteKinds> of_kind{};
   for (const training::SourceFile* file : order) {
     const syntax::Language* language =
         syntax::language_of_file(file->path, file->text.substr(0, 256));
@@ -77,27 +82,43 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
       const auto lines = static_cast<size_t>(std::count(body.begin(), body.end(), '\n')) + 1;
       return lines < kFewestLines || lines > kMostLines;
     });
+    const auto repeated = syntax::repeated_statements(tree->root(), file->text);
     // Two of a file at most: its functions are alike.
     for (int taken = 0; taken < 2 && !functions.empty(); ++taken) {
       const size_t chosen = below(functions.size());
       const syntax::FunctionSites function = std::move(functions[chosen]);
       functions.erase(functions.begin() + static_cast<std::ptrdiff_t>(chosen));
       std::vector<syntax::Site> places = function.sites;
+      // These name what may be missing, so a slip is made where it is there.
       std::erase_if(places, [](const syntax::Site& site) {
-        return site.kind == syntax::SiteKind::await || site.kind == syntax::SiteKind::return_;
+        return site.kind == syntax::SiteKind::await || site.kind == syntax::SiteKind::return_ ||
+               site.kind == syntax::SiteKind::leftover;
       });
       add_losses(file->text, function.range, places);
+      for (const syntax::Site& site : repeated.consistent) {
+        if (site.range.begin >= function.range.begin && site.range.end <= function.range.end)
+          places.push_back(site);
+      }
       std::vector<syntax::SiteKind> kinds;
       for (const syntax::Site& site : places) {
         if (std::find(kinds.begin(), kinds.end(), site.kind) == kinds.end())
           kinds.push_back(site.kind);
       }
       if (kinds.empty()) continue;
-      // Every other slip is a misused variable, which the goals are of.
-      syntax::SiteKind kind = kinds[below(kinds.size())];
-      const bool has_name =
-          std::find(kinds.begin(), kinds.end(), syntax::SiteKind::name) != kinds.end();
-      if (has_name && below(2) == 0) kind = syntax::SiteKind::name;
+      // Every other slip is a misused variable, which the goals are of; the rest are shared out evenly
+      // among the other kinds, the rare ones first.
+      for (size_t i = kinds.size(); i > 1; --i) std::swap(kinds[i - 1], kinds[below(i)]);
+      const auto is_name = [](syntax::SiteKind one) { return one == syntax::SiteKind::name; };
+      const bool has_name = std::any_of(kinds.begin(), kinds.end(), is_name);
+      if (has_name && (kinds.size() == 1 || below(2) == 0)) {
+        kinds = {syntax::SiteKind::name};
+      } else {
+        std::erase_if(kinds, is_name);
+      }
+      const syntax::SiteKind kind = *std::min_element(
+          kinds.begin(), kinds.end(), [&](syntax::SiteKind a, syntax::SiteKind b) {
+            return of_kind[static_cast<size_t>(a)] < of_kind[static_cast<size_t>(b)];
+          });
       std::erase_if(places, [&](const syntax::Site& site) { return site.kind != kind; });
       const syntax::Site& site = places[below(places.size())];
       const std::string& slip = site.alternatives[below(site.alternatives.size())];
@@ -121,6 +142,7 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
       cases.push_back(std::move(bug));
       ++of_language[language->name];
       ++of_project[project];
+      ++of_kind[static_cast<size_t>(kind)];
       if (of_language[language->name] >= options.per_language) break;
     }
   }

@@ -30,8 +30,9 @@ struct ReviewCaseOptions {
   int half = 1;
 };
 
-/// Pairs: an untouched function, then the same with a slip of a kind drawn evenly from those it has
-/// places for. Functions have 5 to 80 lines; languages without enough of them give what there is.
+/// Pairs: an untouched function, then the same with a slip: in half of them a misused variable, in the
+/// others of the kind, of those it has places for, that there are the fewest of so far. Functions have 5
+/// to 80 lines; languages without enough of them give what there is.
 std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& files,
                                      const ReviewCaseOptions& options);
 

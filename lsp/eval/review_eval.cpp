@@ -1,11 +1,11 @@
 #include "lsp/eval/review_eval.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <set>
 
+#include "lsp/assist/likelihood_findings.h"
 #include "syntax/review_sites.h"
 
 namespace cambium::eval {
@@ -49,15 +49,47 @@ Result<ReviewRun> run_review_cases(engine::Generator& generator, std::vector<Rev
   return run;
 }
 
-bool is_reported(const ReviewRun& run, const Judged& judged) {
-  const ReviewCase& one = run.cases[judged.of_case];
-  return !assist::likelihood_findings({judged.suspicion}, *one.language, one.text).empty();
+void report_by(ReviewRun& run, const assist::ReviewCalibration& calibration) {
+  for (size_t begin = 0, end = 0; begin < run.judged.size(); begin = end) {
+    const ReviewCase& one = run.cases[run.judged[begin].of_case];
+    std::vector<assist::Suspicion> of_case;
+    for (end = begin;
+         end < run.judged.size() && run.judged[end].of_case == run.judged[begin].of_case; ++end) {
+      of_case.push_back(run.judged[end].suspicion);
+    }
+    const auto findings =
+        assist::likelihood_findings(of_case, *one.language, one.text, calibration);
+    for (size_t i = begin; i < end; ++i) {
+      Judged& judged = run.judged[i];
+      judged.score = calibration.score_of(judged.suspicion, one.language->name);
+      judged.reported =
+          std::any_of(findings.begin(), findings.end(), [&](const assist::Finding& finding) {
+            return finding.score == judged.score && finding.range == judged.suspicion.range &&
+                   finding.fix->changes[0].text == judged.suspicion.alternative;
+          });
+    }
+  }
 }
 
-ReviewFigures figures_of(const ReviewRun& run, const std::string& kind,
-                         const std::function<bool(const Judged&)>& reports) {
-  ReviewFigures figures;
+ReviewFigures& ReviewFigures::operator+=(const ReviewFigures& other) {
+  slips += other.slips;
+  found += other.found;
+  reported += other.reported;
+  hits += other.hits;
+  restored += other.restored;
+  clean_lines += other.clean_lines;
+  false_on_clean += other.false_on_clean;
+  return *this;
+}
+
+namespace {
+
+std::map<std::string, ReviewFigures> figures_by_project(
+    const ReviewRun& run, const std::string& kind,
+    const std::function<bool(const Judged&)>& reports) {
+  std::map<std::string, ReviewFigures> of_project;
   for (const ReviewCase& one : run.cases) {
+    ReviewFigures& figures = of_project[one.project];
     if (one.bug.empty()) {
       const auto body = std::string_view(one.text).substr(one.function.begin,
                                                           one.function.end - one.function.begin);
@@ -68,19 +100,45 @@ ReviewFigures figures_of(const ReviewRun& run, const std::string& kind,
   }
   std::set<size_t> found;
   for (const Judged& judged : run.judged) {
-    if (!kind.empty() && syntax::to_string(judged.suspicion.kind) != kind) continue;
     if (!reports(judged)) continue;
+    const ReviewCase& one = run.cases[judged.of_case];
+    ReviewFigures& figures = of_project[one.project];
+    if (judged.hit && (kind.empty() || one.bug == kind) && found.insert(judged.of_case).second)
+      ++figures.found;
+    if (!kind.empty() && syntax::to_string(judged.suspicion.kind) != kind) continue;
     ++figures.reported;
     if (judged.hit) {
       ++figures.hits;
       if (judged.restores) ++figures.restored;
-      if (kind.empty() || run.cases[judged.of_case].bug == kind) found.insert(judged.of_case);
-    } else if (run.cases[judged.of_case].bug.empty()) {
+    } else if (one.bug.empty()) {
       ++figures.false_on_clean;
     }
   }
-  figures.found = found.size();
-  return figures;
+  return of_project;
+}
+
+}  // namespace
+
+ReviewFigures figures_of(const ReviewRun& run, const std::string& kind,
+                         const std::function<bool(const Judged&)>& reports) {
+  ReviewFigures sum;
+  for (const auto& [project, figures] : figures_by_project(run, kind, reports)) sum += figures;
+  return sum;
+}
+
+ReviewIntervals intervals_of(const ReviewRun& run, const std::string& kind) {
+  std::vector<double> slips, found, reported, hits, restored, clean, wrong;
+  for (const auto& [project, figures] :
+       figures_by_project(run, kind, [](const Judged& judged) { return judged.reported; })) {
+    slips.push_back(static_cast<double>(figures.slips));
+    found.push_back(static_cast<double>(figures.found));
+    reported.push_back(static_cast<double>(figures.reported));
+    hits.push_back(static_cast<double>(figures.hits));
+    restored.push_back(static_cast<double>(figures.restored));
+    clean.push_back(static_cast<double>(figures.clean_lines) / 1000);
+    wrong.push_back(static_cast<double>(figures.false_on_clean));
+  }
+  return {ratio(hits, reported), ratio(found, slips), ratio(wrong, clean), ratio(restored, hits)};
 }
 
 std::vector<CurvePoint> curve_of(const ReviewRun& run, const std::string& kind,
@@ -99,45 +157,6 @@ std::vector<CurvePoint> curve_of(const ReviewRun& run, const std::string& kind,
       curve.push_back({level, figures.precision(), figures.recall(), figures.false_per_1000()});
   }
   return curve;
-}
-
-std::string plot_curves(const std::map<std::string, std::vector<CurvePoint>>& curves) {
-  constexpr int kLeft = 60, kTop = 20, kWidth = 480, kHeight = 320;
-  const auto x = [&](double recall) { return kLeft + recall * kWidth; };
-  const auto y = [&](double precision) { return kTop + (1 - precision) * kHeight; };
-  std::string svg = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" "
-      "font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-      kLeft + kWidth + 150, kTop + kHeight + 50);
-  for (int i = 0; i <= 10; i += 2) {
-    const double at = i / 10.0;
-    svg += fmt::format(
-        "<line x1=\"{0}\" y1=\"{2}\" x2=\"{1}\" y2=\"{2}\" stroke=\"#ddd\"/>"
-        "<text x=\"{3}\" y=\"{4}\" text-anchor=\"end\">{5:.1f}</text>"
-        "<text x=\"{6}\" y=\"{7}\" text-anchor=\"middle\">{5:.1f}</text>\n",
-        kLeft, kLeft + kWidth, y(at), kLeft - 6, y(at) + 4, at, x(at), kTop + kHeight + 16);
-  }
-  svg += fmt::format(
-      "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">recall</text>"
-      "<text x=\"14\" y=\"{}\" transform=\"rotate(-90 14 {})\" "
-      "text-anchor=\"middle\">precision</text>\n",
-      kLeft + kWidth / 2, kTop + kHeight + 36, kTop + kHeight / 2, kTop + kHeight / 2);
-  constexpr const char* kColors[] = {"#0072b2", "#d55e00", "#009e73",
-                                     "#cc79a7", "#888888", "#e69f00"};
-  size_t n = 0;
-  for (const auto& [name, curve] : curves) {
-    const char* color = kColors[n % std::size(kColors)];
-    std::string points;
-    for (const CurvePoint& point : curve) {
-      points += fmt::format("{:.1f},{:.1f} ", x(point.recall), y(point.precision));
-    }
-    svg += fmt::format(
-        "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"2\" points=\"{}\"/>"
-        "<text x=\"{}\" y=\"{}\" fill=\"{}\">{}</text>\n",
-        color, points, kLeft + kWidth + 8, kTop + 16 + 18 * static_cast<int>(n), color, name);
-    ++n;
-  }
-  return svg + "</svg>\n";
 }
 
 }  // namespace cambium::eval

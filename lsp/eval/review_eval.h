@@ -4,13 +4,14 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "engine/generator.h"
+#include "lsp/assist/review_calibration.h"
 #include "lsp/assist/review_likelihood.h"
 #include "lsp/eval/review_cases.h"
+#include "lsp/eval/statistics.h"
 
 namespace cambium::eval {
 
@@ -21,6 +22,8 @@ struct Judged {
   std::string written;
   bool hit = false;       ///< it touches the slip
   bool restores = false;  ///< its fix gives the original text back
+  double score = 0;       ///< report_by
+  bool reported = false;  ///< report_by
 };
 
 struct ReviewRun {
@@ -34,6 +37,9 @@ struct ReviewRun {
 Result<ReviewRun> run_review_cases(engine::Generator& generator, std::vector<ReviewCase> cases,
                                    const std::function<bool(size_t)>& progress);
 
+/// Says of each of a run's suspicions how sure `calibration` is, and whether the product reports it.
+void report_by(ReviewRun& run, const assist::ReviewCalibration& calibration);
+
 /// What comes of reporting some of a run's suspicions.
 struct ReviewFigures {
   size_t slips = 0, found = 0;  ///< cases with a slip; of these, with a finding on it
@@ -45,14 +51,19 @@ struct ReviewFigures {
     return clean_lines == 0 ? 0 : 1000.0 * double(false_on_clean) / double(clean_lines);
   }
   double restoring() const { return hits == 0 ? 0 : double(restored) / double(hits); }
+  ReviewFigures& operator+=(const ReviewFigures& other);
 };
 
-/// `kind` empty: all. A suspicion counts as reported where `reports` says so.
+/// `kind` empty: all. Else what is reported is of this kind, and so are the slips, whatever kind of
+/// finding lies on them. A suspicion counts as reported where `reports` says so.
 ReviewFigures figures_of(const ReviewRun& run, const std::string& kind,
                          const std::function<bool(const Judged&)>& reports);
 
-/// Does the product report it?
-bool is_reported(const ReviewRun& run, const Judged& judged);
+/// Of what is reported, with 95 % intervals over projects drawn anew: slips of one project are alike.
+struct ReviewIntervals {
+  Interval precision, recall, false_per_1000, restoring;
+};
+ReviewIntervals intervals_of(const ReviewRun& run, const std::string& kind);
 
 struct CurvePoint {
   double threshold = 0, precision = 0, recall = 0, false_per_1000 = 0;
@@ -60,8 +71,5 @@ struct CurvePoint {
 /// Precision and recall as the threshold on `score` falls, for one kind (empty: all).
 std::vector<CurvePoint> curve_of(const ReviewRun& run, const std::string& kind,
                                  const std::function<double(const Judged&)>& score);
-
-/// Curves in one plot, precision over recall, as SVG.
-std::string plot_curves(const std::map<std::string, std::vector<CurvePoint>>& curves);
 
 }  // namespace cambium::eval

@@ -79,4 +79,9 @@ Interval share_saved(std::span<const double> a, std::span<const double> b) {
   return bootstrap(a, b, [](double of_a, double of_b) { return 1 - of_b / of_a; });
 }
 
+Interval ratio(std::span<const double> of, std::span<const double> over) {
+  assert(of.size() == over.size());
+  return bootstrap(of, over, [](double sum, double whole) { return whole == 0 ? 0 : sum / whole; });
+}
+
 }  // namespace cambium::eval

@@ -25,4 +25,8 @@ Interval paired_difference(std::span<const double> a, std::span<const double> b)
 /// 1 - Σb / Σa over paired cases of positive cost, by the same bootstrap: what of a's time b saves.
 Interval share_saved(std::span<const double> a, std::span<const double> b);
 
+/// Σof / Σover (0 where Σover is), by the same bootstrap over what was drawn as one: a project with all
+/// its cases, say.
+Interval ratio(std::span<const double> of, std::span<const double> over);
+
 }  // namespace cambium::eval

@@ -14,6 +14,7 @@
 
 #include "engine/gguf_writer.h"
 #include "lsp/cli/bench.h"
+#include "syntax/review_sites.h"
 #include "tests/support/lsp/cli_folder.h"
 
 using namespace cambium;
@@ -50,6 +51,74 @@ TEST_CASE("bench attention says what the mask skips") {
   CHECK(own < 100.0);
   CHECK(figures.at("1024 tokens, own: keys a decode step skips") > 50.0);
   CHECK(figures.at("1024 tokens, own: decode step of a layer") > 0.0);
+}
+
+TEST_CASE("bench review times the sites and holes of a function, whatever the model thinks") {
+  const Folder folder;
+  const Ran ran = run({"bench", "--only", "review", "--json", "--threads", "1", "--config",
+                       folder.at("config.json"), "--model", folder.model()});
+  CHECK(ran.err == "");
+  REQUIRE(ran.code == cli::kOk);
+  const json figures = json::parse(ran.out)["figures"];
+  REQUIRE(figures.size() == 2);
+  const std::string usual = figures[0]["name"], most = figures[1]["name"];
+  CHECK(usual.find("usual: 7 sites, 3 holes") != std::string::npos);
+  CHECK(most.find("the most: 8 sites, 8 holes") != std::string::npos);
+  for (const json& figure : figures) {
+    CHECK(figure["goal"] == 700);
+    CHECK(figure["value"].get<double>() > 0);
+  }
+}
+
+TEST_CASE(
+    "eval --review fits a table on one half of the projects and reports with it on the other") {
+  const Folder folder;
+  std::string container;
+  const auto number = [&](size_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) container += static_cast<char>(value >> 8 * i & 255);
+  };
+  for (int project = 0; project < 4; ++project) {
+    const std::string path = "python/p" + std::to_string(project) + "/a.py";
+    const std::string text =
+        "def f(first, second):\n    total = first\n    if total < second:\n        return "
+        "g(total, second)\n    return total\n";
+    number(path.size(), 2);
+    number(text.size(), 4);
+    container += path + text;
+  }
+  const std::string data = folder.write("held.bin", container), table = folder.at("table.h"),
+                    suspicions = folder.at("suspicions.tsv");
+  const std::vector<std::string> arguments = {"eval",         "--review",
+                                              "--data",       data,
+                                              "--threads",    "1",
+                                              "--config",     folder.at("config.json"),
+                                              "--model",      folder.model(),
+                                              "--calibrate",  table,
+                                              "--suspicions", suspicions};
+  const Ran text = run(arguments);
+  REQUIRE(text.code == cli::kOk);
+  CHECK(text.out.find("half to calibrate: ") != std::string::npos);
+  CHECK(text.out.find("scored by fits without the project") != std::string::npos);
+  CHECK(text.out.find("half to report: ") != std::string::npos);
+  CHECK(text.out.find("scored by " + table) != std::string::npos);
+  std::stringstream written;
+  written << std::ifstream(table).rdbuf();
+  // A model of random weights is right too seldom for any kind.
+  CHECK(written.str().find("/* name */ {kNever, ") != std::string::npos);
+  std::vector<std::string> as_json = arguments;
+  as_json.emplace_back("--json");
+  const json report = json::parse(run(as_json).out);
+  CHECK(report["half"] == "report");
+  CHECK(report["calibration"]["half"] == "calibrate");
+  CHECK(report["functions"].get<int>() + report["calibration"]["functions"].get<int>() == 8);
+  CHECK(report["all"]["reported"] == 0);
+  CHECK(report["kinds"].size() == syntax::kSiteKinds);
+  CHECK(report["curves"].contains("shuffled"));
+  CHECK(report["curves"].contains("length only"));
+  std::ifstream lines(suspicions);
+  std::string heading;
+  std::getline(lines, heading);
+  CHECK(heading.starts_with("half\tcase\tlanguage\t"));
 }
 
 TEST_CASE("eval --infill generates for a public benchmark's tasks") {

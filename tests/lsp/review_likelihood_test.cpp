@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 
-#include <map>
+#include <set>
 #include <string>
+
+#include "lsp/assist/likelihood_findings.h"
 
 #include "lsp/assist/reviewer.h"
 #include "syntax/languages.h"
@@ -153,4 +155,237 @@ TEST_CASE("a reviewer answers every review once, also when it goes") {
     }
   }
   CHECK(answers == 20);
+}
+
+namespace {
+
+/// Knows how a file should read: what continues it so is likely, all else is not.
+class Knowing final : public engine::Generator {
+ public:
+  explicit Knowing(std::string right, int32_t context = 4096) : right_(std::move(right)) {
+    layout_.context = context;
+  }
+
+  engine::Capabilities capabilities() const override {
+    engine::Capabilities can = layout_.capabilities();
+    can.score = true;
+    return can;
+  }
+  const engine::Tokenizer* tokenizer() const override { return layout_.tokenizer(); }
+  const engine::PromptFormat* prompt_format() const override { return layout_.prompt_format(); }
+  void generate(engine::Request, engine::OnText, engine::OnDone on_done) override {
+    on_done(fail(ErrorCode::unsupported, "scores only"));
+  }
+  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+    ++asked;
+    longest = std::max(longest, static_cast<int32_t>(request.tokens.size()));
+    engine::Scored out;
+    for (auto i = static_cast<size_t>(request.first); i < request.tokens.size(); ++i) {
+      const std::string prompt = layout_.as_text(
+          {request.tokens.begin(), request.tokens.begin() + static_cast<std::ptrdiff_t>(i)});
+      const std::string rest = rest_of(prompt);
+      const std::string piece(tokenizer()->piece(request.tokens[i]));
+      const bool expected = piece.empty() ? rest.empty() : rest.starts_with(piece);
+      out.logprobs.push_back(expected ? -0.1f : -9);
+      std::vector<engine::Scored::Alternative> best{{request.tokens[i], out.logprobs.back()}};
+      if (!expected && !rest.empty()) best = {{tokenizer()->encode(rest)[0], -0.1f}, best[0]};
+      out.alternatives.push_back(std::move(best));
+    }
+    on_done(std::move(out));
+  }
+
+  int asked = 0;
+  int32_t longest = 0;  ///< tokens of a request
+
+ private:
+  /// What should follow; something that nothing begins with where the prompt has gone astray.
+  std::string rest_of(const std::string& prompt) const {
+    const size_t prefix = prompt.find("<PRE>") + 5, suffix = prompt.find("<SUF>");
+    const std::string before = prompt.substr(prefix, suffix - prefix);
+    // A window may begin anywhere; lines of the tests are all different.
+    const size_t begins = right_.find(before);
+    std::string rest = begins != right_.npos ? right_.substr(begins + before.size()) : "\x01";
+    if (suffix == prompt.npos) return rest;
+    const size_t middle = prompt.find("<MID>");
+    const std::string after = prompt.substr(suffix + 5, middle - suffix - 5);
+    const std::string filled = prompt.substr(middle + 5);
+    const size_t end = rest.rfind(after);
+    if (end == rest.npos || !rest.substr(0, end).starts_with(filled)) return "\x01";
+    return rest.substr(filled.size(), end - filled.size());
+  }
+
+  std::string right_;
+  test::FakeGenerator layout_{[](const std::string&) { return std::string(); }, false};
+};
+
+/// Reports whatever the model is sure of at all.
+ReviewCalibration everything() {
+  ReviewCalibration calibration;
+  for (KindCalibration& kind : calibration.kinds) {
+    kind.level = 0;
+    kind.weights.fill(1);
+  }
+  return calibration;
+}
+
+std::vector<Suspicion> suspicions_in(engine::Generator& model, const syntax::Language& language,
+                                     const std::string& text, const LikelihoodLimits& limits = {}) {
+  const auto tree = syntax::Parser(language).parse(text);
+  REQUIRE(tree);
+  std::vector<Suspicion> all;
+  for (const auto& function :
+       syntax::review_sites(*tree, text, {{0, static_cast<uint32_t>(text.size())}})) {
+    auto found = suspicions(model, &language, "file", text, function, limits, nullptr);
+    REQUIRE(found);
+    all.insert(all.end(), found->begin(), found->end());
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a slip of each kind leads to a finding that says so, and its fix restores the code") {
+  const struct {
+    const char* language;
+    std::string right, wrong, kind, message, fix;
+  } cases[] = {
+      {"python", "def f(aa, bb):\n    cc = aa\n    return g(cc, aa)\n",
+       "def f(aa, bb):\n    cc = aa\n    return g(bb, aa)\n", "name", "wrong variable",
+       "Replace 'bb' by 'cc'"},
+      {"javascript", "function f(aa, bb) {\n  while (aa < bb) aa = g(aa);\n  return aa;\n}\n",
+       "function f(aa, bb) {\n  while (aa <= bb) aa = g(aa);\n  return aa;\n}\n", "compare",
+       "one too far", "Replace '<=' by '<'"},
+      {"go", "package p\nfunc f(aa int, bb int) bool {\n\treturn aa >= bb\n}\n",
+       "package p\nfunc f(aa int, bb int) bool {\n\treturn aa > bb\n}\n", "compare",
+       "one too early", "Replace '>' by '>='"},
+      {"c", "int f(int aa, int bb) {\n  return aa < bb ? aa : bb;\n}\n",
+       "int f(int aa, int bb) {\n  return aa > bb ? aa : bb;\n}\n", "compare", "wrong way round",
+       "Replace '>' by '<'"},
+      {"cpp", "int f(int aa, int bb) {\n  int cc = aa - bb;\n  return cc;\n}\n",
+       "int f(int aa, int bb) {\n  int cc = aa + bb;\n  return cc;\n}\n", "arithmetic",
+       "wrong operator", "Replace '+' by '-'"},
+      {"rust", "fn f(aa: bool, bb: bool) -> bool {\n    let cc = aa || bb;\n    g(cc)\n}\n",
+       "fn f(aa: bool, bb: bool) -> bool {\n    let cc = aa && bb;\n    g(cc)\n}\n", "logic",
+       "joined the wrong way", "Replace '&&' by '||'"},
+      {"java", "class C { int f(int aa) { int bb = aa[0]; return bb; } }\n",
+       "class C { int f(int aa) { int bb = aa[1]; return bb; } }\n", "number", "off by one",
+       "Replace '1' by '0'"},
+      {"typescript", "function f(aa: number) {\n  g(aa, true);\n  return aa;\n}\n",
+       "function f(aa: number) {\n  g(aa, false);\n  return aa;\n}\n", "boolean", "wrong way round",
+       "Replace 'false' by 'true'"},
+      {"csharp", "class C { int F(int aa, int bb) { G(aa, bb); return aa; } }\n",
+       "class C { int F(int aa, int bb) { G(bb, aa); return aa; } }\n", "arguments", "swapped",
+       "Swap the arguments"},
+      {"python", "def f(aa, bb):\n    if not aa:\n        g(bb)\n    return bb\n",
+       "def f(aa, bb):\n    if aa:\n        g(bb)\n    return bb\n", "negation",
+       "'not' may be missing", "Insert 'not'"},
+      {"javascript", "function f(aa, bb) {\n  if (aa) g(bb);\n  return bb;\n}\n",
+       "function f(aa, bb) {\n  if (!aa) g(bb);\n  return bb;\n}\n", "negation",
+       "'!' may be one too many", "Remove '!'"},
+      {"javascript", "async function f(aa, bb) {\n  await save(aa);\n  return bb;\n}\n",
+       "async function f(aa, bb) {\n  save(aa);\n  return bb;\n}\n", "await",
+       "'await' may be missing", "Insert 'await'"},
+      {"python", "def f(aa, bb):\n    g(aa)\n    return h(bb)\n",
+       "def f(aa, bb):\n    g(aa)\n    h(bb)\n", "return", "'return' may be missing",
+       "Insert 'return'"},
+      {"cpp", "void f(B aa, B bb) {\n  aa.left = bb.left;\n  aa.top = bb.top;\n}\n",
+       "void f(B aa, B bb) {\n  aa.left = bb.left;\n  aa.top = bb.left;\n}\n", "leftover",
+       "'left' was not changed along", "Replace 'left' by 'top'"},
+  };
+  std::set<std::string> kinds;
+  for (const auto& one : cases) {
+    CAPTURE(one.wrong);
+    const syntax::Language& language = *syntax::language_by_id(one.language);
+    Knowing model(one.right);
+    const auto found = suspicions_in(model, language, one.wrong);
+    const auto findings = likelihood_findings(found, language, one.wrong, everything());
+    REQUIRE(findings.size() == 1);
+    CHECK(findings[0].code == "likelihood/" + one.kind);
+    CAPTURE(findings[0].message);
+    CHECK(findings[0].message.find(one.message) != std::string::npos);
+    CHECK(findings[0].severity == Severity::information);
+    REQUIRE(findings[0].fix);
+    CHECK(findings[0].fix->title == one.fix);
+    CHECK(with_changes(one.wrong, findings[0].fix->changes) == one.right);
+    CHECK_FALSE(syntax::Parser(language).parse(one.right)->has_error());
+    kinds.insert(one.kind);
+    // A model that is content with what stands there is asked once and reports nothing.
+    Knowing content(one.wrong);
+    CHECK(suspicions_in(content, language, one.wrong).empty());
+    CHECK(content.asked == 1);
+  }
+  CHECK(kinds.size() == syntax::kSiteKinds);
+}
+
+TEST_CASE("a function that is longer than the model's context is read in pieces") {
+  std::string right = "def f(aa, bb):\n";
+  for (int i = 100; i < 160; ++i) right += "    aa = g(" + std::to_string(i) + ", aa, bb)\n";
+  right += "    cc = aa\n    return g(cc, aa)\n";
+  std::string wrong = right;
+  wrong.replace(wrong.rfind("cc"), 2, "bb");
+  const syntax::Language& language = *syntax::language_by_id("python");
+  Knowing model(right, 400);
+  const auto found = suspicions_in(model, language, wrong);
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].range.begin == wrong.rfind("bb"));
+  CHECK(found[0].alternative == "cc");
+  CHECK(model.longest > 100);
+  CHECK(model.longest <= 400);
+
+  // One that has no room for code says so.
+  Knowing small(right, 200);
+  const auto tree = syntax::Parser(language).parse(wrong);
+  const auto function = syntax::review_sites(*tree, wrong, {{0, 10}}).at(0);
+  const auto refused = suspicions(small, &language, "file", wrong, function, {}, nullptr);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == ErrorCode::unsupported);
+  CHECK(refused.error().message.find("too short to review by likelihood") != std::string::npos);
+}
+
+TEST_CASE("a finding needs the level of its kind") {
+  const syntax::Language& language = *syntax::language_by_id("python");
+  const std::string text = "def f(aa, bb):\n    cc = aa\n    return bb\n";
+  Suspicion suspicion;
+  suspicion.range = {static_cast<uint32_t>(text.rfind("bb")),
+                     static_cast<uint32_t>(text.size() - 1)};
+  suspicion.alternative = "cc";
+  suspicion.left = 8;
+  ReviewCalibration calibration;
+  CHECK(likelihood_findings({suspicion}, language, text, calibration).empty());
+  KindCalibration& names = calibration.kinds[static_cast<size_t>(syntax::SiteKind::name)];
+  names.weights[0] = 1;
+  names.bias = -1;
+  const double score = calibration.score_of(suspicion, "python");
+  names.level = score;
+  CHECK(likelihood_findings({suspicion}, language, text, calibration).size() == 1);
+  names.level = score + 1e-6;
+  CHECK(likelihood_findings({suspicion}, language, text, calibration).empty());
+  // A language's offset counts for that language alone.
+  calibration.languages[review_language("python")] = 1;
+  CHECK(likelihood_findings({suspicion}, language, text, calibration).size() == 1);
+  CHECK(calibration.score_of(suspicion, "go") == doctest::Approx(score));
+  suspicion.kind = syntax::SiteKind::number;
+  CHECK(likelihood_findings({suspicion}, language, text, calibration).empty());
+}
+
+TEST_CASE("of two findings over each other the surer one is kept") {
+  const syntax::Language& language = *syntax::language_by_id("python");
+  const std::string text = "def f(aa, bb):\n    return g(bb, aa)\n";
+  const auto begin = static_cast<uint32_t>(text.find("bb, aa"));
+  Suspicion swapped, name;
+  swapped.kind = syntax::SiteKind::arguments;
+  swapped.range = {begin, begin + 6};
+  swapped.alternative = "aa, bb";
+  name.range = {begin, begin + 2};
+  name.alternative = "aa";
+  name.uses = name.alternative_uses = 2;
+  for (const float of_name : {2.0f, 9.0f}) {
+    name.left = of_name;
+    swapped.left = 5;
+    for (const auto& both : {std::vector{swapped, name}, std::vector{name, swapped}}) {
+      const auto findings = likelihood_findings(both, language, text, everything());
+      REQUIRE(findings.size() == 1);
+      CHECK(findings[0].code == (of_name > 5 ? "likelihood/name" : "likelihood/arguments"));
+    }
+  }
 }

@@ -83,6 +83,74 @@ TEST_CASE("operators, numbers, arguments, conditions and lost words are places t
         "await h: await h; return h: return h; boolean True: False");
 }
 
+TEST_CASE("each language's operators, numbers, arguments and conditions are places") {
+  const std::initializer_list<SiteKind> kinds = {
+      SiteKind::compare, SiteKind::arithmetic, SiteKind::logic,    SiteKind::number,
+      SiteKind::boolean, SiteKind::arguments,  SiteKind::negation, SiteKind::await,
+      SiteKind::return_, SiteKind::leftover};
+  const std::string c_like =
+      "compare <=: < >=; number 0: 1; logic &&: ||; arguments a, b: b, a; arithmetic +: -; "
+      "negation !b: b; boolean true: false";
+  const struct {
+    const char* language;
+    const char* text;
+    std::string places;
+  } cases[] = {
+      {"c", "int f(int a, int b) { g(a <= 0 && b, h(a, b)); if (!b) return true; return a; }",
+       "compare <=: < >=; number 0: 1; logic &&: ||; arguments a, b: b, a; negation !b: b; "
+       "boolean true: false"},
+      {"cpp", "bool f(int a, int b) { g(a <= 0 && b); h(a, b); b = a + b; if (!b) return true; }",
+       c_like},
+      {"java",
+       "class C { boolean f(int a, int b) { g(a <= 0 && b); h(a, b); b = a + b; if (!b) return "
+       "true; } }",
+       c_like},
+      {"csharp",
+       "class C { bool F(int a, int b) { G(a <= 0 && b); H(a, b); b = a + b; if (!b) return true; "
+       "} }",
+       c_like},
+      {"javascript",
+       "function f(a, b) { g(a <= 0 && b); h(a, b); b = a + b; if (!b) return true; }", c_like},
+      {"typescript",
+       "function f(a: N, b: N) { g(a <= 0 && b); h(a, b); b = a + b; if (!b) return true; }",
+       c_like},
+      {"go",
+       "package p\nfunc f(a int, b int) bool {\n\tg(a <= 0 && b)\n\th(a, b)\n\tb = a + b\n\tif !b "
+       "{\n\t\treturn true\n\t}\n\treturn b\n}\n",
+       c_like},
+      {"rust",
+       "fn f(a: N, b: N) -> bool { g(a <= 0 && b); h(a, b); b = a + b; if !b { return true; } b }",
+       c_like},
+      {"python",
+       "def f(a, b):\n    g(a <= 0 and b)\n    h(a, b)\n    b = a + b\n    if not b:\n        "
+       "return True\n    b\n",
+       "compare <=: < >=; number 0: 1; logic and: or; arguments a, b: b, a; arithmetic +: -; "
+       "negation not b: b; boolean True: False; return b: return b"},
+      // What may have been lost: "not", "await", and the word that another line did change.
+      {"javascript", "async function f(a, b) { if (a) h(a); const c = g(b); }",
+       "negation a: !a; await h: await h; return h: return h; await g: await g"},
+      {"cpp", "void f(B a, B b) { a.left = b.left; a.top = b.left; }", "leftover left: top"},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(one.text);
+    CHECK(told(sites_of(one.language, one.text), one.text, kinds) == one.places);
+  }
+}
+
+TEST_CASE("a name comes with how often the function uses it and the others") {
+  const std::string text = "def f(a, b):\n    c = a\n    return g(c, a, c)\n";
+  std::string uses;
+  const auto functions = sites_of("python", text);
+  for (const Site& site : functions.at(0).sites) {
+    if (site.kind != SiteKind::name) continue;
+    uses += std::to_string(site.uses) + " of";
+    for (const uint32_t other : site.alternative_uses) uses += " " + std::to_string(other);
+    uses += "; ";
+  }
+  // a: b.  c: b, a.  a: c, b.  c: b, a, by where they are defined, the last one first.
+  CHECK(uses == "1 of 0; 1 of 0 2; 1 of 2 0; 1 of 0 2; ");
+}
+
 TEST_CASE("every alternative parses") {
   const std::string text =
       "async function f(list, from, to) {\n"
