@@ -38,8 +38,8 @@ __device__ __forceinline__ void load_row(const float* x, int first, int cols, fl
 __device__ __forceinline__ float add_squares(const float4 (&v)[kRowLoads], float sum) {
 #pragma unroll
   for (int i = 0; i < kRowLoads; ++i)
-    sum = fmaf(v[i].x, v[i].x,
-               fmaf(v[i].y, v[i].y, fmaf(v[i].z, v[i].z, fmaf(v[i].w, v[i].w, sum))));
+    sum =
+        fmaf(v[i].x, v[i].x, fmaf(v[i].y, v[i].y, fmaf(v[i].z, v[i].z, fmaf(v[i].w, v[i].w, sum))));
   return sum;
 }
 
