@@ -121,10 +121,17 @@ local function cursor()
   return at[1] - 1, at[2]
 end
 
+--- Whether Neovim itself (0.12) draws this client's suggestions, after vim.lsp.inline_completion.enable().
+local function drawn_elsewhere(client, buffer)
+  local native = vim.lsp.inline_completion
+  return native ~= nil and native.is_enabled({ bufnr = buffer, client_id = client.id })
+end
+
 local function request(kind)
   local client = cambium().client()
   local buffer = api.nvim_get_current_buf()
-  if not client or not cambium().options.enabled or api.nvim_get_mode().mode:sub(1, 1) ~= 'i' then
+  if not client or not cambium().options.enabled or drawn_elsewhere(client, buffer)
+    or api.nvim_get_mode().mode:sub(1, 1) ~= 'i' then
     return
   end
   if pending then

@@ -56,19 +56,30 @@ local started_at = 0
 --- A server that ran this long was fine, milliseconds.
 local healthy_after = 60000
 
+--- Whether vim.lsp.enable('cambium') starts the servers, one a workspace, and not we.
+---@return boolean
+local function enabled_elsewhere()
+  return vim.lsp.is_enabled ~= nil and vim.lsp.is_enabled('cambium')
+end
+
 ---@return table|nil the running client
 function M.client()
   local client = client_id and vim.lsp.get_client_by_id(client_id)
   if client then
     return client
   end
-  -- Started by vim.lsp.enable('cambium') instead of by us.
   local list = vim.lsp.get_clients or vim.lsp.get_active_clients
+  local buffer = vim.api.nvim_get_current_buf()
+  local other
   for _, each in ipairs(list()) do
     if each.name == 'cambium' then
-      return each
+      if each.attached_buffers and each.attached_buffers[buffer] then
+        return each
+      end
+      other = other or each
     end
   end
+  return other
 end
 
 --- Calls a method of a client, which takes itself as an argument since 0.11.
@@ -129,6 +140,11 @@ end
 --- Stops the server, if there is one, and starts it again.
 function M.restart()
   failures = 0
+  if enabled_elsewhere() then
+    vim.lsp.enable('cambium', false)
+    vim.lsp.enable('cambium')
+    return
+  end
   local client = client_id and vim.lsp.get_client_by_id(client_id)
   if client then
     stopping = true
@@ -141,7 +157,7 @@ end
 --- Starts the server if it is not running and attaches `buffer` to it.
 ---@param buffer integer
 function M.attach(buffer)
-  if not wanted(buffer) then
+  if not wanted(buffer) or enabled_elsewhere() then
     return
   end
   if vim.fn.executable(M.options.cmd[1]) == 0 then
@@ -218,7 +234,10 @@ function M.setup(options)
     end,
   })
   require('cambium.ghost').enable(group)
-  M.attach(vim.api.nvim_get_current_buf())
+  -- While Neovim starts, the rest of the user's configuration may still call vim.lsp.enable(); BufEnter follows.
+  if vim.v.vim_did_enter == 1 then
+    M.attach(vim.api.nvim_get_current_buf())
+  end
 end
 
 --- For a status line: "cambium", "cambium 40%", "cambium off".
