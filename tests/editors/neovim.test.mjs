@@ -111,22 +111,7 @@ test(":Cambium explain asks the user's general model about the lines, and shows 
 });
 
 test("a server that is killed comes back, and suggests", async () => {
-  const pane = Number(nvim.tmux("display", "-p", "#{pane_pid}"));
-  // From Neovim 0.9 on the terminal's process is a child's window: the server is a grandchild of the pane.
-  const server = () => {
-    const all = new Map(execFileSync("ps", ["-eo", "pid=,ppid=,comm="], { encoding: "utf8" }).trim().split("\n")
-      .map((line) => line.trim().split(/\s+/)).map(([pid, parent, name]) => [Number(pid), { parent: Number(parent), name }]));
-    const below = (pid) => pid === pane || (all.has(pid) && below(all.get(pid).parent));
-    return [...all.keys()].find((pid) => all.get(pid).name === "cambium" && below(pid));
-  };
-  const first = server();
-  assert.ok(first);
-  process.kill(first, "SIGKILL");
-  await until("another server", () => {
-    // From 0.10 on Neovim says that a client has quit, and nothing happens until that is read.
-    if (/Press ENTER/.test(nvim.screen())) nvim.keys("Enter");
-    return server() && server() !== first;
-  });
+  await nvim.killServer();
   await nvim.suggestion();
 });
 

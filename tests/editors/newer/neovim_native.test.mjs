@@ -6,6 +6,7 @@ import { after, before, test } from "node:test";
 import { loop, Neovim } from "../support/neovim.mjs";
 import { demoWorkspace, environment, temporary } from "../support/places.mjs";
 import { readmeLines } from "../support/readme.mjs";
+import { until } from "../support/wait.mjs";
 
 const native = readmeLines("Neovim 0.12", "lua");
 let nvim;
@@ -29,8 +30,9 @@ async function accepts() {
   assert.match(body, /\S/, "the body of the loop is suggested as well");
 }
 
+/** How many servers the current file has. */
 async function clients(count) {
-  nvim.command("lua print(#vim.lsp.get_clients(), 'clients')");
+  nvim.command("lua print(#vim.lsp.get_clients({ bufnr = 0 }), 'clients')");
   await nvim.waitFor(new RegExp(`^${count} clients`, "m"));
 }
 
@@ -76,15 +78,62 @@ test(":Cambium talks to the server that Neovim started", async () => {
   nvim.command("bwipe");
 });
 
-test(":Cambium restart starts another server, which suggests", async () => {
+test(":Cambium toggle turns Neovim's ghost text off and on", async () => {
+  nvim.command("Cambium toggle");
+  await nvim.waitFor(/suggestions are off/);
+  nvim.command("lua print(vim.lsp.inline_completion.is_enabled({ client_id = vim.lsp.get_clients()[1].id }))");
+  await nvim.waitFor(/^false/m);
+  nvim.command("Cambium toggle");
+  await nvim.waitFor(/suggestions are on/);
+  await accepts();
+});
+
+test(":Cambium restart starts another server, also after one that was killed", async () => {
   nvim.command("Cambium restart");
+  await accepts();
+  await clients(1);
+  await nvim.killServer(async () => {
+    await nvim.waitFor(/Client cambium quit/);
+    nvim.command("Cambium restart");
+  });
   await accepts();
   await clients(1);
 });
 
-test("setup() beside it starts no second server and draws no second ghost text", async () => {
+test("setup() beside it draws no second ghost text and starts no second server", async () => {
   nvim.stop();
-  await start("neovim-both", `${native}require('cambium').setup()\n`);
-  await accepts();
+  await start("neovim-both", `${native}require('cambium').setup()
+function _G.Drawn()
+  local function drawn(namespace)
+    return #vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace(namespace), 0, -1, {})
+  end
+  return ("Neovim's: %d, the plugin's: %d"):format(drawn('nvim.lsp.inline_completion'), drawn('cambium'))
+end
+vim.o.statusline = '%f %{v:lua.Drawn()} %l'
+vim.keymap.set('i', '<F2>', '<Cmd>redrawstatus<CR>')
+`);
+  await accepts(); // with the model loaded both would have time to draw
+  await nvim.suggestion();
+  const drawn = await until("Neovim's own ghost text", () => {
+    nvim.keys("F2");
+    return /Neovim's: 1, the plugin's: (\d)/.exec(nvim.screen());
+  });
+  assert.equal(drawn[1], "0");
   await clients(1);
+  // A file of another repository has another server.
+  nvim.command(`e ${join(demoWorkspace(temporary("neovim-other")), "inventory.py")}`);
+  await nvim.waitFor(/inventory\.py.* 1$/m);
+  nvim.command("lua vim.wait(60000, function() return #vim.lsp.get_clients() == 2 end)");
+  await clients(1);
+});
+
+test("nothing that the plugin calls is deprecated", async () => {
+  nvim.stop();
+  await start("neovim-setup", readmeLines("Neovim", "lua"));
+  await accepts();
+  nvim.command("Cambium log");
+  await nvim.waitFor(/lsp\.log/);
+  nvim.command("tabclose");
+  nvim.command("checkhealth vim.deprecated");
+  await nvim.waitFor(/OK No deprecated functions detected/);
 });

@@ -1,4 +1,5 @@
 // Neovim in a terminal, on the demo's inventory.py, whose line 44 opens a loop and ends in a blank.
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Terminal } from "./terminal.mjs";
@@ -27,6 +28,28 @@ vim.diagnostic.config({ virtual_text = true }) -- the default before 0.11
     this.keys("Escape");
     this.type(`:${text}`);
     this.keys("Enter");
+  }
+
+  /** The process id of the server. */
+  server() {
+    const pane = Number(this.tmux("display", "-p", "#{pane_pid}"));
+    const all = new Map(execFileSync("ps", ["-eo", "pid=,ppid=,comm="], { encoding: "utf8" }).trim().split("\n")
+      .map((line) => line.trim().split(/\s+/)).map(([pid, parent, name]) => [Number(pid), { parent: Number(parent), name }]));
+    // From Neovim 0.9 on the terminal's process is a child's window: the server is a grandchild of the pane.
+    const below = (pid) => pid === pane || (all.has(pid) && below(all.get(pid).parent));
+    return [...all.keys()].find((pid) => all.get(pid).name === "cambium" && below(pid));
+  }
+
+  /** Kills the server, does `next`, and waits for another one. */
+  async killServer(next = async () => {}) {
+    const first = this.server();
+    process.kill(first, "SIGKILL");
+    await next();
+    await until("another server", () => {
+      // From 0.10 on Neovim says that a client has quit, and nothing happens until that is read.
+      if (/Press ENTER/.test(this.screen())) this.keys("Enter");
+      return ![undefined, first].includes(this.server());
+    });
   }
 
   /** Saves, and returns what the file then holds. */

@@ -92,6 +92,32 @@ function M.call(client, method, ...)
   return client[method](...)
 end
 
+--- UTF-16 units of `text`.
+---@param text string
+---@return integer
+function M.units(text)
+  if vim.fn.has('nvim-0.11') == 1 then
+    return vim.str_utfindex(text, 'utf-16')
+  end
+  local _, units = vim.str_utfindex(text)
+  return units
+end
+
+--- Bytes of `text` (which may hold several lines) that so many units are; all of it where it is shorter.
+---@param text string
+---@param units integer
+---@param encoding string utf-8, utf-16 or utf-32
+---@return integer
+function M.bytes(text, units, encoding)
+  if encoding == 'utf-8' then
+    return math.min(units, #text)
+  elseif vim.fn.has('nvim-0.11') == 1 then
+    return vim.str_byteindex(text, encoding, units, false)
+  end
+  local ok, byte = pcall(vim.str_byteindex, text, units, encoding == 'utf-16')
+  return ok and byte or #text
+end
+
 local function root_of(path)
   local from = path ~= '' and vim.fn.fnamemodify(path, ':p:h') or vim.loop.cwd()
   local git = vim.fn.finddir('.git', vim.fn.escape(from, ' ;') .. ';')
