@@ -1,5 +1,5 @@
--- For `vim.lsp.enable('cambium')` in Neovim 0.11 and later. In 0.12, `vim.lsp.inline_completion.enable()`
--- then shows its suggestions; in 0.11, and for parts of a suggestion, `require('cambium').setup()` does.
+-- For `vim.lsp.enable('cambium')` in Neovim 0.12. `vim.lsp.inline_completion.enable()` then shows its
+-- suggestions, or `require('cambium').setup()`, which also accepts parts of one.
 return {
   cmd = require('cambium').options.cmd,
   root_markers = { '.git', '.cambium' },

@@ -4,7 +4,15 @@ if vim.g.loaded_cambium then
 end
 vim.g.loaded_cambium = true
 
-vim.api.nvim_set_hl(0, 'CambiumGhost', { default = true, link = 'Comment' })
+local function highlight()
+  -- Since 0.10 the default colours leave comments plain where the terminal has no 24-bit colours, and ghost
+  -- text would look like text.
+  local comment = vim.api.nvim_get_hl and vim.api.nvim_get_hl(0, { name = 'Comment', link = false })
+  vim.api.nvim_set_hl(0, 'CambiumGhost', comment and not (comment.ctermfg or comment.cterm)
+    and { default = true, fg = comment.fg, ctermfg = 8 } or { default = true, link = 'Comment' })
+end
+highlight()
+vim.api.nvim_create_autocmd('ColorScheme', { callback = highlight, desc = 'Cambium: the colour of ghost text' })
 
 local function plug(name, desc)
   vim.keymap.set('i', '<Plug>(cambium-' .. name .. ')', function()

@@ -12,6 +12,21 @@ export const binary = process.env.CAMBIUM_BIN ?? join(root, "build", "release", 
 export const artefacts = join(root, "build", "editors");
 mkdirSync(artefacts, { recursive: true });
 
+/** A folder with another system in it, whose editors are driven in place of this system's. */
+const system = process.env.CAMBIUM_EDITOR_SYSTEM;
+
+/**
+ * The words that run `command` in that system, or as they are where there is none. It sees the checkout and the
+ * temporary files where they are here. The mounts are a namespace's, which ends with the command.
+ */
+export function inSystem(command) {
+  if (!system) return command;
+  const shared = ["/dev", "/proc", tmpdir(), root];
+  const mounts = shared.map((path) => `mkdir -p '${system}${path}' && mount --rbind '${path}' '${system}${path}'`);
+  return ["unshare", "--mount", "sh", "-c",
+    `${mounts.join(" && ")} && exec chroot '${system}' sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"`, "sh", ...command];
+}
+
 /** A folder that goes away with the process. */
 export function temporary(name) {
   const folder = mkdtempSync(join(tmpdir(), `cambium-${name}-`));

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { writeFileSync } from "node:fs";
-import { artefacts } from "./places.mjs";
+import { artefacts, inSystem } from "./places.mjs";
 import { until } from "./wait.mjs";
 
 export class Terminal {
@@ -11,7 +11,7 @@ export class Terminal {
     this.socket = join(home, "tmux");
     this.environment = environment;
     this.tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "32", "-c", folder,
-      ...Object.entries(environment).flatMap(([name, value]) => ["-e", `${name}=${value}`]), ...command);
+      ...Object.entries(environment).flatMap(([name, value]) => ["-e", `${name}=${value}`]), ...inSystem(command));
     this.tmux("set", "-g", "escape-time", "0");
   }
 

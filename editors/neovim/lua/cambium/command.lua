@@ -25,8 +25,7 @@ end
 ---@param line integer from 1
 local function line_end(line)
   local text = vim.api.nvim_buf_get_lines(0, line - 1, line, true)[1]
-  local _, units = vim.str_utfindex(text)
-  return { line = line - 1, character = units }
+  return { line = line - 1, character = cambium().units(text) }
 end
 
 --- A window below with text that is nobody's file.
@@ -170,6 +169,10 @@ local verbs = {
     local options = cambium().options
     options.enabled = not options.enabled
     require('cambium.ghost').dismiss()
+    local native, client = vim.lsp.inline_completion, cambium().client()
+    if native and native.is_enabled() and client then
+      native.enable(options.enabled, { client_id = client.id })
+    end
     vim.notify('Cambium: suggestions are ' .. (options.enabled and 'on' or 'off'))
   end,
   stats = function()
@@ -183,7 +186,7 @@ local verbs = {
     execute('cambium.unload')
   end,
   log = function()
-    vim.cmd('tabedit ' .. vim.fn.fnameescape(vim.lsp.get_log_path()))
+    vim.cmd('tabedit ' .. vim.fn.fnameescape(require('vim.lsp.log').get_filename()))
   end,
   restart = function()
     cambium().restart()

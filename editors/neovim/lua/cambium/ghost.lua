@@ -66,19 +66,6 @@ local function draw()
   })
 end
 
---- Bytes of `line` before an LSP character offset.
----@param line string
----@param character integer
----@param encoding string utf-8, utf-16 or utf-32
----@return integer
-local function byte_of(line, character, encoding)
-  if encoding == 'utf-8' then
-    return math.min(character, #line)
-  end
-  local ok, byte = pcall(vim.str_byteindex, line, character, encoding == 'utf-16')
-  return ok and byte or #line
-end
-
 --- What an item adds at the cursor: its text without what already stands between its range's start and
 --- the cursor. nil if it does not fit there.
 local function added(item, buffer, row, column, encoding)
@@ -88,7 +75,7 @@ local function added(item, buffer, row, column, encoding)
   end
   local start = item.range.start
   local line = api.nvim_buf_get_lines(buffer, row, row + 1, false)[1] or ''
-  local typed = line:sub(byte_of(line, start.character, encoding) + 1, column)
+  local typed = line:sub(cambium().bytes(line, start.character, encoding) + 1, column)
   if start.line ~= row or text:sub(1, #typed) ~= typed then
     return nil
   end
@@ -121,16 +108,30 @@ local function cursor()
   return at[1] - 1, at[2]
 end
 
+--- Whether Neovim itself (0.12) draws this client's suggestions, after vim.lsp.inline_completion.enable().
+---@return boolean
+local function drawn_elsewhere(client, buffer)
+  local native = vim.lsp.inline_completion
+  return native ~= nil and native.is_enabled({ bufnr = buffer, client_id = client.id })
+end
+
+--- Whoever no longer waits for an answer does not get it: a late one would draw again what was dismissed.
+local function drop_pending()
+  local client = cambium().client()
+  if pending and client then
+    cambium().call(client, 'cancel_request', pending)
+  end
+  pending = nil
+end
+
 local function request(kind)
   local client = cambium().client()
   local buffer = api.nvim_get_current_buf()
-  if not client or not cambium().options.enabled or api.nvim_get_mode().mode:sub(1, 1) ~= 'i' then
+  if not client or not cambium().options.enabled or drawn_elsewhere(client, buffer)
+    or api.nvim_get_mode().mode:sub(1, 1) ~= 'i' then
     return
   end
-  if pending then
-    cambium().call(client, 'cancel_request', pending)
-    pending = nil
-  end
+  drop_pending()
   local encoding = client.offset_encoding or 'utf-16'
   local params = vim.lsp.util.make_position_params(0, encoding)
   params.context = { triggerKind = kind }
@@ -139,9 +140,10 @@ local function request(kind)
   local id
   local ok
   ok, id = cambium().call(client, 'request', 'textDocument/inlineCompletion', params, function(err, result)
-    if pending == id then
-      pending = nil
+    if pending ~= id then
+      return
     end
+    pending = nil
     local now_row, now_column = cursor()
     local stale = api.nvim_get_current_buf() ~= buffer or now_row ~= row or now_column ~= column
       or api.nvim_buf_get_changedtick(buffer) ~= tick or api.nvim_get_mode().mode:sub(1, 1) ~= 'i'
@@ -174,17 +176,6 @@ local function changed()
   end))
 end
 
---- Bytes of `text` (which may hold several lines) that so many UTF-16 units are.
-local function byte_of_text(text, units)
-  local ok, byte = pcall(vim.str_byteindex, text, units, true)
-  return ok and byte or #text
-end
-
-local function utf16_length(text)
-  local _, units = vim.str_utfindex(text)
-  return units
-end
-
 --- Inserts the first `bytes` of the suggestion at the cursor.
 local function insert(bytes)
   local s = shown
@@ -200,7 +191,7 @@ local function insert(bytes)
   local column = #lines == 1 and s.column + #part or #lines[#lines]
   api.nvim_win_set_cursor(0, { row + 1, column })
   local client = cambium().client()
-  s.accepted = s.accepted + utf16_length(part)
+  s.accepted = s.accepted + cambium().units(part)
   if rest == '' then
     clear()
     if client and item.command then
@@ -248,13 +239,14 @@ function M.accept_node()
   cambium().call(client, 'request', 'workspace/executeCommand', { command = 'cambium.node', arguments = { params } },
     function(err, result)
       if not err and result and shown == s and s.text == params.text then
-        insert(byte_of_text(s.text, result.length))
+        insert(cambium().bytes(s.text, result.length, 'utf-16'))
       end
     end, s.buffer)
 end
 
 function M.dismiss()
   timer:stop()
+  drop_pending()
   clear()
 end
 

@@ -58,19 +58,30 @@ local started_at = 0
 --- A server that ran this long was fine, milliseconds.
 local healthy_after = 60000
 
+--- Whether vim.lsp.enable('cambium') starts the servers, one a workspace, and not we.
+---@return boolean
+local function enabled_elsewhere()
+  return vim.lsp.is_enabled ~= nil and vim.lsp.is_enabled('cambium')
+end
+
 ---@return table|nil the running client
 function M.client()
   local client = client_id and vim.lsp.get_client_by_id(client_id)
   if client then
     return client
   end
-  -- Started by vim.lsp.enable('cambium') instead of by us.
   local list = vim.lsp.get_clients or vim.lsp.get_active_clients
+  local buffer = vim.api.nvim_get_current_buf()
+  local other
   for _, each in ipairs(list()) do
     if each.name == 'cambium' then
-      return each
+      if each.attached_buffers and each.attached_buffers[buffer] then
+        return each
+      end
+      other = other or each
     end
   end
+  return other
 end
 
 --- Calls a method of a client, which takes itself as an argument since 0.11.
@@ -81,6 +92,32 @@ function M.call(client, method, ...)
     return client[method](client, ...)
   end
   return client[method](...)
+end
+
+--- UTF-16 units of `text`.
+---@param text string
+---@return integer
+function M.units(text)
+  if vim.fn.has('nvim-0.11') == 1 then
+    return vim.str_utfindex(text, 'utf-16')
+  end
+  local _, units = vim.str_utfindex(text)
+  return units
+end
+
+--- Bytes of `text` (which may hold several lines) that so many units are; all of it where it is shorter.
+---@param text string
+---@param units integer
+---@param encoding string utf-8, utf-16 or utf-32
+---@return integer
+function M.bytes(text, units, encoding)
+  if encoding == 'utf-8' then
+    return math.min(units, #text)
+  elseif vim.fn.has('nvim-0.11') == 1 then
+    return vim.str_byteindex(text, encoding, units, false)
+  end
+  local ok, byte = pcall(vim.str_byteindex, text, units, encoding == 'utf-16')
+  return ok and byte or #text
 end
 
 local function root_of(path)
@@ -173,6 +210,11 @@ end
 --- Stops the server, if there is one, and starts it again.
 function M.restart()
   failures = 0
+  if enabled_elsewhere() then
+    vim.lsp.enable('cambium', false)
+    vim.lsp.enable('cambium')
+    return
+  end
   local client = client_id and vim.lsp.get_client_by_id(client_id)
   if client then
     stopping = true
@@ -185,7 +227,7 @@ end
 --- Starts the server if it is not running and attaches `buffer` to it.
 ---@param buffer integer
 function M.attach(buffer)
-  if not wanted(buffer) then
+  if not wanted(buffer) or enabled_elsewhere() then
     return
   end
   if vim.fn.executable(M.options.cmd[1]) == 0 then
@@ -264,7 +306,10 @@ function M.setup(options)
     end,
   })
   require('cambium.ghost').enable(group)
-  M.attach(vim.api.nvim_get_current_buf())
+  -- While Neovim starts, the rest of the user's configuration may still call vim.lsp.enable(); BufEnter follows.
+  if vim.v.vim_did_enter == 1 then
+    M.attach(vim.api.nvim_get_current_buf())
+  end
 end
 
 --- For a status line: "cambium", "cambium 40%", "cambium off".
