@@ -1,7 +1,7 @@
 // Neovim, set up by the README's lines, in a terminal.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { ChatServer } from "./support/chat_server.mjs";
