@@ -2,7 +2,7 @@
 //
 //   node notices.mjs SYSTEM_PACKAGE...
 //
-// npm packages are those that esbuild bundled (dist/*.meta.json) and the grammars that the server is
+// npm packages are those that esbuild bundled (`npm run build` lists them) and the grammars that the server is
 // compiled from; system packages are named by the caller. One whose licence is not found is an error.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -14,8 +14,9 @@ const grammars = join(here, "../../syntax/grammars");
 /** Folders of the npm packages that esbuild took something from. */
 function bundled() {
   const folders = new Set();
-  for (const name of readdirSync(join(here, "dist")).filter((n) => n.endsWith(".meta.json"))) {
-    for (const input of Object.keys(JSON.parse(readFileSync(join(here, "dist", name), "utf8")).inputs)) {
+  const lists = join(here, "node_modules/.bundled");
+  for (const name of readdirSync(lists)) {
+    for (const input of Object.keys(JSON.parse(readFileSync(join(lists, name), "utf8")).inputs)) {
       const found = /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input);
       if (found) folders.add(join(here, found[0]));
     }
