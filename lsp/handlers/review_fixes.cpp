@@ -51,7 +51,9 @@ Json Reviews::actions(const CodeActionParams& params) {
   if (!begin || !end || !asks_for(params, "quickfix")) return actions;
   const Dismissals* dismissed = dismissals_for(snapshot->path);
   for (const assist::Finding& finding : document->findings) {
-    if (finding.range.begin > *end || *begin > finding.range.end) continue;
+    const bool named = std::find(params.fingerprints.begin(), params.fingerprints.end(),
+                                 finding.fingerprint) != params.fingerprints.end();
+    if (!named && (finding.range.begin > *end || *begin > finding.range.end)) continue;
     if (dismissed != nullptr && dismissed->contains(finding.fingerprint)) continue;
     const Json data = {{"uri", params.uri}, {"fingerprint", finding.fingerprint}};
     const auto command = [&](std::string title, const char* name, Json arguments) {

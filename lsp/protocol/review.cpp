@@ -37,6 +37,13 @@ bool read(const Json& json, CodeActionParams& out, Path path) {
   const ObjectReader told(*context, inside);
   if (!told.optional("only", out.only) || !told.optional("triggerKind", trigger)) return false;
   out.automatic = trigger == 2;
+  std::vector<Json> diagnostics;
+  if (!told.optional("diagnostics", diagnostics)) return false;
+  const Json::json_pointer fingerprint("/data/fingerprint");
+  for (const Json& diagnostic : diagnostics) {
+    if (!diagnostic.contains(fingerprint) || !diagnostic.at(fingerprint).is_string()) continue;
+    out.fingerprints.push_back(diagnostic.at(fingerprint).get<std::string>());
+  }
   return true;
 }
 

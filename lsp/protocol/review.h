@@ -27,7 +27,10 @@ struct CodeActionParams {
   std::string uri;
   Range range;
   std::vector<std::string> only;  ///< kinds asked for; empty: all
-  bool automatic = false;         ///< the cursor came by: nobody asked
+  /// Findings that the client shows there, by what it was given with them: several ask for a whole line's
+  /// while the range is the cursor.
+  std::vector<std::string> fingerprints;
+  bool automatic = false;  ///< the cursor came by: nobody asked
 };
 bool read(const Json& json, CodeActionParams& out, Path path);
 /// "quickfix" asks for "quickfix.cambium" too, not the other way round.

@@ -51,13 +51,13 @@ struct Editor {
         [&] { return !(all = client.take("textDocument/publishDiagnostics")).empty(); });
     return all.empty() ? Json() : all.back();
   }
-  Json actions(uint32_t line = 0, Json only = Json::array()) {
+  Json actions(uint32_t line = 0, Json only = Json::array(), Json shown = Json::array()) {
     return client.result_of("textDocument/codeAction",
                             {{"textDocument", {{"uri", uri}}},
                              {"range",
                               {{"start", {{"line", line}, {"character", 0}}},
                                {"end", {{"line", line}, {"character", 99}}}}},
-                             {"context", {{"diagnostics", Json::array()}, {"only", only}}}});
+                             {"context", {{"diagnostics", std::move(shown)}, {"only", only}}}});
   }
   void replace(uint32_t line, uint32_t from, uint32_t to, const std::string& text) {
     client.notify("textDocument/didChange",
@@ -110,6 +110,9 @@ TEST_CASE("a file with an error is pulled with a finding, its fix and its id") {
   CHECK(edit["textDocument"] == Json{{"uri", editor.uri}, {"version", 1}});
   CHECK(edit["edits"] == Json{{{"range", range(0, 13, 13)}, {"newText", ")"}}});
   CHECK(editor.actions(1).empty());
+  // A client that shows it while the cursor is elsewhere means it all the same; a stranger's says nothing.
+  CHECK(editor.actions(1, Json::array(), {item}) == actions);
+  CHECK(editor.actions(1, Json::array(), {{{"message", "x"}}, {{"data", 1}}, 7}).empty());
   CHECK(editor.actions(0, {"refactor"}).empty());
 }
 
