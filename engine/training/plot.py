@@ -35,9 +35,9 @@ def attention(report, out):
               ("blocks of 64 x 64 skipped", "% skipped", "linear")]
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6))
     for ax, (what, unit, scale) in zip(axes, panels):
-        for mask in ("off", "prune", "own"):
+        for i, mask in enumerate(("off", "prune", "own")):
             if (what, mask) in lines:
-                ax.plot(*lines[what, mask], marker="o", ms=3, label=mask)
+                ax.plot(*lines[what, mask], marker="o", ms=3, label=mask, color=f"C{i}")  # the same in every panel
         ax.set_xscale("log", base=2)
         ax.set_yscale(scale)
         ax.set_title(what, fontsize=10)
