@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "syntax/bytes.h"
+
 namespace cambium::assist {
 
 namespace {
@@ -11,9 +13,7 @@ bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; 
 }  // namespace
 
 size_t floor_char_boundary(std::string_view text, size_t at) {
-  if (at >= text.size()) return text.size();
-  while (at > 0 && continues(text[at])) --at;
-  return at;
+  return at >= text.size() ? text.size() : syntax::char_begin(text, at);
 }
 
 size_t ceil_char_boundary(std::string_view text, size_t at) {

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "lsp/assist/likelihood_findings.h"
-
 #include "lsp/assist/reviewer.h"
 #include "syntax/languages.h"
 #include "tests/support/fake_generator.h"
@@ -17,15 +16,9 @@ using namespace cambium::assist;
 
 namespace {
 
-/// Every token has log P -2, but where the text so far ends as a rule says.
-class Opinionated final : public engine::Generator {
+/// A model that only scores; derived classes say how.
+class ScoresOnly : public engine::Generator {
  public:
-  struct Opinion {
-    std::string ending;  ///< of the text so far
-    std::string piece;
-    float logprob;
-  };
-
   engine::Capabilities capabilities() const override {
     engine::Capabilities can = layout_.capabilities();
     can.score = score_known;
@@ -36,6 +29,22 @@ class Opinionated final : public engine::Generator {
   void generate(engine::Request, engine::OnText, engine::OnDone on_done) override {
     on_done(fail(ErrorCode::unsupported, "scores only"));
   }
+
+  bool score_known = true;
+
+ protected:
+  test::FakeGenerator layout_{[](const std::string&) { return std::string(); }, false};
+};
+
+/// Every token has log P -2, but where the text so far ends as a rule says.
+class Opinionated final : public ScoresOnly {
+ public:
+  struct Opinion {
+    std::string ending;  ///< of the text so far
+    std::string piece;
+    float logprob;
+  };
+
   void score(engine::ScoreRequest request, engine::OnScored on_done) override {
     ++asked;
     engine::Scored out;
@@ -64,11 +73,7 @@ class Opinionated final : public engine::Generator {
   }
 
   std::vector<Opinion> opinions;
-  bool score_known = true;
   int asked = 0, cancel_at = -1;
-
- private:
-  test::FakeGenerator layout_{[](const std::string&) { return std::string(); }, false};
 };
 
 const std::string kText = "def f(aa, bb):\n    cc = aa\n    return bb\n";
@@ -160,22 +165,12 @@ TEST_CASE("a reviewer answers every review once, also when it goes") {
 namespace {
 
 /// Knows how a file should read: what continues it so is likely, all else is not.
-class Knowing final : public engine::Generator {
+class Knowing final : public ScoresOnly {
  public:
   explicit Knowing(std::string right, int32_t context = 4096) : right_(std::move(right)) {
     layout_.context = context;
   }
 
-  engine::Capabilities capabilities() const override {
-    engine::Capabilities can = layout_.capabilities();
-    can.score = true;
-    return can;
-  }
-  const engine::Tokenizer* tokenizer() const override { return layout_.tokenizer(); }
-  const engine::PromptFormat* prompt_format() const override { return layout_.prompt_format(); }
-  void generate(engine::Request, engine::OnText, engine::OnDone on_done) override {
-    on_done(fail(ErrorCode::unsupported, "scores only"));
-  }
   void score(engine::ScoreRequest request, engine::OnScored on_done) override {
     ++asked;
     longest = std::max(longest, static_cast<int32_t>(request.tokens.size()));
@@ -215,7 +210,6 @@ class Knowing final : public engine::Generator {
   }
 
   std::string right_;
-  test::FakeGenerator layout_{[](const std::string&) { return std::string(); }, false};
 };
 
 /// Reports whatever the model is sure of at all.
