@@ -18,11 +18,14 @@
 #   TRAIN_FLAGS      more for train.py: --structure 002200220022
 #   TWIN_FLAGS       where set: a second run of train.py beside the first, with these flags, on the next GPU;
 #                    its results begin with twin-
+#   SMALL_FLAGS      where set: a third run, which begins on the twin's GPU when the twin has ended, for
+#                    SMALL_MINUTES (5); its results begin with small-
 #   GPUS             GPUs of the first run, a process each (1)
+#   SEED             another number: other holes in the same files
 #   PASSES, THREADS  of cambium-prepare: 2 passes with other holes, 16 threads
 #   WORK             folder for everything, /tmp/train
 #
-# `finish` leaves five files, since a call brings back eight: each model in two pieces, the rest as small.tar.gz.
+# `finish` leaves at most seven files, since a call brings back eight: each model in pieces, the rest as small.tar.gz.
 #
 # Expects, at `start`, .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
 # .data/pN/part: the compressed chunks one after the other, cut where a call's limit has it. A structured
@@ -33,7 +36,7 @@ work=${WORK:-/tmp/train}
 here=$PWD/engine/training
 export PYTHONUNBUFFERED=1 PYTHONPATH=$here
 export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
-mkdir -p "$work"/{lib,raw,parts,shards,heldout,run,small}
+mkdir -p "$work"/{lib,raw,parts,shards,heldout,run,gathered}
 # Taken over at `start`: a later call may find the checkout without the folders that it did not name.
 carry=$work/carry
 
@@ -50,7 +53,7 @@ add_chunk() {
     --out "$work/raw/$1.bin" >"$work/skip.new"
   mv "$work/skip.new" "$work/skip"
   prepare --out "$work/shards" --name "chunk$1" --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
-    --seed "$1" "$work/raw/$1.bin"
+    --seed "$((${SEED:-0} * 100 + $1))" "$work/raw/$1.bin"
 }
 
 # train FIRST COUNT RUN FLAGS…: in the background, into $work/RUN, on COUNT GPUs from FIRST on.
@@ -68,28 +71,44 @@ train() {
   done
 }
 
+# running PID: false for a process that has ended, also where nobody has waited for it.
+running() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
+
+# follow RUN PID FLAGS…: train on the twin's GPU, into $work/RUN, once process PID has ended.
+follow() {
+  local run=$1 before=$2
+  shift 2
+  mkdir -p "$work/$run"
+  export -f running
+  # shellcheck disable=SC2016 # its own arguments
+  CUDA_VISIBLE_DEVICES=${GPUS:-1} setsid nohup bash -c 'while running "$0"; do sleep 1; done; exec python3 "$@"' \
+    "$before" "$here/train.py" --data "$work/shards" --heldout "$work/heldout" --out "$work/$run" \
+    --vocabulary "$carry/vocabulary.json" "$@" >"$work/$run.log" 2>&1 </dev/null &
+  echo $! >"$work/${run}0.pid"
+}
+
 # steps RUN: lines that it has written.
 steps() { grep -c '"step"' "$work/$1.log" || true; }
 
 alive() {
   local pid
-  for pid in "$work"/*.pid; do kill -0 "$(cat "$pid" 2>/dev/null)" 2>/dev/null && return 0; done
+  for pid in "$work"/*.pid; do running "$(cat "$pid" 2>/dev/null)" && return 0; done
   return 1
 }
 
 logs() { tail -n "$1" "$work"/*.log; }
 
-# results RUN PREFIX OUT: exported and measured; the model in pieces to OUT, the rest to $work/small.
+# results RUN PREFIX OUT: exported and measured; the model in pieces to OUT, the rest to $work/gathered.
 results() {
-  local run=$work/$1 small=$work/small/$2
+  local run=$work/$1 gathered=$work/gathered/$2
   python3 "$here/export.py" model "$run/model.pt" "$carry/vocabulary.json" "$run" || return
   split -b 14000000 -d -a 1 "$run/coder.gguf" "$3/$2coder.gguf."
-  cp "$run/log.jsonl" "${small}log.jsonl"
-  cp "$run/samples.jsonl" "${small}samples.jsonl" || true  # a short run has none
-  python3 "$here/plot.py" "$run/log.jsonl" "${small}loss.png" || true  # the machine may lack Matplotlib
+  cp "$run/log.jsonl" "${gathered}log.jsonl"
+  cp "$run/samples.jsonl" "${gathered}samples.jsonl" || true  # a short run has none
+  python3 "$here/plot.py" "$run/log.jsonl" "${gathered}loss.png" || true  # the machine may lack Matplotlib
   python3 "$here/evaluate.py" "$run/model.pt" "$work/heldout" --gguf "$run/coder.gguf" \
-    >"${small}quantization.json" 2>"$work/evaluate.err" || tail -n 5 "$work/evaluate.err"
-  cat "${small}quantization.json"
+    >"${gathered}quantization.json" 2>"$run/evaluate.err" || tail -n 5 "$run/evaluate.err"
+  cat "${gathered}quantization.json"
   sha256sum "$run/coder.gguf"
 }
 
@@ -119,6 +138,8 @@ start)
   train 0 "${GPUS:-1}" run --minutes "${2:-17}" ${TRAIN_FLAGS:-}
   # shellcheck disable=SC2086
   [ -z "${TWIN_FLAGS+set}" ] || train "${GPUS:-1}" 1 twin --minutes "${2:-17}" $TWIN_FLAGS
+  # shellcheck disable=SC2086
+  [ -z "${SMALL_FLAGS+set}" ] || follow small "$(cat "$work/twin0.pid")" --minutes "${SMALL_MINUTES:-5}" $SMALL_FLAGS
   for _ in $(seq 150); do
     sleep 1
     alive || break
@@ -160,11 +181,13 @@ finish)
     sleep 1
   done
   logs 2
-  results run "" "$out"
-  [ ! -f "$work/twin/model.pt" ] || results twin twin- "$out"
-  cat "$work"/shards/*/meta.json >"$work/small/shards.json"
-  cp "$work/run/installed.tsv" "$work/small/" 2>/dev/null || true  # only where `installed` ran
-  tar -czf "$out/small.tar.gz" -C "$work/small" .
+  results run "" "$out" &
+  [ ! -f "$work/twin/model.pt" ] || CUDA_VISIBLE_DEVICES=${GPUS:-1} results twin twin- "$out"
+  wait
+  [ ! -f "$work/small/model.pt" ] || results small small- "$out"
+  cat "$work"/shards/*/meta.json >"$work/gathered/shards.json"
+  cp "$work/run/installed.tsv" "$work/gathered/" 2>/dev/null || true  # only where `installed` ran
+  tar -czf "$out/small.tar.gz" -C "$work/gathered" .
   ;;
 weights)
   out=$2

@@ -35,6 +35,7 @@ class Config:
     context: int = 2048
     structure: tuple = ()   # mode a layer; empty: off everywhere
     window: int = 256       # |place difference| up to which a pruned key stays visible
+    scope_window: int = structure.ENDLESS  # |place difference| up to which a key of the scope or its path does
     sinks: int = 4
     tree: bool = False      # tree positions in every layer
     tied: bool = True       # the output matrix is the embedding
@@ -72,17 +73,18 @@ def relation_of(scope, last, b, q, k):
     return torch.where(scope[b, k] == scope[b, q], 0, torch.where(on_path, 1, 2))
 
 
-def block_mask(batch, reach, window, sinks, create=create_block_mask):
-    """Causal within a document; and of relation `reach` or nearer, in the window, or a sink.
+def block_mask(batch, reach, window, scope_window, sinks, create=create_block_mask):
+    """Causal within a document; and of relation `reach` or nearer in scope_window, in the window, or a sink.
 
-    batch: doc, labels [B, T, 3], index [B, T] as train.to_device makes them. reach and window are
+    batch: doc, labels [B, T, 3], index [B, T] as train.to_device makes them. reach and both windows are
     tensors [], so that every mode shares one compiled graph."""
     doc, index = batch["doc"], batch["index"]
     scope, last, place = batch["labels"].unbind(-1)
 
     def rule(b, h, q, k):
-        near = (place[b, q] - place[b, k]).abs() <= window
-        seen = (relation_of(scope, last, b, q, k) <= reach) | near | (index[b, k] < sinks)
+        distance = (place[b, q] - place[b, k]).abs()
+        related = (relation_of(scope, last, b, q, k) <= reach) & (distance <= scope_window)
+        seen = related | (distance <= window) | (index[b, k] < sinks)
         return (q >= k) & (doc[b, q] == doc[b, k]) & seen
     return create(rule, doc.shape[0], None, doc.shape[1], doc.shape[1], device=doc.device)
 
@@ -274,7 +276,7 @@ class Coder(nn.Module):
         for mode in sorted({block.mode for block in self.blk}):
             if mode not in self.rules:
                 self.rules[mode] = [torch.tensor(v, device=batch["doc"].device)
-                                    for v in (REACH[mode], self.config.window)]
+                                    for v in (REACH[mode], self.config.window, self.config.scope_window)]
             made[mode] = block_mask(batch, *self.rules[mode], self.config.sinks, create)
         return made
 
