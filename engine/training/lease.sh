@@ -9,7 +9,8 @@
 #   lease.sh add N…            unpack and prepare the next parts, in order; training picks them up
 #   lease.sh installed         add the Python packages installed on the machine
 #   lease.sh status [SECONDS]  wait that long (or until training ends), print the last lines
-#   lease.sh finish OUT        wait for the end, export, measure quantization, copy the results to OUT
+#   lease.sh finish OUT        wait for the end of all runs, then export each
+#   lease.sh export RUN OUT    one that has ended, run or twin: its file, what quantization costs, its log, to OUT
 #   lease.sh weights OUT N     part 1 or 2 of the bfloat16 weights, in pieces
 #
 # Settings, from the environment:
@@ -18,14 +19,12 @@
 #   TRAIN_FLAGS      more for train.py: --structure 002200220022
 #   TWIN_FLAGS       where set: a second run of train.py beside the first, with these flags, on the next GPU;
 #                    its results begin with twin-
-#   SMALL_FLAGS      where set: a third run, which begins on the twin's GPU when the twin has ended, for
-#                    SMALL_MINUTES (5); its results begin with small-
 #   GPUS             GPUs of the first run, a process each (1)
 #   SEED             another number: other holes in the same files
 #   PASSES, THREADS  of cambium-prepare: 2 passes with other holes, 16 threads
 #   WORK             folder for everything, /tmp/train
 #
-# `finish` leaves at most seven files, since a call brings back eight: each model in pieces, the rest as small.tar.gz.
+# `finish` leaves six files, since a call brings back eight: each model in two pieces, the rest of it as small.tar.gz.
 #
 # Expects, at `start`, .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
 # .data/pN/part: the compressed chunks one after the other, cut where a call's limit has it. A structured
@@ -36,7 +35,7 @@ work=${WORK:-/tmp/train}
 here=$PWD/engine/training
 export PYTHONUNBUFFERED=1 PYTHONPATH=$here
 export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
-mkdir -p "$work"/{lib,raw,parts,shards,heldout,run,gathered}
+mkdir -p "$work"/{lib,raw,parts,shards,heldout,run}
 # Taken over at `start`: a later call may find the checkout without the folders that it did not name.
 carry=$work/carry
 
@@ -74,19 +73,6 @@ train() {
 # running PID: false for a process that has ended, also where nobody has waited for it.
 running() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
 
-# follow RUN PID FLAGS…: train on the twin's GPU, into $work/RUN, once process PID has ended.
-follow() {
-  local run=$1 before=$2
-  shift 2
-  mkdir -p "$work/$run"
-  export -f running
-  # shellcheck disable=SC2016 # its own arguments
-  CUDA_VISIBLE_DEVICES=${GPUS:-1} setsid nohup bash -c 'while running "$0"; do sleep 1; done; exec python3 "$@"' \
-    "$before" "$here/train.py" --data "$work/shards" --heldout "$work/heldout" --out "$work/$run" \
-    --vocabulary "$carry/vocabulary.json" "$@" >"$work/$run.log" 2>&1 </dev/null &
-  echo $! >"$work/${run}0.pid"
-}
-
 # steps RUN: lines that it has written.
 steps() { grep -c '"step"' "$work/$1.log" || true; }
 
@@ -98,17 +84,20 @@ alive() {
 
 logs() { tail -n "$1" "$work"/*.log; }
 
-# results RUN PREFIX OUT: exported and measured; the model in pieces to OUT, the rest to $work/gathered.
+# results RUN OUT: exported and measured; the model in pieces, the rest as small.tar.gz. The twin's begin with twin-.
 results() {
-  local run=$work/$1 gathered=$work/gathered/$2
+  local run=$work/$1 out=$2 prefix=${1#run}
+  prefix=${prefix:+$prefix-}
   python3 "$here/export.py" model "$run/model.pt" "$carry/vocabulary.json" "$run" || return
-  split -b 14000000 -d -a 1 "$run/coder.gguf" "$3/$2coder.gguf."
-  cp "$run/log.jsonl" "${gathered}log.jsonl"
-  cp "$run/samples.jsonl" "${gathered}samples.jsonl" || true  # a short run has none
-  python3 "$here/plot.py" "$run/log.jsonl" "${gathered}loss.png" || true  # the machine may lack Matplotlib
+  split -b 14000000 -d -a 1 "$run/coder.gguf" "$out/${prefix}coder.gguf."
+  python3 "$here/plot.py" "$run/log.jsonl" "$run/loss.png" || true  # the machine may lack Matplotlib
   python3 "$here/evaluate.py" "$run/model.pt" "$work/heldout" --gguf "$run/coder.gguf" \
-    >"${gathered}quantization.json" 2>"$run/evaluate.err" || tail -n 5 "$run/evaluate.err"
-  cat "${gathered}quantization.json"
+    >"$run/quantization.json" 2>"$run/evaluate.err" || tail -n 5 "$run/evaluate.err"
+  cat "$work"/shards/*/meta.json >"$run/shards.json"
+  cp "$work/run/installed.tsv" "$run/" 2>/dev/null || true  # only where `installed` ran
+  (cd "$run" && tar -czf "$out/${prefix}small.tar.gz" --ignore-failed-read log.jsonl samples.jsonl loss.png \
+    quantization.json shards.json installed.tsv 2>/dev/null) || true  # a short run has no samples
+  cat "$run/quantization.json"
   sha256sum "$run/coder.gguf"
 }
 
@@ -138,8 +127,6 @@ start)
   train 0 "${GPUS:-1}" run --minutes "${2:-17}" ${TRAIN_FLAGS:-}
   # shellcheck disable=SC2086
   [ -z "${TWIN_FLAGS+set}" ] || train "${GPUS:-1}" 1 twin --minutes "${2:-17}" $TWIN_FLAGS
-  # shellcheck disable=SC2086
-  [ -z "${SMALL_FLAGS+set}" ] || follow small "$(cat "$work/twin0.pid")" --minutes "${SMALL_MINUTES:-5}" $SMALL_FLAGS
   for _ in $(seq 150); do
     sleep 1
     alive || break
@@ -181,13 +168,13 @@ finish)
     sleep 1
   done
   logs 2
-  results run "" "$out" &
-  [ ! -f "$work/twin/model.pt" ] || CUDA_VISIBLE_DEVICES=${GPUS:-1} results twin twin- "$out"
+  results run "$out" &
+  [ ! -f "$work/twin/model.pt" ] || CUDA_VISIBLE_DEVICES=${GPUS:-1} results twin "$out"
   wait
-  [ ! -f "$work/small/model.pt" ] || results small small- "$out"
-  cat "$work"/shards/*/meta.json >"$work/gathered/shards.json"
-  cp "$work/run/installed.tsv" "$work/gathered/" 2>/dev/null || true  # only where `installed` ran
-  tar -czf "$out/small.tar.gz" -C "$work/gathered" .
+  ;;
+export)
+  [ "$2" = run ] || export CUDA_VISIBLE_DEVICES=${GPUS:-1}
+  results "$2" "$3"
   ;;
 weights)
   out=$2

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 import structure
+from structure import ENDLESS
 
 # StructureMode of engine/attention_mask.h. WINDOW is the experiment's control without a tree: a key is
 # seen in the window or not at all; no file says it.
@@ -35,7 +36,7 @@ class Config:
     context: int = 2048
     structure: tuple = ()   # mode a layer; empty: off everywhere
     window: int = 256       # |place difference| up to which a pruned key stays visible
-    scope_window: int = structure.ENDLESS  # |place difference| up to which a key of the scope or its path does
+    scope_window: int = ENDLESS  # |place difference| up to which a key of the scope or its path does
     sinks: int = 4
     tree: bool = False      # tree positions in every layer
     tied: bool = True       # the output matrix is the embedding
@@ -275,8 +276,9 @@ class Coder(nn.Module):
         made = {}
         for mode in sorted({block.mode for block in self.blk}):
             if mode not in self.rules:
+                scope_window = self.config.scope_window if mode in (PRUNE, OWN) else ENDLESS
                 self.rules[mode] = [torch.tensor(v, device=batch["doc"].device)
-                                    for v in (REACH[mode], self.config.window, self.config.scope_window)]
+                                    for v in (REACH[mode], self.config.window, scope_window)]
             made[mode] = block_mask(batch, *self.rules[mode], self.config.sinks, create)
         return made
 
