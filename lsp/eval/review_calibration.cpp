@@ -95,7 +95,7 @@ std::vector<double> fit(const std::vector<Row>& rows) {
 }
 
 size_t fold_of(const std::string& project) {
-  // FNV-1a from another start than half_of's: a half is spread over all folds.
+  // FNV-1a: it must not change with the library.
   uint32_t hash = 0x9747b28cu;
   for (const char c : project) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
   return (hash >> 12) % kFolds;
@@ -201,7 +201,7 @@ Calibrated calibrate(const ReviewRun& run, const LevelRule& rule) {
   for (const double level : levels) {
     for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind)
       out.calibration.kinds[kind].level = std::max(least[kind], level);
-    const ReviewFigures figures = figures_of(run, "", [&](const Judged& judged) {
+    const ReviewFigures figures = figures_of(run, {}, [&](const Judged& judged) {
       const auto at = static_cast<size_t>(&judged - run.judged.data());
       return out.held_out_scores[at] >= out.calibration.level_of(judged.suspicion.kind);
     });

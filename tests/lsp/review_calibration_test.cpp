@@ -54,7 +54,7 @@ eval::ReviewRun run_of(SiteKind kind, Rates rates, const char* language = "pytho
 
 eval::ReviewFigures reported(eval::ReviewRun run, const assist::ReviewCalibration& calibration) {
   eval::report_by(run, calibration);
-  return eval::figures_of(run, "", [](const eval::Judged& judged) { return judged.reported; });
+  return eval::figures_of(run, {}, [](const eval::Judged& judged) { return judged.reported; });
 }
 
 double level_of(const eval::Calibrated& fitted, SiteKind kind) {
@@ -134,9 +134,9 @@ TEST_CASE("the table is source that says what it was fitted on, the same for the
 TEST_CASE("intervals are over projects") {
   auto run = run_of(SiteKind::name, {});
   for (eval::Judged& judged : run.judged) judged.reported = judged.suspicion.ahead > 5;
-  const auto intervals = eval::intervals_of(run, "name");
+  const auto intervals = eval::intervals_of(run, {.kind = "name"});
   const auto figures =
-      eval::figures_of(run, "name", [](const eval::Judged& judged) { return judged.reported; });
+      eval::figures_of(run, {.kind = "name"}, [](const eval::Judged& judged) { return judged.reported; });
   CHECK(intervals.precision.n == 30);
   CHECK(intervals.precision.mean == doctest::Approx(figures.precision()));
   CHECK(intervals.precision.low < figures.precision());
