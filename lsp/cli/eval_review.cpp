@@ -128,7 +128,8 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
   std::string text;
   if (heading)
     text =
-        "half\tcase\tlanguage\tproject\tpath\tbegin\tbug\tkind\thit\trestores\treported\tscore\tleft\tahead\tbot"
+        "half\tcase\tlanguage\tproject\tpath\tbegin\tbug\tkind\thit\trestores\treported\tscore\tlef"
+        "t\tahead\tbot"
         "h\t"
         "confidence\talternatives\tuses\talternative_uses\twritten\talternative\n";
   const auto plain = [](std::string value) {
@@ -140,13 +141,14 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
     const auto& one = run.cases[judged.of_case];
     const auto& s = judged.suspicion;
     text += fmt::format(
-        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{}"
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}"
+        "\t{}"
         "\t{}\t{}"
         "\t{}\t{}\n",
-        half, judged.of_case, one.language->name, one.project, one.path, s.range.begin, one.bug.empty() ? "-" : one.bug,
-        syntax::to_string(s.kind), judged.hit, judged.restores, judged.reported, judged.score,
-        s.left, s.ahead, s.both, s.confidence, s.alternatives, s.uses, s.alternative_uses,
-        plain(judged.written), plain(s.alternative));
+        half, judged.of_case, one.language->name, one.project, one.path, s.range.begin,
+        one.bug.empty() ? "-" : one.bug, syntax::to_string(s.kind), judged.hit, judged.restores,
+        judged.reported, judged.score, s.left, s.ahead, s.both, s.confidence, s.alternatives,
+        s.uses, s.alternative_uses, plain(judged.written), plain(s.alternative));
   }
   return text;
 }
@@ -265,7 +267,8 @@ class Report {
   };
   static bool reported(const Judged& judged) { return judged.reported; }
   Row row(std::string name, const eval::ReviewPart& part) const {
-    return {std::move(name), eval::figures_of(run_, part, &reported), eval::intervals_of(run_, part)};
+    return {std::move(name), eval::figures_of(run_, part, &reported),
+            eval::intervals_of(run_, part)};
   }
   double ms_each() const {
     return run_.cases.empty() ? 0 : run_.ms / static_cast<double>(run_.cases.size());

@@ -31,8 +31,8 @@ std::vector<ProjectShare> random_shares(training::Random& random, uint32_t proje
   for (uint32_t p = 0; p < projects; ++p) {
     for (uint32_t l = 0; l < languages; ++l) {
       if (random.below(3) == 0)
-        shares.push_back({std::to_string(p), std::string(1, static_cast<char>('a' + l)),
-                          1 + random.below(40)});
+        shares.push_back(
+            {std::to_string(p), std::string(1, static_cast<char>('a' + l)), 1 + random.below(40)});
     }
   }
   return shares;
@@ -110,7 +110,8 @@ TEST_CASE("the order of the shares does not matter, nor do projects without case
   shares.back().cases = 0;
   shares.push_back({"empty", "a", 0});
   const Halves again(shares);
-  for (const ProjectShare& share : shares) CHECK(halves.of(share.project) == again.of(share.project));
+  for (const ProjectShare& share : shares)
+    CHECK(halves.of(share.project) == again.of(share.project));
   CHECK(again.of("empty") == 1);
   CHECK(Halves({}).undivided().empty());
 }

@@ -135,8 +135,8 @@ TEST_CASE("intervals are over projects") {
   auto run = run_of(SiteKind::name, {});
   for (eval::Judged& judged : run.judged) judged.reported = judged.suspicion.ahead > 5;
   const auto intervals = eval::intervals_of(run, {.kind = "name"});
-  const auto figures =
-      eval::figures_of(run, {.kind = "name"}, [](const eval::Judged& judged) { return judged.reported; });
+  const auto figures = eval::figures_of(run, {.kind = "name"},
+                                        [](const eval::Judged& judged) { return judged.reported; });
   CHECK(intervals.precision.n == 30);
   CHECK(intervals.precision.mean == doctest::Approx(figures.precision()));
   CHECK(intervals.precision.low < figures.precision());
