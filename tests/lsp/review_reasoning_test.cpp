@@ -210,6 +210,18 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("what lies in half a document is a part of it, not an answer of its own") {
+  test::ReviewFolder folder;
+  const WorkspaceTools tools(folder.root(), [](const std::string&) { return false; });
+  const Model model({R"({"findings": [{"line": 6, "quote": "items[n]", "message": "m",)"
+                     R"( "tool": "search", "argument": "LIMIT"}, {"line": 6, "quo)",
+                     "prose", R"({"confirmed": true})"});
+  const auto review = review_of(model, &tools);
+  REQUIRE(review);
+  CHECK(review->tool_calls == 0);
+  CHECK(review->findings.size() == 1);
+}
+
 TEST_CASE("tools are read-only, inside the workspace, private files apart, and bounded") {
   test::ReviewFolder folder, outside;
   folder.write("a.py", "LIMIT = 10\n\ndef take(items, n):\n    return items[:LIMIT]\n");
