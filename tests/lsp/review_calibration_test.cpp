@@ -118,6 +118,19 @@ TEST_CASE("levels rise until clean lines have few enough false findings") {
   CHECK(few.false_per_1000() < many.false_per_1000());
 }
 
+TEST_CASE("a kind without false findings keeps its level when the others have too many") {
+  auto run = run_of(SiteKind::name, {0.9, 0.6}, "python", 30, 20);
+  auto quiet = run_of(SiteKind::await, {1, 0}, "python", 30, 20);
+  std::erase_if(quiet.judged, [](const eval::Judged& judged) { return !judged.hit; });
+  for (eval::Judged& judged : quiet.judged) judged.of_case += run.cases.size();
+  run.cases.insert(run.cases.end(), quiet.cases.begin(), quiet.cases.end());
+  run.judged.insert(run.judged.end(), quiet.judged.begin(), quiet.judged.end());
+  const auto loose = eval::calibrate(run, {.false_per_1000 = 1000});
+  const auto strict = eval::calibrate(run, {.false_per_1000 = 0.5});
+  CHECK(level_of(strict, SiteKind::name) > level_of(loose, SiteKind::name));
+  CHECK(level_of(strict, SiteKind::await) == level_of(loose, SiteKind::await));
+}
+
 TEST_CASE("the table is source that says what it was fitted on, the same for the same run") {
   const auto run = run_of(SiteKind::leftover, {}, "go");
   const auto fitted = eval::calibrate(run, {});
