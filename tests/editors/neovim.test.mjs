@@ -73,9 +73,9 @@ test("typing into a suggestion keeps what is left of it; Ctrl+] dismisses it", a
   await nvim.suggestion();
   nvim.type("s");
   await nvim.waitFor(/for item in s\w+/, "the rest");
-  nvim.keys("C-]");
-  await nvim.waitFor(/for item in s *\n/, "no ghost text");
-  assert.equal(loop(await nvim.saved())[1], "s");
+  nvim.keys("e", "C-]"); // at once: Neovim tells the plugin of the letter after the key that dismisses
+  await nvim.waitFor(/for item in se *\n/, "no ghost text");
+  assert.equal(loop(await nvim.saved())[1], "se");
 });
 
 test("what does not parse is a diagnostic, and its code action mends the file", async () => {
@@ -104,7 +104,7 @@ test(":Cambium completes its words, and the status line says what the server doe
   await nvim.waitFor(/Cambium sta(ts|tus)/);
   nvim.keys("Escape", "Escape");
   nvim.command("Cambium status");
-  await nvim.waitFor(/Cambium: ready/);
+  await nvim.waitFor(/Cambium: ready · /);
   assert.match(nvim.screen(), /inventory\.py .* cambium$/m);
 });
 
@@ -162,7 +162,17 @@ test(":Cambium trust asks before a workspace's rules count", async () => {
   nvim.keys("Enter", "Escape");
   nvim.type(":Cambium trust");
   nvim.keys("Enter");
-  await nvim.waitFor(/review\.md[^]*\[?\(?Y\)?\]?es/);
-  nvim.type("y");
+  // Neovim 0.9 asks itself whether the file is allowed; 0.12 wants it to be looked at first.
+  const asked = await nvim.waitFor(/review\.md[^]*(\W?Y\W?es|\(v\)iew.*\(d\)eny)/, "the question");
+  if (/\(v\)iew/.test(asked) && !/\(a\)llow/.test(asked)) {
+    nvim.type("v");
+    await nvim.waitFor(/:Cambium trust again/);
+    nvim.keys("Enter");
+    await nvim.waitFor(/No floats for money/);
+    nvim.command("trust");
+    await nvim.waitFor(/trust database/);
+    nvim.command("q");
+    nvim.command("Cambium trust");
+  } else nvim.type(/\(a\)llow/.test(asked) ? "a" : "y");
   await nvim.waitFor(/the rules of this workspace count/);
 });

