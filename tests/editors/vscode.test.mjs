@@ -446,10 +446,10 @@ scenario("the menu turns completions off and on again, and the status bar says s
   await pick("Turn completions on");
   await code.waitForStatus(ready, "ready");
   await item.click();
-  await pick("On or off for python");
+  await pick("Turn off for python");
   await code.waitForStatus(({ icon, told }) => /circle-slash/.test(icon) && /python/.test(told), "off for python");
   await item.click();
-  await pick("On or off for python");
+  await pick("Turn on for python");
   await code.waitForStatus(ready, "ready");
   await item.click();
   await pick("Free the model's memory");

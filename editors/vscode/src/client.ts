@@ -144,8 +144,8 @@ export class Server implements vscode.Disposable {
    * workspace's own.
    */
   private tellTrust(): void {
-    if (!vscode.workspace.isTrusted) return;
-    const folders = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri.toString());
+    const trusted = vscode.workspace.isTrusted ? (vscode.workspace.workspaceFolders ?? []) : [];
+    const folders = trusted.map(({ uri }) => uri.toString());
     void this.running?.sendNotification("cambium/workspaceTrust", { folders });
   }
 

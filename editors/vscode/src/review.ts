@@ -5,7 +5,18 @@ import type { Server } from "./client";
 interface Reviewed {
   findings: number;
   files: number;
+  /** Sentences of the server's: what was left out, and what went wrong. */
   notes: string[];
+}
+
+/** What is said of a review. */
+export function said({ findings, files, notes }: Reviewed): string {
+  const { t } = vscode.l10n;
+  // Where nothing was looked at, nothing was found either.
+  const found = files === 0 && notes.length > 0 ? []
+    : [findings === 0 ? t("Cambium found nothing to complain about.")
+      : findings === 1 ? t("Cambium found 1 problem.") : t("Cambium found {0} problems.", findings)];
+  return [...(found.length > 0 ? found : ["Cambium:"]), ...notes].join(" ");
 }
 
 async function run(server: Server, title: string, argument: object): Promise<void> {
@@ -13,12 +24,12 @@ async function run(server: Server, title: string, argument: object): Promise<voi
     { location: vscode.ProgressLocation.Notification, title, cancellable: true },
     (_, token) => server.execute<Reviewed>("cambium.review", [argument], token));
   if (!reviewed) return;
-  const { findings, notes } = reviewed;
-  if (findings > 0) await vscode.commands.executeCommand("workbench.actions.view.problems");
-  const said = findings === 0
-    ? vscode.l10n.t("Cambium found nothing to complain about.")
-    : vscode.l10n.t("Cambium found {0}; see Problems.", findings);
-  void vscode.window.showInformationMessage([said, ...notes].join(" "));
+  if (reviewed.findings > 0) await vscode.commands.executeCommand("workbench.actions.view.problems");
+  const show = reviewed.files > 0 ? vscode.window.showInformationMessage : vscode.window.showWarningMessage;
+  // The rules of a workspace that is not trusted are left out: the way to trust it is at hand.
+  const untrusted = !vscode.workspace.isTrusted && reviewed.notes.some((note) => note.startsWith(".cambium/"));
+  const picked = await show(said(reviewed), ...(untrusted ? [vscode.l10n.t("Manage Workspace Trust")] : []));
+  if (picked) await vscode.commands.executeCommand("workbench.trust.manage");
 }
 
 export async function reviewFile(server: Server): Promise<void> {

@@ -24,6 +24,13 @@ const title = (task: Task): string =>
   : task === "tests" ? vscode.l10n.t("Cambium writes tests")
   : vscode.l10n.t("Cambium changes the code");
 
+/** Says what is wrong; where it is that no model is named, the page that names one is at hand. */
+async function complain(problem: string): Promise<void> {
+  const actions = problem.includes("models.json") ? [vscode.l10n.t("Set up models")] : [];
+  const picked = await vscode.window.showWarningMessage(`Cambium: ${problem}`, ...actions);
+  if (picked) await vscode.commands.executeCommand("cambium.setUp", "general");
+}
+
 export async function write(server: Server, task: Task, target = here()): Promise<void> {
   if (!target) {
     void vscode.window.showInformationMessage(vscode.l10n.t("Open a file first."));
@@ -45,7 +52,7 @@ export async function write(server: Server, task: Task, target = here()): Promis
           }), token);
         if (note) void vscode.window.showInformationMessage(`Cambium: ${note}`);
       } catch (error) {
-        if (!token.isCancellationRequested) void vscode.window.showWarningMessage(`Cambium: ${(error as Error).message}`);
+        if (!token.isCancellationRequested) void complain((error as Error).message);
       }
     });
 }
