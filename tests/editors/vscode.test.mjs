@@ -5,12 +5,12 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 import { ChatServer } from "./support/chat_server.mjs";
 import { FileServer } from "./support/file_server.mjs";
 import { demoWorkspace, root, temporary } from "./support/places.mjs";
 import { readmeLines } from "./support/readme.mjs";
-import { VSCode } from "./support/vscode.mjs";
+import { scenarios, VSCode } from "./support/vscode.mjs";
 import { until } from "./support/wait.mjs";
 
 const home = temporary("vscode");
@@ -83,20 +83,7 @@ after(async () => {
   files.stop();
 });
 
-/** A test that leaves a picture when it fails. What follows then is not run: nobody knows the window's state. */
-let failed;
-function scenario(name, run) {
-  test(name, async () => {
-    assert.equal(failed, undefined, "not run: a scenario before it failed");
-    try {
-      await run();
-    } catch (error) {
-      failed = name;
-      await code.screenshot(`failed-${name.replace(/\W+/g, "-")}`);
-      throw error;
-    }
-  });
-}
+const scenario = scenarios(code);
 
 /** The models that the user's models.json gives roles to. */
 const roles = () => JSON.parse(readFileSync(join(home, ".config", "cambium", "models.json"), "utf8")).roles;
@@ -252,7 +239,9 @@ scenario("what is selected is explained in the chat by the user's general model"
   for (let line = 0; line < 3; ++line) await code.press("Shift+ArrowDown");
   await code.command("Cambium: Explain What Is Selected");
   const page = chatPage();
-  await page.locator(".note", { hasText: "helper" }).waitFor();
+  const note = page.locator(".note", { hasText: "helper" });
+  await note.waitFor();
+  assert.match(await note.getAttribute("title"), /model/, "why that one");
   assert.equal(await page.locator(".answer strong").innerText(), "worth");
   assert.equal(await page.locator(".question p").innerText(), "Explain inventory.py:43–45");
   assert.equal(await page.locator("img").count(), 0);
