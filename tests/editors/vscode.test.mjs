@@ -277,7 +277,9 @@ scenario("a question goes with what is selected; the block of its answer is comp
 scenario("a block is copied, or inserted at the cursor under its indentation", async () => {
   const page = chatPage();
   await code.command("Cambium: Open the Chat");
-  await page.getByRole("textbox", { name: "Ask about your code" }).focus();
+  const input = page.getByRole("textbox", { name: "Ask about your code" });
+  await until("the chat has the focus", () => input.evaluate(() => document.hasFocus())); // the palette gives it back first
+  await input.focus();
   for (let passed = 0; passed < 3; ++passed) await code.press("Shift+Tab"); // what is shown, the code, its last button
   await code.press("Enter");
   await page.getByRole("button", { name: "Copied" }).waitFor();

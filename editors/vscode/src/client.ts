@@ -9,6 +9,7 @@ import { findServer } from "./find";
 import { InlineSuggestions } from "./inline";
 import { forServer, serverArguments } from "./settings";
 import { ServerStatus, StatusItem } from "./status";
+import { inWords } from "./words";
 
 /** Milliseconds before the n-th restart in a row; after the last, the user is asked. */
 export const backOff = [0, 500, 2000, 8000] as const;
@@ -157,6 +158,11 @@ export class Server implements vscode.Disposable {
       middleware: {
         provideInlineCompletionItems: this.suggestions.middleware,
         provideCodeActions: addActions,
+        provideDiagnostics: async (document, previous, token, next) => {
+          const report = await next(document, previous, token);
+          return report && "items" in report ? { ...report, items: inWords(report.items) } : report;
+        },
+        handleDiagnostics: (uri, diagnostics, next) => next(uri, inWords(diagnostics)),
         workspace: {
           // What became flags is not sent as well: the server takes no such key from a client.
           configuration: async (params, token, next) => {

@@ -1,5 +1,6 @@
 // The status bar item: what the server says of itself (`cambium/status`), in one place.
 import * as vscode from "vscode";
+import { translated } from "./words";
 
 export type State = "starting" | "ready" | "loading" | "busy" | "off" | "problem";
 
@@ -32,16 +33,12 @@ export function label(status: ServerStatus): string {
   }
 }
 
-/** The server's words for a model that is not loaded. */
-export const unloaded = "the model loads at first use";
-
 /** What there is to say. When ready, the message says what the model is and, after a dot, where it runs. */
 function lines({ state, message, model }: ServerStatus): string[] {
   const [first, ...device] = (message ?? "").split(" · ");
   if (state === "ready" && device.length > 0)
     return [vscode.l10n.t("Model: {0}", first ?? ""), vscode.l10n.t("Device: {0}", device.join(" · "))];
-  const said = message === unloaded ? vscode.l10n.t("The model loads at first use.") : message ?? "";
-  return [said, model ? vscode.l10n.t("Model: {0}", model) : ""].filter(Boolean);
+  return [translated(message ?? ""), model ? vscode.l10n.t("Model: {0}", model) : ""].filter(Boolean);
 }
 
 export class StatusItem implements vscode.Disposable {

@@ -72,9 +72,10 @@ test("settings that start a program or load a file are machine-scoped", async ()
 
 const json = (...path) => JSON.parse(readFileSync(join(root, ...path), "utf8"));
 
-test("every string has a Chinese twin, and no twin is left over", () => {
+test("every string has a Chinese twin, and no twin is left over", async () => {
   const sources = readdirSync(join(root, "src")).map((f) => readFileSync(join(root, "src", f), "utf8")).join("");
   const shown = new Set([...sources.matchAll(/(?:l10n\.|\b)t\(\s*"([^"]+)"/g)].map((m) => m[1]));
+  for (const sentence of (await load("words")).sentences) shown.add(sentence);
   assert.deepEqual([...shown].sort(), Object.keys(json("l10n", "bundle.l10n.zh-cn.json")).sort());
   const nls = (name) => Object.keys(json(name)).sort();
   assert.deepEqual(nls("package.nls.json"), nls("package.nls.zh-cn.json"));
@@ -95,9 +96,27 @@ test("what is said in Chinese is Chinese, with the places and the code that the 
   }
 });
 
-test("what the server says of a model that is not loaded is what the status bar translates", async () => {
-  const { unloaded } = await load("status");
-  assert.ok(readFileSync(join(root, "..", "..", "lsp", "status.cpp"), "utf8").includes(`"${unloaded}"`));
+test("what the server says is told in the editor's language, piece by piece", async () => {
+  const { inWords, sentences, translated } = await load("words");
+  const server = ["syntax/problems.cpp", "lsp/assist/likelihood_findings.cpp", "lsp/handlers/review_fixes.cpp",
+    "lsp/handlers/write.cpp", "lsp/status.cpp"]
+    .map((file) => readFileSync(join(root, "..", "..", file), "utf8").replace(/"\s*\n\s*"/g, "")).join("");
+  for (const sentence of sentences)
+    for (const piece of sentence.split(/ ?\{\d\} ?/).filter((each) => each.length > 2))
+      assert.ok(server.includes(piece), `the server does not say "${piece}"`);
+  for (const said of ["Dismiss: ')' closes nothing: no bracket before it is open.", "Change 'total'…", "Expected '}' after '{'.",
+    "Explain the selection", "This may be the wrong variable: the code around it fits 'a' better than 'b'.", "its own words"])
+    assert.equal(translated(said), said);
+  globalThis.bundle = json("l10n", "bundle.l10n.zh-cn.json");
+  assert.equal(translated("Dismiss: ')' closes nothing: no bracket before it is open."), "忽略：')' 没有与之对应的左括号。");
+  assert.equal(translated("This may be the wrong variable: the code around it fits 'a' better than 'b'."),
+    "这里可能用错了变量：从上下文看，'a' 比 'b' 更合适。");
+  assert.equal(translated("Explain the selection"), "解释 所选内容");
+  assert.equal(translated("its own words"), "its own words");
+  const message = "'x' is never closed.";
+  assert.deepEqual(inWords([{ source: "cambium", message }, { source: "other", message }]).map((each) => each.message),
+    ["'x' 没有闭合。", message]);
+  delete globalThis.bundle;
 });
 
 test("a review says how much it found; one that could look at nothing has not found nothing", async () => {
