@@ -63,6 +63,7 @@ scenario("the walkthrough, and the picture beside its steps", async () => {
   const walkthrough = code.page.locator(".gettingStartedContainer");
   for (const title of ["输入，然后按 Tab", "只接受一部分", "审查您的更改", "设置您的模型"])
     await walkthrough.locator(".step-title", { hasText: title }).waitFor();
+  await page().locator("p", { hasText: "灰色部分是建议" }).waitFor(); // the first step is chosen by itself, and then
   await walkthrough.locator(".step-title", { hasText: "只接受一部分" }).click();
   await page().locator("td", { hasText: "下一个语法节点" }).waitFor();
   await code.screenshot("vscode-chinese-walkthrough");
