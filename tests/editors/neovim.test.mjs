@@ -103,9 +103,15 @@ test(":Cambium completes its words, and the status line says what the server doe
   nvim.keys("Tab");
   await nvim.waitFor(/Cambium sta(ts|tus)/);
   nvim.keys("Escape", "Escape");
-  nvim.command("Cambium status");
-  await nvim.waitFor(/Cambium: ready · /);
+  nvim.command("Cambium");
+  await nvim.waitFor(/Cambium: ready · Cambium Coder \d+M [^·\n]*·/); // the name once
   assert.match(nvim.screen(), /inventory\.py .* cambium$/m);
+  for (const [words, said] of [["stats", /suggestions: \d+ shown/], ["review", /Cambium: .* in this file/],
+    ["nonsense", /there is no "nonsense", but change, /], ["unload", /loads again at the next request/]]) {
+    nvim.command(`Cambium ${words}`);
+    await nvim.waitFor(said);
+    if (/Press ENTER/.test(nvim.screen())) nvim.keys("Enter");
+  }
 });
 
 test(":Cambium explain asks the user's general model about the lines, and shows what it says", async () => {

@@ -201,6 +201,7 @@ scenario("a review on demand lists its findings in Problems, and a dismissed one
   await code.page.locator(".notification-toast", { hasText: /Cambium found [1-9]/ }).waitFor();
   const problem = code.page.locator(".markers-panel .monaco-list-row", { hasText: "syntax/" });
   await problem.first().waitFor();
+  await code.page.locator(".notification-toast", { hasText: "Cambium reviews" }).waitFor({ state: "detached" });
   await code.screenshot("vscode-review");
   await code.command("Notifications: Clear All Notifications");
   await code.open("greet.lua", 2, 14);
