@@ -97,5 +97,8 @@ scenario("the page where models are set up, the statistics, and the chat", async
   await code.command("Cambium: 打开聊天");
   await page().getByPlaceholder("询问您的代码").waitFor();
   for (const label of await page().locator("button:visible, .empty p").allInnerTexts()) assert.match(label, han);
+  await page().getByPlaceholder("询问您的代码").fill("这是什么？");
+  await page().getByPlaceholder("询问您的代码").press("Enter");
+  await page().locator(".problem", { hasText: "尚未配置能用文字回答的模型" }).waitFor();
   await code.screenshot("vscode-chinese-chat");
 });

@@ -9,7 +9,7 @@ import { findServer } from "./find";
 import { InlineSuggestions } from "./inline";
 import { forServer, serverArguments } from "./settings";
 import { ServerStatus, StatusItem } from "./status";
-import { inWords } from "./words";
+import { inWords, translated } from "./words";
 
 /** Milliseconds before the n-th restart in a row; after the last, the user is asked. */
 export const backOff = [0, 500, 2000, 8000] as const;
@@ -69,7 +69,7 @@ export class Server implements vscode.Disposable {
         ? client.sendRequest<Result>("workspace/executeCommand", params, token)
         : client.sendRequest<Result>("workspace/executeCommand", params));
     } catch (error) {
-      if (!token?.isCancellationRequested) void vscode.window.showWarningMessage(`Cambium: ${(error as Error).message}`);
+      if (!token?.isCancellationRequested) void vscode.window.showWarningMessage(`Cambium: ${translated((error as Error).message)}`);
       return undefined;
     }
   }

@@ -1,6 +1,7 @@
 // Review on demand. What it finds are diagnostics of the language client, with its quick fixes.
 import * as vscode from "vscode";
 import type { Server } from "./client";
+import { translated } from "./words";
 
 interface Reviewed {
   findings: number;
@@ -16,7 +17,7 @@ export function said({ findings, files, notes }: Reviewed): string {
   const found = files === 0 && notes.length > 0 ? []
     : [findings === 0 ? t("Cambium found nothing to complain about.")
       : findings === 1 ? t("Cambium found 1 problem.") : t("Cambium found {0} problems.", findings)];
-  return [...(found.length > 0 ? found : ["Cambium:"]), ...notes].join(" ");
+  return [...(found.length > 0 ? found : ["Cambium:"]), ...notes.map(translated)].join(" ");
 }
 
 async function run(server: Server, title: string, argument: object): Promise<void> {

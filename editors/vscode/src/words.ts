@@ -1,5 +1,5 @@
 // What the server says, in the editor's language. The server speaks English to every client; its findings, the titles
-// of its actions and what the status bar shows are made of the sentences below.
+// of its actions, what the status bar shows and what most often goes wrong are made of the sentences below.
 import * as vscode from "vscode";
 
 /** {0} and {1} stand for code, for a number, or for another of these. The more special come first. */
@@ -37,6 +37,12 @@ export const sentences = [
   "An 'await' may be missing before this call.",
   "A 'return' may be missing before this expression.",
   "This repeats what stands before it, but {0} was not changed along: {1} may be meant.",
+  'no model that answers in words is configured; give the role "general" or "reasoning" one in models.json',
+  "{0} was left out: {1}",
+  'this workspace is not trusted; trust it in your editor, or list its folder under "trustedFolders" in your own config.json',
+  "the document has changed meanwhile, so nothing was changed; ask again",
+  "{0}; nothing was changed",
+  "the model answered without a block of code",
 ] as const;
 
 const patterns = sentences.map((sentence) => ({

@@ -99,8 +99,9 @@ test("what is said in Chinese is Chinese, with the places and the code that the 
 test("what the server says is told in the editor's language, piece by piece", async () => {
   const { inWords, sentences, translated } = await load("words");
   const server = ["syntax/problems.cpp", "lsp/assist/likelihood_findings.cpp", "lsp/handlers/review_fixes.cpp",
-    "lsp/handlers/write.cpp", "lsp/status.cpp"]
-    .map((file) => readFileSync(join(root, "..", "..", file), "utf8").replace(/"\s*\n\s*"/g, "")).join("");
+    "lsp/handlers/write.cpp", "lsp/status.cpp", "lsp/assist/router.cpp", "lsp/assist/team_rules.cpp",
+    "lsp/assist/code_writing.cpp"]
+    .map((file) => readFileSync(join(root, "..", "..", file), "utf8").replace(/"\s*\n\s*"/g, "").replaceAll('\\"', '"')).join("");
   for (const sentence of sentences)
     for (const piece of sentence.split(/ ?\{\d\} ?/).filter((each) => each.length > 2))
       assert.ok(server.includes(piece), `the server does not say "${piece}"`);
@@ -112,6 +113,7 @@ test("what the server says is told in the editor's language, piece by piece", as
   assert.equal(translated("This may be the wrong variable: the code around it fits 'a' better than 'b'."),
     "这里可能用错了变量：从上下文看，'a' 比 'b' 更合适。");
   assert.equal(translated("Explain the selection"), "解释 所选内容");
+  assert.equal(translated("the model answered without a block of code; nothing was changed"), "模型的回答中没有代码块；未作任何更改");
   assert.equal(translated("its own words"), "its own words");
   const message = "'x' is never closed.";
   assert.deepEqual(inWords([{ source: "cambium", message }, { source: "other", message }]).map((each) => each.message),
