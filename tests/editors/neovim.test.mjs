@@ -104,7 +104,7 @@ test(":Cambium completes its words, and the status line says what the server doe
   await nvim.waitFor(/Cambium sta(ts|tus)/);
   nvim.keys("Escape", "Escape");
   nvim.command("Cambium");
-  await nvim.waitFor(/Cambium: ready · Cambium Coder \d+M [^·\n]*·/); // the name once
+  await nvim.waitFor(/Cambium: (ready · Cambium Coder \d+M [^·\n]*·|busy · Cambium Coder$)/m); // the name once
   assert.match(nvim.screen(), /inventory\.py .* cambium$/m);
   for (const [words, said] of [["stats", /suggestions: \d+ shown/], ["review", /Cambium: .* in this file/],
     ["nonsense", /there is no "nonsense", but change, /], ["unload", /loads again at the next request/]]) {

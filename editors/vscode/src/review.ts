@@ -10,11 +10,14 @@ interface Reviewed {
   notes: string[];
 }
 
+/** Whether nothing could be looked at: then nothing was found either. */
+const failed = ({ files, notes }: Reviewed): boolean => files === 0 && notes.length > 0;
+
 /** What is said of a review. */
-export function said({ findings, files, notes }: Reviewed): string {
+export function said(reviewed: Reviewed): string {
   const { t } = vscode.l10n;
-  // Where nothing was looked at, nothing was found either.
-  const found = files === 0 && notes.length > 0 ? []
+  const { findings, notes } = reviewed;
+  const found = failed(reviewed) ? []
     : [findings === 0 ? t("Cambium found nothing to complain about.")
       : findings === 1 ? t("Cambium found 1 problem.") : t("Cambium found {0} problems.", findings)];
   return [...(found.length > 0 ? found : ["Cambium:"]), ...notes.map(translated)].join(" ");
@@ -26,7 +29,7 @@ async function run(server: Server, title: string, argument: object): Promise<voi
     (_, token) => server.execute<Reviewed>("cambium.review", [argument], token));
   if (!reviewed) return;
   if (reviewed.findings > 0) await vscode.commands.executeCommand("workbench.actions.view.problems");
-  const show = reviewed.files > 0 ? vscode.window.showInformationMessage : vscode.window.showWarningMessage;
+  const show = failed(reviewed) ? vscode.window.showWarningMessage : vscode.window.showInformationMessage;
   // The rules of a workspace that is not trusted are left out: the way to trust it is at hand.
   const untrusted = !vscode.workspace.isTrusted && reviewed.notes.some((note) => note.startsWith(".cambium/"));
   const picked = await show(said(reviewed), ...(untrusted ? [vscode.l10n.t("Manage Workspace Trust")] : []));

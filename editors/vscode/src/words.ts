@@ -59,8 +59,9 @@ export function translated(said: string): string {
   return said;
 }
 
-/** The server's findings among these, in the editor's language. */
-export function inWords<Kind extends { source?: string; message: string }>(findings: readonly Kind[]): Kind[] {
-  for (const finding of findings) if (finding.source === "cambium") finding.message = translated(finding.message);
+/** The server's findings among these, in the editor's language; a model's own words are left as they are. */
+export function inWords<Kind extends { source?: string; code?: unknown; message: string }>(findings: readonly Kind[]): Kind[] {
+  for (const finding of findings)
+    if (finding.source === "cambium" && finding.code !== "reasoning/finding") finding.message = translated(finding.message);
   return [...findings];
 }

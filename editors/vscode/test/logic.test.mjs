@@ -116,8 +116,9 @@ test("what the server says is told in the editor's language, piece by piece", as
   assert.equal(translated("the model answered without a block of code; nothing was changed"), "模型的回答中没有代码块；未作任何更改");
   assert.equal(translated("its own words"), "its own words");
   const message = "'x' is never closed.";
-  assert.deepEqual(inWords([{ source: "cambium", message }, { source: "other", message }]).map((each) => each.message),
-    ["'x' 没有闭合。", message]);
+  const findings = [{ source: "cambium", code: "syntax/unclosed", message }, { source: "other", message },
+    { source: "cambium", code: "reasoning/finding", message }];
+  assert.deepEqual(inWords(findings).map((each) => each.message), ["'x' 没有闭合。", message, message]);
   delete globalThis.bundle;
 });
 

@@ -66,9 +66,9 @@ export class VSCode {
     writeFileSync(join(folder, "code"), `#!/bin/sh\nexec ${quoted} "$@"\n`, { mode: 0o755 });
   }
 
-  /** Installs the package that `./dev vscode` made, or another one. */
-  install(file = join(root, "build", "cambium.vsix")) {
-    execFileSync(join(node, "node"), [entry, ...this.flags, "--install-extension", file],
+  /** Installs the package that `./dev vscode` made. */
+  install() {
+    execFileSync(join(node, "node"), [entry, ...this.flags, "--install-extension", join(root, "build", "cambium.vsix")],
       { env: this.environment, stdio: "pipe" });
   }
 
