@@ -8,7 +8,8 @@ namespace {
 
 using syntax::SiteKind;
 
-std::string quoted(std::string_view word) { return "'" + std::string(word) + "'"; }
+// GCC 13's <chrono> brings std::quoted along, which the argument would find before one of that name here.
+std::string in_quotes(std::string_view word) { return "'" + std::string(word) + "'"; }
 
 /// "<=" is "<" and the end itself.
 bool reaches_end(std::string_view comparison) {
@@ -23,10 +24,10 @@ struct Wording {
 
 Wording wording_of(const Suspicion& suspicion, std::string_view written) {
   const std::string& other = suspicion.alternative;
-  const std::string replace = "Replace " + quoted(written) + " by " + quoted(other);
+  const std::string replace = "Replace " + in_quotes(written) + " by " + in_quotes(other);
   const auto fits = [&](const std::string& what) {
-    return Wording{what + ": the code around it fits " + quoted(other) + " better than " +
-                       quoted(written) + ".",
+    return Wording{what + ": the code around it fits " + in_quotes(other) + " better than " +
+                       in_quotes(written) + ".",
                    replace};
   };
   switch (suspicion.kind) {
@@ -47,24 +48,24 @@ Wording wording_of(const Suspicion& suspicion, std::string_view written) {
     case SiteKind::boolean:
       return fits("This may be the wrong way round");
     case SiteKind::arguments:
-      return {
-          "These arguments look swapped: the code around them fits " + quoted(other) + " better.",
-          "Swap the arguments"};
+      return {"These arguments look swapped: the code around them fits " + in_quotes(other) +
+                  " better.",
+              "Swap the arguments"};
     case SiteKind::negation: {
       const bool missing = other.size() > written.size();
       const std::string word =
           (missing ? std::string_view(other) : written).substr(0, 1) == "!" ? "!" : "not";
-      return {missing ? "A " + quoted(word) + " may be missing here."
-                      : "This " + quoted(word) + " may be one too many.",
-              (missing ? "Insert " : "Remove ") + quoted(word)};
+      return {missing ? "A " + in_quotes(word) + " may be missing here."
+                      : "This " + in_quotes(word) + " may be one too many.",
+              (missing ? "Insert " : "Remove ") + in_quotes(word)};
     }
     case SiteKind::await:
       return {"An 'await' may be missing before this call.", "Insert 'await'"};
     case SiteKind::return_:
       return {"A 'return' may be missing before this expression.", "Insert 'return'"};
     case SiteKind::leftover:
-      return {"This repeats what stands before it, but " + quoted(written) +
-                  " was not changed along: " + quoted(other) + " may be meant.",
+      return {"This repeats what stands before it, but " + in_quotes(written) +
+                  " was not changed along: " + in_quotes(other) + " may be meant.",
               replace};
   }
   return {};

@@ -132,15 +132,13 @@ void print_code(std::ostream& out, std::string_view text, size_t cursor,
 void print_timings(std::ostream& out, const assist::CompletionOutput& output, bool color) {
   const engine::Timings& t = output.timings;
   std::string line;
-  if (output.items.empty()) {
-    line = "no suggestion: " + output.dropped;
-  } else {
-    line = fmt::format("{} tokens", t.generated_tokens);
-  }
-  line += fmt::format(" · {} after first token {} · prompt {} tokens, {} of them reused, {}",
-                      milliseconds(t.decode_ms), milliseconds(t.ttft_ms), t.prompt_tokens,
-                      t.reused_tokens, milliseconds(t.prefill_ms));
-  line += fmt::format(" · around the model {} · {} · stop: {}",
+  if (output.items.empty()) line = "no suggestion: " + output.dropped + " · ";
+  line += fmt::format("{} token{}", t.generated_tokens, t.generated_tokens == 1 ? "" : "s");
+  if (t.generated_tokens > 0) line += fmt::format(", the first after {}", milliseconds(t.ttft_ms));
+  if (t.generated_tokens > 1) line += fmt::format(", the last {} later", milliseconds(t.decode_ms));
+  line +=
+      fmt::format(" · prompt of {} tokens, {} of them reused", t.prompt_tokens, t.reused_tokens);
+  line += fmt::format(" · around the model {} · scope: {} · stop: {}",
                       milliseconds(output.parse_ms + output.prompt_ms + output.post_ms),
                       output.scope, output.stop);
   if (output.route.cascade) {

@@ -111,9 +111,10 @@ TEST_CASE("two other programs agree on the logits of every family") {
   }
 }
 
-const nlohmann::json& spec_of(const test::FamilyModels& models, const std::string& name) {
-  const auto found = std::ranges::find_if(
-      models.specs, [&](const nlohmann::json& spec) { return spec["name"] == name; });
+const nlohmann::json& spec_of(const test::FamilyModels& models, std::string_view name) {
+  const auto found = std::ranges::find_if(models.specs, [&](const nlohmann::json& spec) {
+    return spec["name"].get_ref<const std::string&>() == name;
+  });
   REQUIRE(found != models.specs.end());
   return *found;
 }
