@@ -1,6 +1,6 @@
 """Figures as pictures.
 
-    plot.py LOG.jsonl OUT.png              the loss curve of a run
+    plot.py LOG.jsonl… OUT.png             the loss curve of a run, or of one that went on in others
     plot.py attention BENCH.json OUT.svg   what `cambium bench --only attention --json` printed
     plot.py review REVIEW.json OUT.svg     what `cambium eval --review --json` printed
 """
@@ -94,8 +94,12 @@ def main():
     if sys.argv[1] == "attention":
         attention(json.loads(pathlib.Path(sys.argv[2]).read_text()), sys.argv[3])
         return
-    log, out = sys.argv[1:]
-    lines = [json.loads(line) for line in pathlib.Path(log).read_text().splitlines()]
+    *logs, out = sys.argv[1:]
+    lines, before = [], 0
+    for log in logs:
+        more = [json.loads(line) for line in pathlib.Path(log).read_text().splitlines()]
+        lines += [{**line, "tokens": line["tokens"] + before} for line in more]
+        before = lines[-1]["tokens"]
     steps = [line for line in lines if "loss" in line]
     figure, axes = plt.subplots(figsize=(9, 5))
     axes.plot([s["tokens"] / 1e6 for s in steps], [s["loss"] for s in steps], lw=0.8, color="0.6", label="training")
