@@ -6,6 +6,7 @@
 
 #include "engine/cuda/attention.cuh"
 #include "engine/cuda/launch.cuh"
+#include "engine/cuda/stamps.cuh"
 
 namespace cambium::engine::cuda {
 namespace {
@@ -173,7 +174,8 @@ struct Parts {
 // Otherwise every warp has a query tile of its own.
 template <int DK, int DV, bool kQ8, bool kSplit>
 __global__ void __launch_bounds__(kWarps * 32, 2)
-    attention_kernel(const __grid_constant__ Params p) {
+    attention_kernel(const __grid_constant__ Params p, StampSlot slot) {
+  Stamps stamps(slot, 0x20000);
   launch_dependents();
   const AttentionKernelArgs& a = p.a;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
@@ -207,6 +209,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     }
   }
   grid_wait();
+  stamps.at(Stamp::waited);
   if (!kSplit && tile < 0) return;
   const auto query_of = [&](int r) { return query0 + r / p.map.heads; };
   const auto valid = [&](int r) {
@@ -233,6 +236,8 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
       q[2 * c + 1][r + 2] = pack_half2(v1.z, v1.w);
     }
   }
+
+  stamps.at(Stamp::input, q[0][0]);
 
   const int min_cell = first + query0;
   bool listed = a.structure.mode == StructureMode::prune && a.structure.offsets != nullptr;
@@ -267,6 +272,8 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     state.sum[r] += __shfl_xor_sync(~0u, state.sum[r], 2);
   }
 
+  stamps.at(Stamp::weights, __float_as_uint(state.sum[0]));
+
   if constexpr (!kSplit) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -300,6 +307,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     }
   }
   __syncthreads();
+  stamps.at(Stamp::summed);
   constexpr int kStride = DV + 2;
   const int64_t slot = (static_cast<int64_t>(blockIdx.y) * p.tiles + tile) * p.splits;
   float* mine = a.partial + (slot + blockIdx.z) * 16 * kStride;
@@ -329,7 +337,10 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
       mine[r * kStride + DV + 1] = sum;
     }
   }
-  if (active == 1) return;
+  if (active == 1) {
+    stamps.at(Stamp::end);
+    return;
+  }
   __shared__ bool last;
   __threadfence();
   __syncthreads();
@@ -339,6 +350,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     if (last) *arrivals = 0;
   }
   __syncthreads();
+  stamps.at(Stamp::end);
   if (!last) return;
   __threadfence();
   const float* all = a.partial + slot * 16 * kStride;
@@ -379,6 +391,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     a.out[(static_cast<int64_t>(query_of(r)) * a.n_head + head0 + r % p.map.heads) * DV + d] =
         sum > 0 ? out / sum : 0.0f;
   }
+  stamps.at(Stamp::end);
 }
 
 // Any head size, one warp a query and head; slow, and there so that no model is refused for it.
@@ -453,10 +466,10 @@ cudaError_t launch_sizes(const Launch& l, const Params& p) {
   if (p.splits == 0)
     return launch(l, attention_kernel<DK, DV, kQ8, false>,
                   dim3(static_cast<unsigned>(ceil_div(p.tiles, kWarps)), y), dim3(kWarps * 32), 0,
-                  p);
+                  p, StampSlot{});
   return launch(l, attention_kernel<DK, DV, kQ8, true>,
                 dim3(static_cast<unsigned>(p.tiles), y, static_cast<unsigned>(p.splits)),
-                dim3(kWarps * 32), sizeof(Parts<DV>), p);
+                dim3(kWarps * 32), sizeof(Parts<DV>), p, StampSlot{});
 }
 
 cudaError_t launch_plain(const Launch& l, const Params& p) {

@@ -8,6 +8,7 @@
 #include "engine/cuda/kv.cuh"
 #include "engine/cuda/launch.cuh"
 #include "engine/cuda/quantize.cuh"
+#include "engine/cuda/stamps.cuh"
 #include "engine/cuda/tiles.cuh"
 
 namespace cambium::engine::cuda {
@@ -22,6 +23,7 @@ struct Params {
   int32_t col_tiles;       // column tiles of a row tile
   int32_t first_item[4];   // items of target i: [first_item[i], first_item[i + 1])
   int32_t tiles_per_item;  // 1, or 2 where the epilogue joins two row tiles
+  StampSlot stamp;
 };
 
 /// The row tile that an item's part reads.
@@ -111,6 +113,7 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   __shared__ float scratch[kWarps];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int n_items = p.first_item[3];
+  Stamps stamps(p.stamp, static_cast<uint32_t>(p.args.epilogue) << 8 | static_cast<uint32_t>(T));
   launch_dependents();
 
   // Every warp walks (item, part, step); a step is one column tile. Beyond the last column tile the
@@ -128,6 +131,7 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   };
   fetch(tile, at);
   grid_wait();
+  stamps.at(Stamp::waited);
 
   const int8_t* values = p.args.activations.values;
   const float2* scales = p.args.activations.scales;
@@ -140,6 +144,9 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
     values = own_values;
     scales = own_scales;
   }
+  stamps.at(Stamp::input);
+  stamps.at(Stamp::weights, tile.values[0].x);
+  bool first = true;
 
   Sums<T, kSingle> lane_sums;
   float held = 0;
@@ -182,10 +189,13 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
         }
       }
       parity ^= 1;
+      if (first) stamps.at(Stamp::summed);
+      first = false;
     }
     tile = next;
     at = next_at;
   }
+  stamps.at(Stamp::end);
 }
 
 template <TileType T>
@@ -201,13 +211,16 @@ cudaError_t launch_type(const Launch& l, const Params& p) {
 
 __global__ void __launch_bounds__(kRowThreads)
     quantize_kernel(const float* x, const float* norm, float eps, int cols, int n_tokens,
-                    Activations out) {
+                    Activations out, StampSlot slot) {
   __shared__ float scratch[kWarps];
+  Stamps stamps(slot, 0x10000);
   launch_dependents();
   grid_wait();
+  stamps.at(Stamp::waited);
   const int column = blockIdx.x;
   quantize_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, norm, eps,
                cols, column, kMaxColumns, out.values, out.scales, scratch);
+  stamps.at(Stamp::end);
 }
 
 }  // namespace
@@ -215,7 +228,7 @@ __global__ void __launch_bounds__(kRowThreads)
 cudaError_t quantize_rows(const Launch& l, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out) {
   return launch(l, quantize_kernel, dim3(kMaxColumns), dim3(kRowThreads), 0, x, norm, eps, cols,
-                n_tokens, out);
+                n_tokens, out, StampSlot{});
 }
 
 cudaError_t matmul_tiles(const Launch& l, const MatmulArgs& args) {

@@ -1,5 +1,7 @@
 #include "engine/cuda/program.h"
 
+#include "engine/cuda/stamps.cuh"
+
 namespace cambium::engine::cuda {
 
 StepProgram::~StepProgram() {
@@ -135,6 +137,9 @@ Result<cudaGraphExec_t> StepProgram::graph(const CudaKv& kv, int32_t n_tokens, b
                      "capturing a step");
       !r)
     return tl::unexpected(r.error());
+#ifdef CAMBIUM_CUDA_STAMPS
+  next_stamp_slot = 0;
+#endif
   const cudaError_t enqueued = enqueue(kv, n_tokens, structured);
   cudaGraph_t graph = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(launch_.stream, &graph);

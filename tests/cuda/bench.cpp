@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/cuda/stamps.cuh"
+
 namespace cambium::engine::cuda::verify {
 
 HostMatrix repeated_matrix(Random& random, DType type, int64_t rows, int64_t cols) {
@@ -174,8 +176,28 @@ void bench_kernels(CudaBackend& b, const Model& m, const KvStore& kv, double ban
   fine(b);
 }
 
-void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DType output_type,
-                 double bandwidth) {
+#ifdef CAMBIUM_CUDA_STAMPS
+/// What the last replay's blocks stamped: (launch, block, BlockStamps) one after the other.
+void write_stamps(const std::string& path) {
+  std::vector<BlockStamps> all(size_t{kStampSlots} * kStampBlocks);
+  for (const auto reader : stamp_readers) reader(all);
+  uint64_t newest = 0;
+  for (const BlockStamps& s : all) newest = std::max(newest, s.global_ns);
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (file == nullptr) return;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].global_ns + 5000000 < newest) continue;  // of an earlier step
+    const uint32_t where[2] = {static_cast<uint32_t>(i / kStampBlocks),
+                               static_cast<uint32_t>(i % kStampBlocks)};
+    std::fwrite(where, sizeof where, 1, file);
+    std::fwrite(&all[i], sizeof all[i], 1, file);
+  }
+  std::fclose(file);
+}
+#endif
+
+void bench_model(CudaBackend& b, const BenchOptions& options, const Shape& s, DType type,
+                 DType down_type, DType output_type, double bandwidth) {
   constexpr int32_t kCells = 512;
   Model m;
   if (!make_model(b, s, type, down_type, output_type, kCells, m)) return;
@@ -198,7 +220,7 @@ void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DT
   for (const int32_t n : {1, 2, 8}) {
     const std::vector<int32_t> ids(static_cast<size_t>(n), 5);
     std::vector<BestToken> best(ids.size());
-    const Timing t = time_host(100, [&] {
+    const Timing t = time_host(options.steps, [&] {
       if (auto r = (*program)->step(ids, **kv, 64, nullptr, nullptr, best); !r)
         std::printf("%s\n", r.error().message.c_str());
     });
@@ -208,13 +230,18 @@ void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DT
         n == 1 ? format("%.0f tok/s, %.0f%% of the limit", 1e3 / t.median,
                         100 * m.read_bytes / (t.median * 1e-3) / bandwidth)
                : format("%.2f single steps", t.median / single));
+#ifdef CAMBIUM_CUDA_STAMPS
+    if (!options.stamps.empty())
+      write_stamps(options.stamps + "." + s.name + "." + std::to_string(n));
+#endif
   }
-  bench_kernels(b, m, **kv, bandwidth);
+  if (options.kernels) bench_kernels(b, m, **kv, bandwidth);
 }
 
 }  // namespace
 
-void bench(CudaBackend& b, const std::string& only) {
+void bench(CudaBackend& b, const BenchOptions& options) {
+  const std::string& only = options.only;
   const auto wanted = [&](const char* name) {
     return only.empty() || std::string(name).find(only) != std::string::npos;
   };
@@ -222,10 +249,10 @@ void bench(CudaBackend& b, const std::string& only) {
   row("device-to-device copy", format("%.0f GB/s", bandwidth / 1e9),
       "read and written bytes counted");
   using D = DType;
-  if (wanted("6.7B Q4_K")) bench_model(b, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth);
-  if (wanted("6.7B Q8_0")) bench_model(b, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth);
+  if (wanted("6.7B Q4_K")) bench_model(b, options, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth);
+  if (wanted("6.7B Q8_0")) bench_model(b, options, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth);
   if (wanted("V2-Lite Q4_K")) bench_latent(b, bandwidth);
-  if (wanted("1.3B Q4_K")) bench_model(b, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth);
+  if (wanted("1.3B Q4_K")) bench_model(b, options, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth);
   fine(b);
 }
 

@@ -21,7 +21,8 @@ int main(int argc, char** argv) {
   using namespace cambium::engine::cuda;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was found survives a crash
   bool with_check = true, with_bench = false;
-  std::string only, group, model;
+  verify::BenchOptions bench;
+  std::string group, model;
   std::vector<std::string> texts;
   uint64_t seed = std::random_device{}();
   for (int i = 1; i < argc; ++i) {
@@ -32,7 +33,15 @@ int main(int argc, char** argv) {
       group = a.substr(8);
     } else if (a.starts_with("--bench")) {
       with_bench = true;
-      if (a.starts_with("--bench=")) only = a.substr(8);
+      if (a.starts_with("--bench=")) bench.only = a.substr(8);
+    } else if (a == "--steps" && i + 1 < argc) {
+      bench.steps = std::max(1, std::atoi(argv[++i]));
+    } else if (a == "--no-kernels") {
+      bench.kernels = false;
+#ifdef CAMBIUM_CUDA_STAMPS
+    } else if (a == "--stamps" && i + 1 < argc) {
+      bench.stamps = argv[++i];
+#endif
     } else if (a == "--seed" && i + 1 < argc) {
       seed = std::strtoull(argv[++i], nullptr, 10);
     } else if (a == "--model" && i + 1 < argc) {
@@ -73,6 +82,6 @@ int main(int argc, char** argv) {
     failures = report.total();
     std::printf(failures == 0 ? "all checks passed\n" : "%d checks FAILED\n", failures);
   }
-  if (with_bench) verify::bench(b, only);
+  if (with_bench) verify::bench(b, bench);
   return failures == 0 ? 0 : 1;
 }
