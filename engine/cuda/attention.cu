@@ -174,8 +174,8 @@ struct Parts {
 // Otherwise every warp has a query tile of its own.
 template <int DK, int DV, bool kQ8, bool kSplit>
 __global__ void __launch_bounds__(kWarps * 32, 2)
-    attention_kernel(const __grid_constant__ Params p, StampSlot slot) {
-  Stamps stamps(slot, 0x20000);
+    attention_kernel(const __grid_constant__ Params p, StampSlot stamp) {
+  Stamps stamps(stamp, 0x20000);
   launch_dependents();
   const AttentionKernelArgs& a = p.a;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
