@@ -6,11 +6,19 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <cstdlib>
 
 #include "engine/cuda/layout.h"
 #include "engine/ops.h"
 
 namespace cambium::engine::cuda {
+
+inline int variants() {
+  const char* v = std::getenv("CAMBIUM_VARIANT");
+  return v != nullptr ? std::atoi(v) : 15;
+}
+inline int variant() { return variants() % 1000; }
+inline int carve() { return variants() / 1000 > 0 ? variants() / 1000 : -1; }
 
 struct Launch {
   cudaStream_t stream = nullptr;
@@ -41,7 +49,8 @@ struct Activations {
 };
 inline constexpr int kMaxColumns = 8;  ///< tokens the quantized kernels take at once
 
-/// x [n_tokens <= 8, cols] -> width-8 activations, rms-normed with `norm` [cols] unless null.
+/// x [n_tokens <= 8, cols] -> activations, rms-normed with `norm` [cols] unless null; width 1 for one
+/// token, 8 for more.
 cudaError_t quantize_rows(const Launch&, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out);
 
@@ -82,11 +91,11 @@ struct MatmulArgs {
   int32_t n_targets = 1;
   int32_t cols = 0;
   int32_t n_tokens = 1;
-  /// One token: x is read, normed (unless null) and quantized by every block.
+  /// One token: x is read, normed (unless null) and quantized by every block, unless x is null.
   const float* x = nullptr;
   const float* norm = nullptr;
   float eps = 0;
-  /// More: already quantized.
+  /// More, or x null: already quantized.
   Activations activations;
   Epilogue epilogue = Epilogue::store;
   /// rope_kv: which target is q (0), k (1), v (2); F16 cache only; even n_rot == head_dim_k.
@@ -163,6 +172,9 @@ struct StructureArgs {
 struct AttentionKernelArgs {
   const float* q = nullptr;
   float* out = nullptr;
+  /// Unless null, takes the rows in place of `out`, width 8; where attention_quantizes() only. Columns
+  /// of tokens that are not there stay as they are.
+  Activations quantized;
   KvCells kv;
   int32_t n_tokens = 0, n_head = 0;
   Cell first_cell;
@@ -180,5 +192,7 @@ int attention_streams(int n_tokens, int n_kv_head, int multiprocessors);
 int64_t attention_partial_floats(int n_tokens, int n_head, int n_kv_head, int head_dim_v,
                                  int multiprocessors);
 cudaError_t attention(const Launch&, const AttentionKernelArgs&);
+/// Whether attention() of so many tokens can leave its rows quantized.
+bool attention_quantizes(const KvCells& kv, int n_tokens, int n_head);
 
 }  // namespace cambium::engine::cuda

@@ -23,6 +23,7 @@ struct Params {
   int32_t col_tiles;       // column tiles of a row tile
   int32_t first_item[4];   // items of target i: [first_item[i], first_item[i + 1])
   int32_t tiles_per_item;  // 1, or 2 where the epilogue joins two row tiles
+  int32_t variant, stages, ahead;
   StampSlot stamp;
 };
 
@@ -105,7 +106,14 @@ __device__ __forceinline__ void finish(const Params& p, Part part, int r, int co
   }
 }
 
-template <TileType T, bool kSingle>
+// Several tokens: a warp's column tiles of activations go through shared memory, kStages of them at a
+// time, so that they are under way together. A row that fits is brought once.
+constexpr int kStages = 3;
+constexpr int kStageValues = kTileCols * kMaxColumns;
+constexpr int kStageBytes =
+    kStageValues + kTileCols / 32 * kMaxColumns * static_cast<int>(sizeof(float2));
+
+template <TileType T, bool kSingle, bool kStaged>
 __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_constant__ Params p) {
   constexpr int kWidth = kSingle ? 1 : kMaxColumns;
   extern __shared__ __align__(16) uint8_t shared[];
@@ -130,6 +138,19 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
               lane);
   };
   fetch(tile, at);
+  // Until the input is there the memory would stand still: the next tiles go to the L2.
+  WorkPlace ahead = at;
+  const auto start_ahead = [&] {
+    ahead = ahead.next(p.tiles_per_item, steps);
+    const int col_tile = ahead.step * kWarps + warp;
+    if (ahead.item >= n_items || col_tile >= p.col_tiles) return;
+    const Part w = part_of(p, ahead.item, ahead.part);
+    const uint8_t* from = p.args.target[w.target].tiles +
+                          (static_cast<int64_t>(w.row_tile) * p.col_tiles + col_tile) * tile_bytes(T);
+    for (int i = lane * 128; i < tile_bytes(T); i += 32 * 128) prefetch_l2(from + i);
+  };
+  for (int i = 0; i < p.ahead; ++i) start_ahead();
+  if (kSingle && (p.variant & 1)) prefetch_row(p.args.norm, p.args.cols);
   grid_wait();
   stamps.at(Stamp::waited);
 
@@ -138,11 +159,46 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   if constexpr (kSingle) {
     int8_t* own_values = reinterpret_cast<int8_t*>(shared);
     float2* own_scales = reinterpret_cast<float2*>(shared + p.col_tiles * kTileCols);
-    quantize_row(p.args.x, p.args.norm, p.args.eps, p.args.cols, 0, 1, own_values, own_scales,
-                 scratch);
+    if (p.args.x != nullptr) {
+      quantize_row(p.args.x, p.args.norm, p.args.eps, p.args.cols, 0, 1, own_values, own_scales,
+                   scratch);
+    } else {
+      const int value_bytes = p.col_tiles * kTileCols;
+      const int bytes = value_bytes + p.col_tiles * 8 * static_cast<int>(sizeof(float2));
+      for (int i = threadIdx.x * 16; i < bytes; i += kThreads * 16)
+        copy_16(shared + i, i < value_bytes
+                                ? reinterpret_cast<const uint8_t*>(values) + i
+                                : reinterpret_cast<const uint8_t*>(scales) + (i - value_bytes));
+      commit_copies();
+      wait_copies<0>();
+    }
     __syncthreads();
     values = own_values;
     scales = own_scales;
+  }
+  // Of this warp: column tile `step` comes into its stage `stage`.
+  uint8_t* const own = shared + warp * (p.stages * kStageBytes);
+  const auto bring = [&](int step, int stage) {
+    const int col_tile = step * kWarps + warp;
+    if (col_tile < p.col_tiles) {
+      uint8_t* to = own + stage * kStageBytes + lane * 16;
+      const int8_t* from = values + static_cast<int64_t>(col_tile) * kStageValues + lane * 16;
+#pragma unroll
+      for (int i = 0; i < kStageValues; i += 512) copy_16(to + i, from + i);
+      copy_16(to + kStageValues,
+              reinterpret_cast<const uint8_t*>(scales + col_tile * 8 * kWidth) + lane * 16);
+    }
+  };
+  // What is brought next, and where to; what is read next.
+  int brought = 0, brought_stage = 0, stage = 0;
+  if constexpr (kStaged) {
+#pragma unroll
+    for (int i = 0; i < kStages - 1; ++i) {
+      if (i < steps) bring(i, i);
+      commit_copies();
+    }
+    brought = kStages - 1;
+    brought_stage = kStages - 1;
   }
   stamps.at(Stamp::input);
   stamps.at(Stamp::weights, tile.values[0].x);
@@ -155,8 +211,26 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
     const WorkPlace next_at = at.next(p.tiles_per_item, steps);
     LaneTile<T> next;
     fetch(next, next_at);
+    if (p.variant & 256) start_ahead();
     const int col_tile = at.step * kWarps + warp;
-    if (col_tile < p.col_tiles)
+    if constexpr (kStaged) {
+      __syncwarp();  // the stage was read to its end
+      if (brought < steps) {
+        bring(brought, brought_stage);
+        ++brought;
+        if (++brought_stage == kStages) brought_stage = 0;
+        if (brought == steps && steps > kStages) brought = 0;
+      }
+      commit_copies();
+      wait_copies<kStages - 1>();
+      __syncwarp();
+      if (col_tile < p.col_tiles) {
+        const uint8_t* from = own + stage * kStageBytes;
+        lane_sums.add(tile, reinterpret_cast<const int8_t*>(from),
+                      reinterpret_cast<const float2*>(from + kStageValues), lane);
+      }
+      if (++stage == p.stages) stage = 0;
+    } else if (col_tile < p.col_tiles)
       lane_sums.add(tile, values + static_cast<int64_t>(col_tile) * 8 * 32 * kWidth,
                     scales + col_tile * 8 * kWidth, lane);
     if (next_at.step == 0) {
@@ -203,23 +277,52 @@ cudaError_t launch_type(const Launch& l, const Params& p) {
   const bool single = p.args.n_tokens == 1;
   const int grid = static_cast<int>(
       p.first_item[3] < 2 * l.multiprocessors ? p.first_item[3] : 2 * l.multiprocessors);
+  const int steps = static_cast<int>(ceil_div(p.col_tiles, kWarps));
+  const int stages = (p.variant & 8) && !single ? (steps < kStages ? steps : kStages) : 0;
   const size_t shared =
-      single ? static_cast<size_t>(p.col_tiles) * (kTileCols + 8 * sizeof(float2)) : 0;
-  return single ? launch(l, matmul_kernel<T, true>, dim3(grid), dim3(kThreads), shared, p)
-                : launch(l, matmul_kernel<T, false>, dim3(grid), dim3(kThreads), shared, p);
+      single ? static_cast<size_t>(p.col_tiles) * (kTileCols + 8 * sizeof(float2))
+             : static_cast<size_t>(stages) * kWarps * kStageBytes;
+  const_cast<Params&>(p).stages = stages;
+  if (single)
+    return launch(l, matmul_kernel<T, true, false>, dim3(grid), dim3(kThreads), shared, p);
+  if (stages == 0)
+    return launch(l, matmul_kernel<T, false, false>, dim3(grid), dim3(kThreads), 0, p);
+  cudaFuncSetAttribute(matmul_kernel<T, false, true>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                       kStages * kWarps * kStageBytes);
+    cudaFuncSetAttribute(matmul_kernel<T, false, true>,
+                         cudaFuncAttributePreferredSharedMemoryCarveout, carve());
+  return launch(l, matmul_kernel<T, false, true>, dim3(grid), dim3(kThreads), shared, p);
 }
 
 __global__ void __launch_bounds__(kRowThreads)
     quantize_kernel(const float* x, const float* norm, float eps, int cols, int n_tokens,
-                    Activations out, StampSlot slot) {
+                    Activations out, int variant, StampSlot slot) {
   __shared__ float scratch[kWarps];
   Stamps stamps(slot, 0x10000);
   launch_dependents();
+  if (variant & 1) prefetch_row(norm, cols);
   grid_wait();
   stamps.at(Stamp::waited);
   const int column = blockIdx.x;
   quantize_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, norm, eps,
-               cols, column, kMaxColumns, out.values, out.scales, scratch);
+               cols, column, kMaxColumns, out.values, out.scales, scratch, blockIdx.y, gridDim.y);
+  stamps.at(Stamp::end);
+}
+
+// Without a norm a row's blocks of 32 are apart: a thread takes four columns, the grid the rest.
+__global__ void __launch_bounds__(kRowThreads)
+    quantize_blocks_kernel(const float* x, int cols, int n_tokens, Activations out,
+                           StampSlot slot) {
+  Stamps stamps(slot, 0x10000);
+  launch_dependents();
+  grid_wait();
+  stamps.at(Stamp::waited);
+  const int column = blockIdx.x, width = gridDim.x;
+  const int k = (blockIdx.y * kRowThreads + threadIdx.x) * 4;
+  if (k >= (cols + kTileCols - 1) / kTileCols * kTileCols) return;  // whole warps
+  float4 v[1];
+  load_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, k, cols, v);
+  store_quantized(v[0], k, static_cast<int64_t>(k / 32) * width + column, out.values, out.scales);
   stamps.at(Stamp::end);
 }
 
@@ -227,13 +330,25 @@ __global__ void __launch_bounds__(kRowThreads)
 
 cudaError_t quantize_rows(const Launch& l, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out) {
-  return launch(l, quantize_kernel, dim3(kMaxColumns), dim3(kRowThreads), 0, x, norm, eps, cols,
-                n_tokens, out, StampSlot{});
+  const unsigned width = n_tokens == 1 ? 1 : kMaxColumns;
+  {
+    cudaFuncSetAttribute(quantize_blocks_kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                         carve());
+    cudaFuncSetAttribute(quantize_kernel, cudaFuncAttributePreferredSharedMemoryCarveout, carve());
+  }
+  if (norm == nullptr && (n_tokens == 1 || (variant() & 2)))
+    return launch(l, quantize_blocks_kernel,
+                  dim3(width, static_cast<unsigned>(ceil_div(cols, kRowThreads * 4))),
+                  dim3(kRowThreads), 0, x, cols, n_tokens, out, StampSlot{});
+  return launch(l, quantize_kernel, dim3(width, (variant() & 2) && norm != nullptr ? kRowLoads : 1), dim3(kRowThreads), 0, x, norm, eps, cols, n_tokens,
+                out, variant(), StampSlot{});
 }
 
 cudaError_t matmul_tiles(const Launch& l, const MatmulArgs& args) {
   Params p;
   p.args = args;
+  p.variant = variant();
+  p.ahead = (variant() & 32) ? ((variant() & 128) ? 4 : 2) : 0;
   p.col_tiles = static_cast<int32_t>(ceil_div(args.cols, kTileCols));
   p.tiles_per_item = args.epilogue == Epilogue::silu_mul ||
                              (args.epilogue == Epilogue::rope_kv && !args.rope.interleaved)

@@ -3,6 +3,7 @@
 #include "tests/cuda/bench.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "engine/cuda/stamps.cuh"
@@ -30,6 +31,7 @@ struct Shape {
 };
 constexpr Shape k1_3b = {"1.3B", 24, 2048, 5504, 16, 16, 32256, 1e5f, 0.25f};
 constexpr Shape k6_7b = {"6.7B", 32, 4096, 11008, 32, 32, 32256, 1e5f, 0.25f};
+constexpr Shape k8b = {"Llama-8B", 32, 4096, 14336, 32, 8, 128256, 5e5f, 1.0f};
 constexpr int32_t kHeadDim = 128;
 
 struct Model {
@@ -198,7 +200,7 @@ void write_stamps(const std::string& path) {
 
 void bench_model(CudaBackend& b, const BenchOptions& options, const Shape& s, DType type,
                  DType down_type, DType output_type, double bandwidth) {
-  constexpr int32_t kCells = 512;
+  constexpr int32_t kCells = 8256;
   Model m;
   if (!make_model(b, s, type, down_type, output_type, kCells, m)) return;
   const std::string name = std::string(s.name) + " " + std::string(type_traits(type)->name);
@@ -216,6 +218,23 @@ void bench_model(CudaBackend& b, const BenchOptions& options, const Shape& s, DT
       b.kv_write(**kv, l, 0, kCells, some.data(), some.data());
     if (!fine(b)) return;
   }
+  std::vector<std::string> variants{""};
+  if (const char* list = std::getenv("CAMBIUM_VARIANTS")) {
+    variants.clear();
+    for (const char* at = list; *at != 0;) {
+      const char* end = at;
+      while (*end != 0 && *end != ',') ++end;
+      variants.emplace_back(at, end);
+      at = *end == ',' ? end + 1 : end;
+    }
+  }
+  for (const std::string& which : variants) {
+    if (!which.empty()) {
+      setenv("CAMBIUM_VARIANT", which.c_str(), 1);
+      std::printf("--- variant %s\n", which.c_str());
+      program = b.compile_decode(m.ops);
+      if (!program) return;
+    }
   double single = 0;
   for (const int32_t n : {1, 2, 8}) {
     const std::vector<int32_t> ids(static_cast<size_t>(n), 5);
@@ -235,6 +254,18 @@ void bench_model(CudaBackend& b, const BenchOptions& options, const Shape& s, DT
       write_stamps(options.stamps + "." + s.name + "." + std::to_string(n));
 #endif
   }
+  for (const int32_t n : {1, 8}) {
+    const std::vector<int32_t> ids(static_cast<size_t>(n), 5);
+    std::vector<BestToken> best(ids.size());
+    const Timing t = time_host(options.steps, [&] {
+      if (auto r = (*program)->step(ids, **kv, 8192, nullptr, nullptr, best); !r)
+        std::printf("%s\n", r.error().message.c_str());
+    });
+    row(name + " step of " + std::to_string(n) + " at 8,192 cells",
+        format("%.3f ms (+-%.1f%%)", t.median, 100 * t.spread / t.median),
+        format("%.0f tok/s", 1e3 * n / t.median));
+  }
+  }
   if (options.kernels) bench_kernels(b, m, **kv, bandwidth);
 }
 
@@ -251,6 +282,7 @@ void bench(CudaBackend& b, const BenchOptions& options) {
   using D = DType;
   if (wanted("6.7B Q4_K")) bench_model(b, options, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth);
   if (wanted("6.7B Q8_0")) bench_model(b, options, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth);
+  if (wanted("Llama-8B Q4_K")) bench_model(b, options, k8b, D::q4_k, D::q4_k, D::q6_k, bandwidth);
   if (wanted("V2-Lite Q4_K")) bench_latent(b, bandwidth);
   if (wanted("1.3B Q4_K")) bench_model(b, options, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth);
   fine(b);
