@@ -6,8 +6,6 @@
 
 #include "engine/cuda/attention.cuh"
 #include "engine/cuda/launch.cuh"
-#include "engine/cuda/quantize.cuh"
-#include "engine/cuda/stamps.cuh"
 
 namespace cambium::engine::cuda {
 namespace {
@@ -175,8 +173,7 @@ struct Parts {
 // Otherwise every warp has a query tile of its own.
 template <int DK, int DV, bool kQ8, bool kSplit>
 __global__ void __launch_bounds__(kWarps * 32, 2)
-    attention_kernel(const __grid_constant__ Params p, StampSlot stamp) {
-  Stamps stamps(stamp, 0x20000);
+    attention_kernel(const __grid_constant__ Params p) {
   launch_dependents();
   const AttentionKernelArgs& a = p.a;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
@@ -210,7 +207,6 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     }
   }
   grid_wait();
-  stamps.at(Stamp::waited);
   if (!kSplit && tile < 0) return;
   const auto query_of = [&](int r) { return query0 + r / p.map.heads; };
   const auto valid = [&](int r) {
@@ -237,8 +233,6 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
       q[2 * c + 1][r + 2] = pack_half2(v1.z, v1.w);
     }
   }
-
-  stamps.at(Stamp::input, q[0][0]);
 
   const int min_cell = first + query0;
   bool listed = a.structure.mode == StructureMode::prune && a.structure.offsets != nullptr;
@@ -273,8 +267,6 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     state.sum[r] += __shfl_xor_sync(~0u, state.sum[r], 2);
   }
 
-  stamps.at(Stamp::weights, __float_as_uint(state.sum[0]));
-
   if constexpr (!kSplit) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -294,7 +286,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   extern __shared__ __align__(16) uint8_t shared[];
   Parts<DV>& parts = *reinterpret_cast<Parts<DV>*>(shared);
   // Of 16 rows; one token of a model without grouped queries has one.
-  const int n_rows = p.all_rows ? p.map.heads * p.map.queries : p.map.heads * (last_query - query0 + 1);
+  const int n_rows = p.map.heads * (last_query - query0 + 1);
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int i = g + 8 * r;
@@ -309,53 +301,16 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     }
   }
   __syncthreads();
-  stamps.at(Stamp::summed);
   constexpr int kStride = DV + 2;
   const int64_t slot = (static_cast<int64_t>(blockIdx.y) * p.tiles + tile) * p.splits;
   float* mine = a.partial + (slot + blockIdx.z) * 16 * kStride;
-  // Dim d of row r; a warp brings 32 neighbouring ones, which are a block of 32.
-  const auto put = [&](int r, int d, float value) {
-    const int column = (head0 + r % p.map.heads) * DV + d;
-    if (a.quantized.values == nullptr)
-      a.out[static_cast<int64_t>(query_of(r)) * a.n_head * DV + column] = value;
-    else
-      store_quantized(value, column, static_cast<int64_t>(column / 32) * kMaxColumns + query_of(r),
-                      a.quantized.values, a.quantized.scales);
-  };
-  // What a warp's part of a row counts: once a row, not once an element.
-  __shared__ float factors[kWarps][16], row_largest[16], row_sum[16];
-  if (p.factors) {
-    const int r = threadIdx.x;
-    if (r < n_rows) {
-      float largest = -INFINITY;
-#pragma unroll
-      for (int w = 0; w < kWarps; ++w) largest = fmaxf(largest, parts.largest[w][r]);
-      float sum = 0;
-#pragma unroll
-      for (int w = 0; w < kWarps; ++w) {
-        const float f = largest != -INFINITY ? exp2f(parts.largest[w][r] - largest) : 0.0f;
-        factors[w][r] = f;
-        sum = fmaf(f, parts.sum[w][r], sum);
-      }
-      row_largest[r] = largest;
-      row_sum[r] = sum;
-    }
-    __syncthreads();
-  }
   for (int i = threadIdx.x; i < n_rows * DV; i += kWarps * 32) {
     const int r = i / DV, d = i % DV;
     float largest = -INFINITY;
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w) largest = fmaxf(largest, parts.largest[w][r]);
     float sum = 0, out = 0;
-    if (p.factors) {
-      largest = row_largest[r];
-      sum = row_sum[r];
-#pragma unroll
-      for (int w = 0; w < kWarps; ++w) out = fmaf(factors[w][r], parts.out[w][r][d], out);
-    } else {
-#pragma unroll
-      for (int w = 0; w < kWarps; ++w) largest = fmaxf(largest, parts.largest[w][r]);
-    }
-    if (!p.factors && largest != -INFINITY) {
+    if (largest != -INFINITY) {
 #pragma unroll
       for (int w = 0; w < kWarps; ++w) {
         const float f = exp2f(parts.largest[w][r] - largest);
@@ -364,7 +319,9 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
       }
     }
     if (active == 1) {
-      if (valid(r)) put(r, d, sum > 0 ? out / sum : 0.0f);
+      if (valid(r))
+        a.out[(static_cast<int64_t>(query_of(r)) * a.n_head + head0 + r % p.map.heads) * DV + d] =
+            sum > 0 ? out / sum : 0.0f;
       continue;
     }
     mine[r * kStride + d] = out;
@@ -373,10 +330,7 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
       mine[r * kStride + DV + 1] = sum;
     }
   }
-  if (active == 1) {
-    stamps.at(Stamp::end);
-    return;
-  }
+  if (active == 1) return;
   __shared__ bool last;
   __threadfence();
   __syncthreads();
@@ -386,7 +340,6 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     if (last) *arrivals = 0;
   }
   __syncthreads();
-  stamps.at(Stamp::end);
   if (!last) return;
   __threadfence();
   const float* all = a.partial + slot * 16 * kStride;
@@ -424,9 +377,9 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
         }
       }
     }
-    put(r, d, sum > 0 ? out / sum : 0.0f);
+    a.out[(static_cast<int64_t>(query_of(r)) * a.n_head + head0 + r % p.map.heads) * DV + d] =
+        sum > 0 ? out / sum : 0.0f;
   }
-  stamps.at(Stamp::end);
 }
 
 // Any head size, one warp a query and head; slow, and there so that no model is refused for it.
@@ -501,12 +454,10 @@ cudaError_t launch_sizes(const Launch& l, const Params& p) {
   if (p.splits == 0)
     return launch(l, attention_kernel<DK, DV, kQ8, false>,
                   dim3(static_cast<unsigned>(ceil_div(p.tiles, kWarps)), y), dim3(kWarps * 32), 0,
-                  p, StampSlot{});
-    cudaFuncSetAttribute(attention_kernel<DK, DV, kQ8, true>,
-                         cudaFuncAttributePreferredSharedMemoryCarveout, carve());
+                  p);
   return launch(l, attention_kernel<DK, DV, kQ8, true>,
                 dim3(static_cast<unsigned>(p.tiles), y, static_cast<unsigned>(p.splits)),
-                dim3(kWarps * 32), sizeof(Parts<DV>), p, StampSlot{});
+                dim3(kWarps * 32), sizeof(Parts<DV>), p);
 }
 
 cudaError_t launch_plain(const Launch& l, const Params& p) {
@@ -535,19 +486,9 @@ int64_t attention_partial_floats(int n_tokens, int n_head, int n_kv_head, int he
          (head_dim_v + 2);
 }
 
-bool attention_quantizes(const KvCells& kv, int n_tokens, int n_head) {
-  const int dk = kv.head_dim_k, dv = kv.head_dim_v;
-  const bool sizes = (dk == 128 && dv == 128) || (dk == 64 && dv == 64) ||
-                     (dk == 192 && dv == 128 && !kv.q8);
-  // Nobody writes zeros beyond the last column.
-  return !kv.latent && sizes && n_tokens <= kMaxColumns && n_head * dv % kTileCols == 0;
-}
-
 cudaError_t attention(const Launch& l, const AttentionKernelArgs& a) {
   Params p;
   p.a = a;
-  p.all_rows = (variant() & 64) != 0;
-  p.factors = (variant() & 512) != 0;
   p.map = row_map(a.n_head, a.kv.n_kv_head);
   p.tiles = static_cast<int32_t>(ceil_div(a.n_tokens, p.map.queries));
   p.streams = attention_streams(a.n_tokens, a.kv.n_kv_head, l.multiprocessors);

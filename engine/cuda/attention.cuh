@@ -23,7 +23,6 @@ struct RowMap {
 };
 
 struct Params {
-  bool all_rows, factors;
   AttentionKernelArgs a;
   RowMap map;
   int32_t tiles;    ///< query tiles

@@ -6,6 +6,7 @@
 //   norm + quantize + gate, up + SiLU
 //   quantize + down projection + residual
 //
+// Several tokens, and one token's row of 8,192 columns and more, are quantized by launches between.
 // On compute capability 9.0 and newer each kernel starts while the one before it drains and has its
 // first weights in registers when its input is ready (programmatic dependent launch). Token and
 // position live in device memory, so a graph is captured once for a number of tokens and a cache.
@@ -31,8 +32,7 @@ class Program final : public StepProgram {
                                 const VisibleBlocks* visible, int32_t n) override;
   StructureArgs structure_args() const override { return structure_.args(); }
   cudaError_t enqueue_qkv(const DecoderOps::Layer& layer, const KvCells& cells, int32_t n);
-  cudaError_t enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, bool structured,
-                                bool quantized);
+  cudaError_t enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, bool structured);
 
   DecoderOps m_;
   RopeArgs rope_;
@@ -148,13 +148,11 @@ cudaError_t Program::enqueue_qkv(const DecoderOps::Layer& layer, const KvCells& 
   return e;
 }
 
-cudaError_t Program::enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, bool structured,
-                                       bool quantized) {
+cudaError_t Program::enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, bool structured) {
   const DecoderOps::Layer& layer = m_.layers[static_cast<size_t>(l)];
   AttentionKernelArgs a;
   a.q = q_;
   a.out = mixed_;
-  if (quantized) a.quantized = activations_;
   a.kv = kv.layer(l);
   a.n_tokens = n;
   a.n_head = m_.n_head;
@@ -179,11 +177,9 @@ cudaError_t Program::enqueue_layers(const CudaKv& kv, int32_t n, bool structured
   for (int32_t l = 0; l < static_cast<int32_t>(m_.layers.size()) && e == cudaSuccess; ++l) {
     const DecoderOps::Layer& layer = m_.layers[static_cast<size_t>(l)];
     e = enqueue_qkv(layer, kv.layer(l), n);
-    const bool quantized = (variant() & 4) && n > 1 && of(layer.wo).tiled &&
-                           attention_quantizes(kv.layer(l), n, m_.n_head);
-    if (e == cudaSuccess) e = enqueue_attention(kv, l, n, structured, quantized);
+    if (e == cudaSuccess) e = enqueue_attention(kv, l, n, structured);
     const Projection attn_out[] = {{layer.wo, x_, layer.bo}};
-    if (e == cudaSuccess) e = project(attn_out, quantized ? nullptr : mixed_, nullptr, n, true);
+    if (e == cudaSuccess) e = project(attn_out, mixed_, nullptr, n, true);
     if (e == cudaSuccess) e = gate_up(layer.w_gate, layer.w_up, x_, layer.ffn_norm, n, gate_, up_);
     const Projection ffn_out[] = {{layer.w_down, x_}};
     if (e == cudaSuccess) e = project(ffn_out, gate_, nullptr, n, true);

@@ -96,9 +96,9 @@ __device__ __forceinline__ uint4 load_stream(const void* p) {
   return v;
 }
 
-// --- 16 bytes from device to shared memory without registers in between; before sm_80 with them. A
-// thread's copies since its last commit_copies() are a group; wait_copies<N>() waits for all but its
-// last N groups. Other threads see them after the next barrier.
+// --- 16 bytes from device to shared memory without registers in between; before sm_80 with them.
+// A thread's copies since its last commit_copies() are a group; wait_copies<N>() waits for all but
+// its last N groups. Other threads see them after the next barrier.
 
 __device__ __forceinline__ void copy_16(void* shared, const void* global) {
 #if __CUDA_ARCH__ >= 800

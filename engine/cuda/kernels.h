@@ -6,24 +6,17 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
-#include <cstdlib>
 
 #include "engine/cuda/layout.h"
 #include "engine/ops.h"
 
 namespace cambium::engine::cuda {
 
-inline int variants() {
-  const char* v = std::getenv("CAMBIUM_VARIANT");
-  return v != nullptr ? std::atoi(v) : 15;
-}
-inline int variant() { return variants() % 1000; }
-inline int carve() { return variants() / 1000 > 0 ? variants() / 1000 : -1; }
-
 struct Launch {
   cudaStream_t stream = nullptr;
   int multiprocessors = 1;
-  bool dependent = false;  ///< programmatic dependent launch (compute capability >= 9.0)
+  int64_t shared_bytes = 0;  ///< shared memory of a multiprocessor
+  bool dependent = false;    ///< programmatic dependent launch (compute capability >= 9.0)
 };
 
 /// The position of a pass: an immediate, or read by the kernel.
@@ -49,8 +42,8 @@ struct Activations {
 };
 inline constexpr int kMaxColumns = 8;  ///< tokens the quantized kernels take at once
 
-/// x [n_tokens <= 8, cols] -> activations, rms-normed with `norm` [cols] unless null; width 1 for one
-/// token, 8 for more.
+/// x [n_tokens <= 8, cols] -> activations, rms-normed with `norm` [cols] unless null; width 8, or 1
+/// for one token, which must come without a norm.
 cudaError_t quantize_rows(const Launch&, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out);
 
@@ -172,9 +165,6 @@ struct StructureArgs {
 struct AttentionKernelArgs {
   const float* q = nullptr;
   float* out = nullptr;
-  /// Unless null, takes the rows in place of `out`, width 8; where attention_quantizes() only. Columns
-  /// of tokens that are not there stay as they are.
-  Activations quantized;
   KvCells kv;
   int32_t n_tokens = 0, n_head = 0;
   Cell first_cell;
@@ -192,7 +182,5 @@ int attention_streams(int n_tokens, int n_kv_head, int multiprocessors);
 int64_t attention_partial_floats(int n_tokens, int n_head, int n_kv_head, int head_dim_v,
                                  int multiprocessors);
 cudaError_t attention(const Launch&, const AttentionKernelArgs&);
-/// Whether attention() of so many tokens can leave its rows quantized.
-bool attention_quantizes(const KvCells& kv, int n_tokens, int n_head);
 
 }  // namespace cambium::engine::cuda

@@ -8,7 +8,6 @@
 #include "engine/cuda/kv.cuh"
 #include "engine/cuda/launch.cuh"
 #include "engine/cuda/quantize.cuh"
-#include "engine/cuda/stamps.cuh"
 #include "engine/cuda/tiles.cuh"
 
 namespace cambium::engine::cuda {
@@ -23,8 +22,6 @@ struct Params {
   int32_t col_tiles;       // column tiles of a row tile
   int32_t first_item[4];   // items of target i: [first_item[i], first_item[i + 1])
   int32_t tiles_per_item;  // 1, or 2 where the epilogue joins two row tiles
-  int32_t variant, stages, ahead;
-  StampSlot stamp;
 };
 
 /// The row tile that an item's part reads.
@@ -106,8 +103,9 @@ __device__ __forceinline__ void finish(const Params& p, Part part, int r, int co
   }
 }
 
-// Several tokens: a warp's column tiles of activations go through shared memory, kStages of them at a
-// time, so that they are under way together. A row that fits is brought once.
+// Several tokens, where a multiprocessor's shared memory is large enough: a warp's column tiles of
+// activations go through it, kStages of them at a time, so that they are under way together. A row
+// that fits is brought once.
 constexpr int kStages = 3;
 constexpr int kStageValues = kTileCols * kMaxColumns;
 constexpr int kStageBytes =
@@ -121,7 +119,6 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   __shared__ float scratch[kWarps];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int n_items = p.first_item[3];
-  Stamps stamps(p.stamp, static_cast<uint32_t>(p.args.epilogue) << 8 | static_cast<uint32_t>(T));
   launch_dependents();
 
   // Every warp walks (item, part, step); a step is one column tile. Beyond the last column tile the
@@ -138,21 +135,7 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
               lane);
   };
   fetch(tile, at);
-  // Until the input is there the memory would stand still: the next tiles go to the L2.
-  WorkPlace ahead = at;
-  const auto start_ahead = [&] {
-    ahead = ahead.next(p.tiles_per_item, steps);
-    const int col_tile = ahead.step * kWarps + warp;
-    if (ahead.item >= n_items || col_tile >= p.col_tiles) return;
-    const Part w = part_of(p, ahead.item, ahead.part);
-    const uint8_t* from = p.args.target[w.target].tiles +
-                          (static_cast<int64_t>(w.row_tile) * p.col_tiles + col_tile) * tile_bytes(T);
-    for (int i = lane * 128; i < tile_bytes(T); i += 32 * 128) prefetch_l2(from + i);
-  };
-  for (int i = 0; i < p.ahead; ++i) start_ahead();
-  if (kSingle && (p.variant & 1)) prefetch_row(p.args.norm, p.args.cols);
   grid_wait();
-  stamps.at(Stamp::waited);
 
   const int8_t* values = p.args.activations.values;
   const float2* scales = p.args.activations.scales;
@@ -176,21 +159,21 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
     values = own_values;
     scales = own_scales;
   }
-  // Of this warp: column tile `step` comes into its stage `stage`.
-  uint8_t* const own = shared + warp * (p.stages * kStageBytes);
-  const auto bring = [&](int step, int stage) {
+  // Of this warp: column tile `step` comes into its stage `to_stage`.
+  const int stages = min(steps, kStages);
+  uint8_t* const own = shared + warp * (stages * kStageBytes);
+  const auto bring = [&](int step, int to_stage) {
     const int col_tile = step * kWarps + warp;
-    if (col_tile < p.col_tiles) {
-      uint8_t* to = own + stage * kStageBytes + lane * 16;
-      const int8_t* from = values + static_cast<int64_t>(col_tile) * kStageValues + lane * 16;
+    if (col_tile >= p.col_tiles) return;
+    uint8_t* to = own + to_stage * kStageBytes + lane * 16;
+    const int8_t* from = values + static_cast<int64_t>(col_tile) * kStageValues + lane * 16;
 #pragma unroll
-      for (int i = 0; i < kStageValues; i += 512) copy_16(to + i, from + i);
-      copy_16(to + kStageValues,
-              reinterpret_cast<const uint8_t*>(scales + col_tile * 8 * kWidth) + lane * 16);
-    }
+    for (int i = 0; i < kStageValues; i += 512) copy_16(to + i, from + i);
+    copy_16(to + kStageValues,
+            reinterpret_cast<const uint8_t*>(scales + col_tile * 8 * kWidth) + lane * 16);
   };
-  // What is brought next, and where to; what is read next.
-  int brought = 0, brought_stage = 0, stage = 0;
+  int stage = 0;                       // that is read next
+  int brought = 0, brought_stage = 0;  // what is brought next, and where to
   if constexpr (kStaged) {
 #pragma unroll
     for (int i = 0; i < kStages - 1; ++i) {
@@ -200,9 +183,6 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
     brought = kStages - 1;
     brought_stage = kStages - 1;
   }
-  stamps.at(Stamp::input);
-  stamps.at(Stamp::weights, tile.values[0].x);
-  bool first = true;
 
   Sums<T, kSingle> lane_sums;
   float held = 0;
@@ -211,10 +191,9 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
     const WorkPlace next_at = at.next(p.tiles_per_item, steps);
     LaneTile<T> next;
     fetch(next, next_at);
-    if (p.variant & 256) start_ahead();
     const int col_tile = at.step * kWarps + warp;
     if constexpr (kStaged) {
-      __syncwarp();  // the stage was read to its end
+      __syncwarp();  // the stage that is written next has been read to its end
       if (brought < steps) {
         bring(brought, brought_stage);
         ++brought;
@@ -229,10 +208,11 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
         lane_sums.add(tile, reinterpret_cast<const int8_t*>(from),
                       reinterpret_cast<const float2*>(from + kStageValues), lane);
       }
-      if (++stage == p.stages) stage = 0;
-    } else if (col_tile < p.col_tiles)
+      if (++stage == stages) stage = 0;
+    } else if (col_tile < p.col_tiles) {
       lane_sums.add(tile, values + static_cast<int64_t>(col_tile) * 8 * 32 * kWidth,
                     scales + col_tile * 8 * kWidth, lane);
+    }
     if (next_at.step == 0) {
       // The row tile is done: add up the warps' shares.
       const int g = lane / 4, t = lane % 4;
@@ -263,13 +243,11 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
         }
       }
       parity ^= 1;
-      if (first) stamps.at(Stamp::summed);
-      first = false;
     }
     tile = next;
     at = next_at;
   }
-  stamps.at(Stamp::end);
+  if constexpr (kStaged) wait_copies<0>();  // of tiles that nobody comes to read
 }
 
 template <TileType T>
@@ -277,78 +255,64 @@ cudaError_t launch_type(const Launch& l, const Params& p) {
   const bool single = p.args.n_tokens == 1;
   const int grid = static_cast<int>(
       p.first_item[3] < 2 * l.multiprocessors ? p.first_item[3] : 2 * l.multiprocessors);
-  const int steps = static_cast<int>(ceil_div(p.col_tiles, kWarps));
-  const int stages = (p.variant & 8) && !single ? (steps < kStages ? steps : kStages) : 0;
-  const size_t shared =
-      single ? static_cast<size_t>(p.col_tiles) * (kTileCols + 8 * sizeof(float2))
-             : static_cast<size_t>(stages) * kWarps * kStageBytes;
-  const_cast<Params&>(p).stages = stages;
   if (single)
-    return launch(l, matmul_kernel<T, true, false>, dim3(grid), dim3(kThreads), shared, p);
-  if (stages == 0)
+    return launch(l, matmul_kernel<T, true, false>, dim3(grid), dim3(kThreads),
+                  static_cast<size_t>(p.col_tiles) * (kTileCols + 8 * sizeof(float2)), p);
+  // Two blocks a multiprocessor must fit, with the sums and what the system takes of each.
+  constexpr int kMost = kStages * kWarps * kStageBytes;
+  constexpr int kSumBytes = 2 * kWarps * kMaxColumns * kTileRows * static_cast<int>(sizeof(float));
+  if (2 * (kMost + kSumBytes + 2048) > l.shared_bytes)
     return launch(l, matmul_kernel<T, false, false>, dim3(grid), dim3(kThreads), 0, p);
-  cudaFuncSetAttribute(matmul_kernel<T, false, true>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                       kStages * kWarps * kStageBytes);
-    cudaFuncSetAttribute(matmul_kernel<T, false, true>,
-                         cudaFuncAttributePreferredSharedMemoryCarveout, carve());
-  return launch(l, matmul_kernel<T, false, true>, dim3(grid), dim3(kThreads), shared, p);
+  if (cudaError_t e = cudaFuncSetAttribute(matmul_kernel<T, false, true>,
+                                           cudaFuncAttributeMaxDynamicSharedMemorySize, kMost);
+      e != cudaSuccess)
+    return e;
+  const int64_t steps = ceil_div(p.col_tiles, kWarps);
+  return launch(l, matmul_kernel<T, false, true>, dim3(grid), dim3(kThreads),
+                static_cast<size_t>(steps < kStages ? steps : kStages) * kWarps * kStageBytes, p);
 }
 
 __global__ void __launch_bounds__(kRowThreads)
     quantize_kernel(const float* x, const float* norm, float eps, int cols, int n_tokens,
-                    Activations out, int variant, StampSlot slot) {
+                    Activations out) {
   __shared__ float scratch[kWarps];
-  Stamps stamps(slot, 0x10000);
   launch_dependents();
-  if (variant & 1) prefetch_row(norm, cols);
   grid_wait();
-  stamps.at(Stamp::waited);
   const int column = blockIdx.x;
   quantize_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, norm, eps,
                cols, column, kMaxColumns, out.values, out.scales, scratch, blockIdx.y, gridDim.y);
-  stamps.at(Stamp::end);
 }
 
 // Without a norm a row's blocks of 32 are apart: a thread takes four columns, the grid the rest.
 __global__ void __launch_bounds__(kRowThreads)
-    quantize_blocks_kernel(const float* x, int cols, int n_tokens, Activations out,
-                           StampSlot slot) {
-  Stamps stamps(slot, 0x10000);
+    quantize_blocks_kernel(const float* x, int cols, int n_tokens, Activations out) {
   launch_dependents();
   grid_wait();
-  stamps.at(Stamp::waited);
   const int column = blockIdx.x, width = gridDim.x;
   const int k = (blockIdx.y * kRowThreads + threadIdx.x) * 4;
   if (k >= (cols + kTileCols - 1) / kTileCols * kTileCols) return;  // whole warps
   float4 v[1];
   load_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, k, cols, v);
   store_quantized(v[0], k, static_cast<int64_t>(k / 32) * width + column, out.values, out.scales);
-  stamps.at(Stamp::end);
 }
 
 }  // namespace
 
 cudaError_t quantize_rows(const Launch& l, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out) {
-  const unsigned width = n_tokens == 1 ? 1 : kMaxColumns;
-  {
-    cudaFuncSetAttribute(quantize_blocks_kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                         carve());
-    cudaFuncSetAttribute(quantize_kernel, cudaFuncAttributePreferredSharedMemoryCarveout, carve());
-  }
-  if (norm == nullptr && (n_tokens == 1 || (variant() & 2)))
+  if (norm == nullptr)
     return launch(l, quantize_blocks_kernel,
-                  dim3(width, static_cast<unsigned>(ceil_div(cols, kRowThreads * 4))),
-                  dim3(kRowThreads), 0, x, cols, n_tokens, out, StampSlot{});
-  return launch(l, quantize_kernel, dim3(width, (variant() & 2) && norm != nullptr ? kRowLoads : 1), dim3(kRowThreads), 0, x, norm, eps, cols, n_tokens,
-                out, variant(), StampSlot{});
+                  dim3(n_tokens == 1 ? 1 : kMaxColumns,
+                       static_cast<unsigned>(ceil_div(cols, kRowThreads * 4))),
+                  dim3(kRowThreads), 0, x, cols, n_tokens, out);
+  if (n_tokens == 1) return cudaErrorInvalidValue;
+  return launch(l, quantize_kernel, dim3(kMaxColumns, kRowLoads), dim3(kRowThreads), 0, x, norm,
+                eps, cols, n_tokens, out);
 }
 
 cudaError_t matmul_tiles(const Launch& l, const MatmulArgs& args) {
   Params p;
   p.args = args;
-  p.variant = variant();
-  p.ahead = (variant() & 32) ? ((variant() & 128) ? 4 : 2) : 0;
   p.col_tiles = static_cast<int32_t>(ceil_div(args.cols, kTileCols));
   p.tiles_per_item = args.epilogue == Epilogue::silu_mul ||
                              (args.epilogue == Epilogue::rope_kv && !args.rope.interleaved)

@@ -1,7 +1,5 @@
 #include "engine/cuda/program.h"
 
-#include "engine/cuda/stamps.cuh"
-
 namespace cambium::engine::cuda {
 
 StepProgram::~StepProgram() {
@@ -50,7 +48,7 @@ MatmulArgs StepProgram::tiles_args(const Weight& w, const float* x, const Weight
 }
 
 cudaError_t StepProgram::quantize(const float* x, const Weight* norm, int64_t cols, int32_t n) {
-  if (x == nullptr || !quantizes(norm, cols, n)) return cudaSuccess;
+  if (!quantizes(norm, cols, n)) return cudaSuccess;
   return quantize_rows(launch_, x, values_of(norm), norm_eps_, static_cast<int>(cols), n,
                        activations_);
 }
@@ -137,9 +135,6 @@ Result<cudaGraphExec_t> StepProgram::graph(const CudaKv& kv, int32_t n_tokens, b
                      "capturing a step");
       !r)
     return tl::unexpected(r.error());
-#ifdef CAMBIUM_CUDA_STAMPS
-  next_stamp_slot = 0;
-#endif
   const cudaError_t enqueued = enqueue(kv, n_tokens, structured);
   cudaGraph_t graph = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(launch_.stream, &graph);

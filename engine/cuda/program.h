@@ -62,16 +62,15 @@ class StepProgram : public DecodeProgram {
   virtual StructureArgs structure_args() const { return {}; }
 
   MatmulArgs tiles_args(const Weight& w, const float* x, const Weight* norm, int32_t n) const;
-  /// One token's row is quantized by every block that needs it, unless it is so wide that bringing
-  /// its floats to all of them takes longer than a launch.
+  /// Whether a launch of its own quantizes. Every block does it for itself where one token's row is
+  /// all there is, unless bringing its floats to all of them would take longer than a launch.
   static bool quantizes(const Weight* norm, int64_t cols, int32_t n) {
-    return n > 1 || ((variant() & 16) && norm == nullptr && cols >= kWideRow);
+    constexpr int64_t kWideRow = 8192;
+    return n > 1 || (norm == nullptr && cols >= kWideRow);
   }
-  static constexpr int64_t kWideRow = 8192;
-  /// Norms and quantizes x into the activations where quantizes(); x null: they are there already.
+  /// Norms and quantizes x into the activations where quantizes().
   cudaError_t quantize(const float* x, const Weight* norm, int64_t cols, int32_t n);
-  /// y = W · norm(x) for every target; neighbours of the same type go in one launch. x null: tiled
-  /// weights, and the activations hold the rows already.
+  /// y = W · norm(x) for every target; neighbours of the same type go in one launch.
   cudaError_t project(std::span<const Projection> targets, const float* x, const Weight* norm,
                       int32_t n, bool accumulate);
   /// gate = silu(W_gate · norm(x)) · W_up · norm(x); `up` is scratch of the same size.
@@ -84,9 +83,6 @@ class StepProgram : public DecodeProgram {
   Launch launch_;
   float *x_ = nullptr, *h_ = nullptr;
   StepState* state_ = nullptr;
-
- protected:
-  Activations activations_;
 
  private:
   struct Captured {
@@ -113,6 +109,7 @@ class StepProgram : public DecodeProgram {
   size_t arena_bytes_ = 0;
   std::vector<std::pair<void**, size_t>> parts_;
   float* logits_ = nullptr;
+  Activations activations_;
   BestToken* best_ = nullptr;
   Mailbox* mail_ = nullptr;
   std::vector<Captured> graphs_;

@@ -63,31 +63,6 @@ __device__ __forceinline__ float inverse_rms(const float* x, int cols, float eps
   return inverse_of(sum, cols, eps, scratch);
 }
 
-/// What a block of 32 with this largest magnitude is multiplied with, and what its int8 stand for.
-struct Int8Scale {
-  float to_int, d;
-};
-__device__ __forceinline__ Int8Scale int8_scale(float largest) {
-  return {largest > 0 ? 127.0f / largest : 0.0f, largest / 127.0f};
-}
-
-/// Column k of a row into block `block` of a buffer; called by whole warps whose lanes hold the 32
-/// columns of the block. The same bits as from lanes that hold four.
-__device__ __forceinline__ void store_quantized(float y, int k, int64_t block, int8_t* values,
-                                                float2* scales) {
-  float largest = fabsf(y);
-#pragma unroll
-  for (int m = 1; m < 32; m <<= 1) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, m));
-  const Int8Scale scale = int8_scale(largest);
-  const int q = __float2int_rn(y * scale.to_int);
-  int sum = q;
-#pragma unroll
-  for (int m = 1; m < 32; m <<= 1) sum += __shfl_xor_sync(~0u, sum, m);
-  const int u = k % 32 / 4;
-  values[block * 32 + u % 4 * 8 + u / 4 * 4 + k % 4] = static_cast<int8_t>(q);
-  if (k % 32 == 0) scales[block] = make_float2(scale.d, scale.d * static_cast<float>(sum));
-}
-
 /// Four neighbouring columns k..k+3 of a row into block `block` of a buffer; called by whole warps
 /// whose lanes hold neighbouring fours, so that eight of them share a block of 32.
 __device__ __forceinline__ void store_quantized(float4 y, int k, int64_t block, int8_t* values,
@@ -95,7 +70,8 @@ __device__ __forceinline__ void store_quantized(float4 y, int k, int64_t block, 
   float largest = fmaxf(fmaxf(fabsf(y.x), fabsf(y.y)), fmaxf(fabsf(y.z), fabsf(y.w)));
 #pragma unroll
   for (int m = 1; m < 8; m <<= 1) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, m));
-  const auto [to_int, d] = int8_scale(largest);
+  const float d = largest / 127.0f;
+  const float to_int = largest > 0 ? 127.0f / largest : 0.0f;
   const int q0 = __float2int_rn(y.x * to_int), q1 = __float2int_rn(y.y * to_int);
   const int q2 = __float2int_rn(y.z * to_int), q3 = __float2int_rn(y.w * to_int);
   int sum = q0 + q1 + q2 + q3;
@@ -107,14 +83,9 @@ __device__ __forceinline__ void store_quantized(float4 y, int k, int64_t block, 
   if (u == 0) scales[block] = make_float2(d, d * static_cast<float>(sum));
 }
 
-/// A norm's weights on their way to the L2: in a step they have been pushed out of it since the last.
-__device__ __forceinline__ void prefetch_row(const float* norm, int cols) {
-  if (norm == nullptr) return;
-  for (int k = threadIdx.x * 32; k < cols; k += kRowThreads * 32) prefetch_l2(norm + k);
-}
-
 /// Column `column` of `width` of an activation buffer; x null writes zeros. cols must be a multiple
-/// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero.
+/// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero. Under a
+/// norm `parts` blocks may share what is stored; each works out the norm of the whole row.
 __device__ __forceinline__ void quantize_row(const float* x, const float* norm, float eps, int cols,
                                              int column, int width, int8_t* values, float2* scales,
                                              float* scratch, int part = 0, int parts = 1) {

@@ -3,10 +3,7 @@
 #include "tests/cuda/bench.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-
-#include "engine/cuda/stamps.cuh"
 
 namespace cambium::engine::cuda::verify {
 
@@ -178,29 +175,9 @@ void bench_kernels(CudaBackend& b, const Model& m, const KvStore& kv, double ban
   fine(b);
 }
 
-#ifdef CAMBIUM_CUDA_STAMPS
-/// What the last replay's blocks stamped: (launch, block, BlockStamps) one after the other.
-void write_stamps(const std::string& path) {
-  std::vector<BlockStamps> all(size_t{kStampSlots} * kStampBlocks);
-  for (const auto reader : stamp_readers) reader(all);
-  uint64_t newest = 0;
-  for (const BlockStamps& s : all) newest = std::max(newest, s.global_ns);
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr) return;
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (all[i].global_ns + 5000000 < newest) continue;  // of an earlier step
-    const uint32_t where[2] = {static_cast<uint32_t>(i / kStampBlocks),
-                               static_cast<uint32_t>(i % kStampBlocks)};
-    std::fwrite(where, sizeof where, 1, file);
-    std::fwrite(&all[i], sizeof all[i], 1, file);
-  }
-  std::fclose(file);
-}
-#endif
-
-void bench_model(CudaBackend& b, const BenchOptions& options, const Shape& s, DType type,
-                 DType down_type, DType output_type, double bandwidth) {
-  constexpr int32_t kCells = 8256;
+void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DType output_type,
+                 double bandwidth, bool kernels) {
+  constexpr int32_t kFar = 8192, kCells = kFar + 64;
   Model m;
   if (!make_model(b, s, type, down_type, output_type, kCells, m)) return;
   const std::string name = std::string(s.name) + " " + std::string(type_traits(type)->name);
@@ -218,61 +195,36 @@ void bench_model(CudaBackend& b, const BenchOptions& options, const Shape& s, DT
       b.kv_write(**kv, l, 0, kCells, some.data(), some.data());
     if (!fine(b)) return;
   }
-  std::vector<std::string> variants{""};
-  if (const char* list = std::getenv("CAMBIUM_VARIANTS")) {
-    variants.clear();
-    for (const char* at = list; *at != 0;) {
-      const char* end = at;
-      while (*end != 0 && *end != ',') ++end;
-      variants.emplace_back(at, end);
-      at = *end == ',' ? end + 1 : end;
-    }
-  }
-  for (const std::string& which : variants) {
-    if (!which.empty()) {
-      setenv("CAMBIUM_VARIANT", which.c_str(), 1);
-      std::printf("--- variant %s\n", which.c_str());
-      program = b.compile_decode(m.ops);
-      if (!program) return;
-    }
-  double single = 0;
-  for (const int32_t n : {1, 2, 8}) {
+  const auto steps = [&](int32_t n, int32_t cell) {
     const std::vector<int32_t> ids(static_cast<size_t>(n), 5);
     std::vector<BestToken> best(ids.size());
-    const Timing t = time_host(options.steps, [&] {
-      if (auto r = (*program)->step(ids, **kv, 64, nullptr, nullptr, best); !r)
+    return time_host(100, [&] {
+      if (auto r = (*program)->step(ids, **kv, cell, nullptr, nullptr, best); !r)
         std::printf("%s\n", r.error().message.c_str());
     });
+  };
+  double single = 0;
+  for (const int32_t n : {1, 2, 8}) {
+    const Timing t = steps(n, 64);
     if (n == 1) single = t.median;
     row(name + " step of " + std::to_string(n),
         format("%.3f ms (+-%.1f%%)", t.median, 100 * t.spread / t.median),
         n == 1 ? format("%.0f tok/s, %.0f%% of the limit", 1e3 / t.median,
                         100 * m.read_bytes / (t.median * 1e-3) / bandwidth)
                : format("%.2f single steps", t.median / single));
-#ifdef CAMBIUM_CUDA_STAMPS
-    if (!options.stamps.empty())
-      write_stamps(options.stamps + "." + s.name + "." + std::to_string(n));
-#endif
   }
   for (const int32_t n : {1, 8}) {
-    const std::vector<int32_t> ids(static_cast<size_t>(n), 5);
-    std::vector<BestToken> best(ids.size());
-    const Timing t = time_host(options.steps, [&] {
-      if (auto r = (*program)->step(ids, **kv, 8192, nullptr, nullptr, best); !r)
-        std::printf("%s\n", r.error().message.c_str());
-    });
+    const Timing t = steps(n, kFar);
     row(name + " step of " + std::to_string(n) + " at 8,192 cells",
         format("%.3f ms (+-%.1f%%)", t.median, 100 * t.spread / t.median),
         format("%.0f tok/s", 1e3 * n / t.median));
   }
-  }
-  if (options.kernels) bench_kernels(b, m, **kv, bandwidth);
+  if (kernels) bench_kernels(b, m, **kv, bandwidth);
 }
 
 }  // namespace
 
-void bench(CudaBackend& b, const BenchOptions& options) {
-  const std::string& only = options.only;
+void bench(CudaBackend& b, const std::string& only, bool kernels) {
   const auto wanted = [&](const char* name) {
     return only.empty() || std::string(name).find(only) != std::string::npos;
   };
@@ -280,11 +232,11 @@ void bench(CudaBackend& b, const BenchOptions& options) {
   row("device-to-device copy", format("%.0f GB/s", bandwidth / 1e9),
       "read and written bytes counted");
   using D = DType;
-  if (wanted("6.7B Q4_K")) bench_model(b, options, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth);
-  if (wanted("6.7B Q8_0")) bench_model(b, options, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth);
-  if (wanted("Llama-8B Q4_K")) bench_model(b, options, k8b, D::q4_k, D::q4_k, D::q6_k, bandwidth);
+  if (wanted("6.7B Q4_K")) bench_model(b, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth, kernels);
+  if (wanted("6.7B Q8_0")) bench_model(b, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth, kernels);
+  if (wanted("Llama-8B Q4_K")) bench_model(b, k8b, D::q4_k, D::q4_k, D::q6_k, bandwidth, kernels);
   if (wanted("V2-Lite Q4_K")) bench_latent(b, bandwidth);
-  if (wanted("1.3B Q4_K")) bench_model(b, options, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth);
+  if (wanted("1.3B Q4_K")) bench_model(b, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth, kernels);
   fine(b);
 }
 

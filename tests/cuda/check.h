@@ -134,13 +134,7 @@ void check_families(Random& random, Report& report);
 /// The model of `model_path` through the engine, on prompts cut from the texts.
 void check_engine(const std::string& model_path, std::span<const std::string> text_paths,
                   Random& random, Report& report);
-/// Steps and single kernels; `only` picks models whose name contains it.
-struct BenchOptions {
-  std::string only;     ///< part of a model's name; empty: all
-  int steps = 100;      ///< timed a number of tokens
-  bool kernels = true;  ///< single kernels too
-  std::string stamps;   ///< engine/cuda/stamps.cuh: files begin with this
-};
-void bench(CudaBackend& b, const BenchOptions& options);
+/// Steps and, unless told not to, single kernels; `only` picks models whose name contains it.
+void bench(CudaBackend& b, const std::string& only, bool kernels);
 
 }  // namespace cambium::engine::cuda::verify

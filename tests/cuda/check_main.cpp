@@ -20,9 +20,8 @@
 int main(int argc, char** argv) {
   using namespace cambium::engine::cuda;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was found survives a crash
-  bool with_check = true, with_bench = false;
-  verify::BenchOptions bench;
-  std::string group, model;
+  bool with_check = true, with_bench = false, kernels = true;
+  std::string only, group, model;
   std::vector<std::string> texts;
   uint64_t seed = std::random_device{}();
   for (int i = 1; i < argc; ++i) {
@@ -33,15 +32,9 @@ int main(int argc, char** argv) {
       group = a.substr(8);
     } else if (a.starts_with("--bench")) {
       with_bench = true;
-      if (a.starts_with("--bench=")) bench.only = a.substr(8);
-    } else if (a == "--steps" && i + 1 < argc) {
-      bench.steps = std::max(1, std::atoi(argv[++i]));
+      if (a.starts_with("--bench=")) only = a.substr(8);
     } else if (a == "--no-kernels") {
-      bench.kernels = false;
-#ifdef CAMBIUM_CUDA_STAMPS
-    } else if (a == "--stamps" && i + 1 < argc) {
-      bench.stamps = argv[++i];
-#endif
+      kernels = false;
     } else if (a == "--seed" && i + 1 < argc) {
       seed = std::strtoull(argv[++i], nullptr, 10);
     } else if (a == "--model" && i + 1 < argc) {
@@ -50,8 +43,8 @@ int main(int argc, char** argv) {
       while (i + 1 < argc && argv[i + 1][0] != '-') texts.emplace_back(argv[++i]);
     } else {
       std::printf(
-          "usage: %s [--seed N] [--bench[=NAME]] [--no-check | --check=GROUP] [--model FILE --text "
-          "FILE...]\n",
+          "usage: %s [--seed N] [--bench[=NAME] [--no-kernels]] [--no-check | --check=GROUP] "
+          "[--model FILE --text FILE...]\n",
           argv[0]);
       return 2;
     }
@@ -82,6 +75,6 @@ int main(int argc, char** argv) {
     failures = report.total();
     std::printf(failures == 0 ? "all checks passed\n" : "%d checks FAILED\n", failures);
   }
-  if (with_bench) verify::bench(b, bench);
+  if (with_bench) verify::bench(b, only, kernels);
   return failures == 0 ? 0 : 1;
 }
