@@ -285,7 +285,8 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   // Join the block's four streams, then the blocks: the last to arrive does it.
   extern __shared__ __align__(16) uint8_t shared[];
   Parts<DV>& parts = *reinterpret_cast<Parts<DV>*>(shared);
-  const int n_rows = p.map.heads * p.map.queries;
+  // Of 16 rows; one token of a model without grouped queries has one.
+  const int n_rows = p.map.heads * (last_query - query0 + 1);
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int i = g + 8 * r;

@@ -61,6 +61,7 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(int device) {
         !r)
       return tl::unexpected(r.error());
   b->launch_.multiprocessors = properties.multiProcessorCount;
+  b->launch_.shared_bytes = static_cast<int64_t>(properties.sharedMemPerMultiprocessor);
   b->dependent_launch_ = properties.major >= 9;
   b->description_ = std::string(properties.name) + ", " +
                     std::to_string(properties.totalGlobalMem >> 30) + " GiB, compute " +

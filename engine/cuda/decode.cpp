@@ -6,6 +6,7 @@
 //   norm + quantize + gate, up + SiLU
 //   quantize + down projection + residual
 //
+// Several tokens, and one token's row of 8,192 columns and more, are quantized by launches between.
 // On compute capability 9.0 and newer each kernel starts while the one before it drains and has its
 // first weights in registers when its input is ready (programmatic dependent launch). Token and
 // position live in device memory, so a graph is captured once for a number of tokens and a cache.

@@ -15,7 +15,8 @@ namespace cambium::engine::cuda {
 struct Launch {
   cudaStream_t stream = nullptr;
   int multiprocessors = 1;
-  bool dependent = false;  ///< programmatic dependent launch (compute capability >= 9.0)
+  int64_t shared_bytes = 0;  ///< shared memory of a multiprocessor
+  bool dependent = false;    ///< programmatic dependent launch (compute capability >= 9.0)
 };
 
 /// The position of a pass: an immediate, or read by the kernel.
@@ -41,7 +42,8 @@ struct Activations {
 };
 inline constexpr int kMaxColumns = 8;  ///< tokens the quantized kernels take at once
 
-/// x [n_tokens <= 8, cols] -> width-8 activations, rms-normed with `norm` [cols] unless null.
+/// x [n_tokens <= 8, cols] -> activations, rms-normed with `norm` [cols] unless null; width 8, or 1
+/// for one token, which must come without a norm.
 cudaError_t quantize_rows(const Launch&, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out);
 
@@ -82,11 +84,11 @@ struct MatmulArgs {
   int32_t n_targets = 1;
   int32_t cols = 0;
   int32_t n_tokens = 1;
-  /// One token: x is read, normed (unless null) and quantized by every block.
+  /// One token: x is read, normed (unless null) and quantized by every block, unless x is null.
   const float* x = nullptr;
   const float* norm = nullptr;
   float eps = 0;
-  /// More: already quantized.
+  /// More, or x null: already quantized.
   Activations activations;
   Epilogue epilogue = Epilogue::store;
   /// rope_kv: which target is q (0), k (1), v (2); F16 cache only; even n_rot == head_dim_k.

@@ -39,7 +39,7 @@ MatmulArgs StepProgram::tiles_args(const Weight& w, const float* x, const Weight
   a.type = of(&w).tile;
   a.cols = static_cast<int32_t>(w.cols);
   a.n_tokens = n;
-  a.x = x;
+  a.x = quantizes(norm, w.cols, n) ? nullptr : x;
   a.norm = values_of(norm);
   a.eps = norm_eps_;
   a.activations = activations_;
@@ -48,7 +48,7 @@ MatmulArgs StepProgram::tiles_args(const Weight& w, const float* x, const Weight
 }
 
 cudaError_t StepProgram::quantize(const float* x, const Weight* norm, int64_t cols, int32_t n) {
-  if (n == 1) return cudaSuccess;
+  if (!quantizes(norm, cols, n)) return cudaSuccess;
   return quantize_rows(launch_, x, values_of(norm), norm_eps_, static_cast<int>(cols), n,
                        activations_);
 }

@@ -62,7 +62,13 @@ class StepProgram : public DecodeProgram {
   virtual StructureArgs structure_args() const { return {}; }
 
   MatmulArgs tiles_args(const Weight& w, const float* x, const Weight* norm, int32_t n) const;
-  /// Norms and quantizes x for several tokens; for one the matmul does it.
+  /// Whether a launch of its own quantizes. Every block does it for itself where one token's row is
+  /// all there is, unless bringing its floats to all of them would take longer than a launch.
+  static bool quantizes(const Weight* norm, int64_t cols, int32_t n) {
+    constexpr int64_t kWideRow = 8192;
+    return n > 1 || (norm == nullptr && cols >= kWideRow);
+  }
+  /// Norms and quantizes x into the activations where quantizes().
   cudaError_t quantize(const float* x, const Weight* norm, int64_t cols, int32_t n);
   /// y = W · norm(x) for every target; neighbours of the same type go in one launch.
   cudaError_t project(std::span<const Projection> targets, const float* x, const Weight* norm,

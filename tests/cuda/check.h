@@ -134,7 +134,7 @@ void check_families(Random& random, Report& report);
 /// The model of `model_path` through the engine, on prompts cut from the texts.
 void check_engine(const std::string& model_path, std::span<const std::string> text_paths,
                   Random& random, Report& report);
-/// Steps and single kernels; `only` picks models whose name contains it.
-void bench(CudaBackend& b, const std::string& only);
+/// Steps and, unless told not to, single kernels; `only` picks models whose name contains it.
+void bench(CudaBackend& b, const std::string& only, bool kernels);
 
 }  // namespace cambium::engine::cuda::verify

@@ -264,6 +264,9 @@ void check_decode(CudaBackend& b, Random& random, Report& report) {
   constexpr Shape kShapes[] = {
       {"llama Q4_K", 512, 1024, 4, 4, 128, 500, D::q4_k, D::q6_k, D::q6_k, D::q6_k,
        RopeLayout::interleaved, false, false, D::f16},
+      // A row of down is longer than what a block quantizes for itself, and than its stages.
+      {"llama Q4_K, wide", 256, 8448, 2, 2, 128, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
+       RopeLayout::interleaved, false, false, D::f16},
       {"llama Q4_K, Q5_0 down", 512, 672, 4, 2, 128, 301, D::q4_k, D::q4_k, D::q5_0, D::q8_0,
        RopeLayout::interleaved, false, false, D::f16},
       {"qwen2 Q5_K", 512, 768, 12, 2, 64, 300, D::q5_k, D::q5_k, D::q5_k, D::q6_k,
