@@ -154,6 +154,18 @@ Result<std::vector<engine::GpuFigure>> review_figures(const engine::GpuBenchOpti
   return rows;
 }
 
+/// Rows for a review with the shape that is named, else with the one that a goal is set for.
+Result<void> add_review(const engine::GpuBenchOptions& options, engine::GpuReport& report) {
+  const engine::GpuBenchOptions::File reviewed =
+      options.files.empty() ? engine::GpuBenchOptions::File{"deepseek-coder-6.7b"}
+                            : options.files.front();
+  if (options.on_progress) options.on_progress("measuring a review");
+  auto review = review_figures(reviewed, options.device, options.folder);
+  if (!review) return tl::unexpected(review.error());
+  for (engine::GpuFigure& figure : *review) report.figures.push_back(std::move(figure));
+  return {};
+}
+
 }  // namespace
 
 Result<engine::DType> weight_type(std::string_view name) {
@@ -177,6 +189,7 @@ Result<void> bench_gpu(Run& run, const GpuFlags& flags) {
   engine::GpuBenchOptions options;
   options.device = flags.device == "auto" ? "cuda" : flags.device;
   options.folder = flags.folder;
+  options.only_long = flags.only_long;
   options.replay = replay_texts(flags.replay);
   if (!flags.json)
     options.on_progress = [&](const std::string& what) { run.err << what << '\n' << std::flush; };
@@ -189,14 +202,9 @@ Result<void> bench_gpu(Run& run, const GpuFlags& flags) {
   }
   auto report = engine::bench_gpu(options);
   if (!report) return tl::unexpected(report.error());
-  // Of the shape that is named, else of the one that a goal is set for.
-  const engine::GpuBenchOptions::File reviewed =
-      options.files.empty() ? engine::GpuBenchOptions::File{"deepseek-coder-6.7b"}
-                            : options.files.front();
-  if (options.on_progress) options.on_progress("measuring a review");
-  auto review = review_figures(reviewed, options.device, flags.folder);
-  if (!review) return tl::unexpected(review.error());
-  for (engine::GpuFigure& figure : *review) report->figures.push_back(std::move(figure));
+  if (!flags.only_long) {
+    if (auto done = add_review(options, *report); !done) return done;
+  }
   if (flags.json) {
     run.out << to_json(*report).dump(2) << '\n';
   } else {
