@@ -54,8 +54,12 @@ Result<Read> read(const std::shared_ptr<const GgufFile>& file, const LoadOptions
     // A rest of a few tokens would be sparse.
     const int32_t left = first - at;
     const int32_t n = left < kChunk + kMostSparseTokens + 1 ? left : kChunk;
-    auto done = model.forward({tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(n)), at,
-                               kv->get(), nullptr, {}, nullptr});
+    auto done = model.forward({tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(n)),
+                               at,
+                               kv->get(),
+                               nullptr,
+                               {},
+                               nullptr});
     if (!done) return tl::unexpected(done.error());
     at += n;
   }

@@ -26,8 +26,9 @@ Result<std::vector<LongStep>> bench_long_steps(std::span<const int32_t> lengths,
 /// A model reads all but the last `steps` tokens of each text with dense attention and those one by
 /// one, with dense attention and by a SparseRule, on the CPU.
 struct LongAgreementOptions {
-  int32_t context = 2048;  ///< tokens of a text; more than the model was made for: ModelConfig::stretch
-  int32_t steps = 128;     ///< at most half of them
+  int32_t context =
+      2048;  ///< tokens of a text; more than the model was made for: ModelConfig::stretch
+  int32_t steps = 128;  ///< at most half of them
   SparseRule rule;
 };
 struct LongAgreement {

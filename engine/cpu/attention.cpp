@@ -143,8 +143,7 @@ void Attention::choose_blocks(const AttentionArgs& args, CpuKv& kv, int32_t kv_h
     auto& chosen = chosen_[static_cast<size_t>(kv_head * args.n_tokens + t)];
     const SparseRange range = sparse_range(args.sparse, cell, kKeyBlock);
     if (range.best == 0) continue;
-    const float* means =
-        kv.block_means(args.layer, kv_head, range.last, kernels_.byte_bias);
+    const float* means = kv.block_means(args.layer, kv_head, range.last, kernels_.byte_bias);
     const auto n = static_cast<size_t>(range.last - range.first);
     share.assign(n, 0);
     score.resize(n);

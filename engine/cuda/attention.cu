@@ -188,9 +188,9 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   const int last_query = min(query0 + p.map.queries, a.n_tokens) - 1;
   const int n_blocks = (first + last_query) / kKeyBlock + 1;
   // By SparseRule, a tile is a query and reads a list of its own.
-  const SparseRange range =
-      kSplit && a.sparse.rule.from > 0 ? sparse_range(a.sparse.rule, first + query0, kKeyBlock)
-                                       : SparseRange{};
+  const SparseRange range = kSplit && a.sparse.rule.from > 0
+                                ? sparse_range(a.sparse.rule, first + query0, kKeyBlock)
+                                : SparseRange{};
   const bool sparse = range.best > 0;
   const int n_read = sparse ? range.n_read() : n_blocks;
   // Block b (of a sparse list: the b-th) belongs to stream b % streams: while the context is short, later blocks of streams have
@@ -208,10 +208,11 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   if constexpr (kSplit && !kQ8) {
     // All but the newest cells are long written. Of a list that is still being made, the sinks and
     // the window are known.
-    const int known = !sparse                              ? stream
-                      : stream < range.first               ? stream
-                      : stream >= range.first + range.best ? stream - range.first - range.best + range.last
-                                                           : n_blocks;
+    const int known = !sparse                ? stream
+                      : stream < range.first ? stream
+                      : stream >= range.first + range.best
+                          ? stream - range.first - range.best + range.last
+                          : n_blocks;
     if (known < n_blocks) {
       prefetch_block(known, false);
       prefetch_block(known, true);
@@ -440,11 +441,11 @@ __global__ void __launch_bounds__(kWarps * 32)
   const Row row = make_row(a.structure, first_cell(p) + query, head);
   const float* q = a.q + index * dk;
   float largest = -INFINITY, sum = 0, out[kPlainDims] = {};
-  const SparseRange range = a.sparse.rule.from > 0
-                                ? sparse_range(a.sparse.rule, row.cell, kKeyBlock)
-                                : SparseRange{};
-  const uint32_t* list = a.sparse.blocks + (static_cast<int64_t>(query) * a.kv.n_kv_head + kv_head) *
-                                               a.sparse.capacity;
+  const SparseRange range =
+      a.sparse.rule.from > 0 ? sparse_range(a.sparse.rule, row.cell, kKeyBlock) : SparseRange{};
+  const uint32_t* list =
+      a.sparse.blocks +
+      (static_cast<int64_t>(query) * a.kv.n_kv_head + kv_head) * a.sparse.capacity;
   const int n_read = range.best > 0 ? range.n_read() * kKeyBlock : row.cell + 1;
   for (int i = 0; i < n_read; ++i) {
     const int cell =

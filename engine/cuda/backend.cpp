@@ -31,10 +31,10 @@ KvCells CudaKv::layer(int32_t l) const {
 Result<void> CudaKv::reserve_means(size_t* counter) {
   if (!means_from_.empty()) return {};
   if (n_cells > kMostSparseCells)
-    return fail(ErrorCode::unsupported,
-                "GPU: sparse attention takes contexts of up to " +
-                    std::to_string(kMostSparseCells) + " tokens, this one has " +
-                    std::to_string(n_cells) + "; use a shorter one, or sparseAttention off");
+    return fail(ErrorCode::unsupported, "GPU: sparse attention takes contexts of up to " +
+                                            std::to_string(kMostSparseCells) +
+                                            " tokens, this one has " + std::to_string(n_cells) +
+                                            "; use a shorter one, or sparseAttention off");
   const auto floats = static_cast<size_t>(shape.n_layer) * static_cast<size_t>(shape.n_kv_head) *
                       static_cast<size_t>(n_cells / kKeyBlock) *
                       static_cast<size_t>(shape.head_dim_k);

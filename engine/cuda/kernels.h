@@ -164,12 +164,13 @@ struct StructureArgs {
 /// SparseRule on the device. The queries of a pass, at most kMostSparseTokens, choose each their own
 /// blocks, so that a token's result does not depend on those beside it.
 struct SparseArgs {
-  SparseRule rule;         ///< from 0: every block is read, and nothing below is needed
-  float* means = nullptr;  ///< mean keys of this layer's blocks, [n_kv_head][n_cells / 32][head_dim_k]
-  Cell means_from;         ///< first block without its mean; choosing adds those it asks for
-  float* scores = nullptr;    ///< workspace, [n_tokens][n_head][n_cells / 32]
+  SparseRule rule;  ///< from 0: every block is read, and nothing below is needed
+  float* means =
+      nullptr;      ///< mean keys of this layer's blocks, [n_kv_head][n_cells / 32][head_dim_k]
+  Cell means_from;  ///< first block without its mean; choosing adds those it asks for
+  float* scores = nullptr;     ///< workspace, [n_tokens][n_head][n_cells / 32]
   uint32_t* blocks = nullptr;  ///< what is chosen, [n_tokens][n_kv_head][capacity], ascending
-  int32_t capacity = 0;       ///< most_sparse_blocks()
+  int32_t capacity = 0;        ///< most_sparse_blocks()
 };
 
 struct AttentionKernelArgs {

@@ -221,8 +221,7 @@ void CudaBackend::attention(const AttentionArgs& args) {
   }
   const int32_t last_cell = args.first_cell + args.n_tokens - 1;
   const bool sparse = args.sparse.from > 0 && last_cell >= args.sparse.from &&
-                      args.n_tokens <= kMostSparseTokens &&
-                      a.structure.mode == StructureMode::off;
+                      args.n_tokens <= kMostSparseTokens && a.structure.mode == StructureMode::off;
   if (sparse) {
     if (!note(kv.reserve_means(&in_use_))) return;
     const SparseSpace space(args.sparse, kv.shape, args.n_head, args.n_tokens);
@@ -231,8 +230,8 @@ void CudaBackend::attention(const AttentionArgs& args) {
     a.sparse = space.args(args.sparse, kv, args.layer, memory);
   }
   const int64_t floats =
-      attention_partial_floats(args.n_tokens, args.n_head, kv.shape.n_kv_head,
-                               kv.shape.head_dim_v, sparse, launch_.multiprocessors);
+      attention_partial_floats(args.n_tokens, args.n_head, kv.shape.n_kv_head, kv.shape.head_dim_v,
+                               sparse, launch_.multiprocessors);
   a.partial = static_cast<float*>(workspace(partial_, static_cast<size_t>(floats) * sizeof(float)));
   a.arrivals = arrivals();
   if (floats > 0 && a.partial == nullptr) return;

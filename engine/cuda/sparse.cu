@@ -57,13 +57,14 @@ __global__ void __launch_bounds__(kScoreWarps * 32, 4)
   // The last query's blocks include those of the queries before it: it is the one to keep means.
   const bool keeps = token == a.n_tokens - 1;
   if (range.best == 0 && !keeps) return;
-  float* queries = shared_floats;                      // [group][dk]
-  float* mean = shared_floats + (group + warp) * dk;   // this warp's
+  float* queries = shared_floats;                     // [group][dk]
+  float* mean = shared_floats + (group + warp) * dk;  // this warp's
   const float* q = a.q + (static_cast<int64_t>(token) * a.n_head + kv_head * group) * dk;
   for (int i = threadIdx.x; i < group * dk; i += kScoreWarps * 32) queries[i] = q[i];
   __syncthreads();
   const int known = at(a.sparse.means_from);
-  float* scores = a.sparse.scores + (static_cast<int64_t>(token) * a.n_head + kv_head * group) * n_blocks;
+  float* scores =
+      a.sparse.scores + (static_cast<int64_t>(token) * a.n_head + kv_head * group) * n_blocks;
   for (int block = range.first + blockIdx.x * kScoreWarps + warp; block < range.last;
        block += gridDim.x * kScoreWarps) {
     float* kept = a.sparse.means + (static_cast<int64_t>(kv_head) * n_blocks + block) * dk;
@@ -111,12 +112,13 @@ __global__ void __launch_bounds__(kChooseThreads)
   // The softmax of each head: its scores are shared out to a few warps.
   constexpr int kWarps = kChooseThreads / 32;
   const int slices = max(1, kWarps / group);
-  Spread* spreads = reinterpret_cast<Spread*>(shared_bytes);  // [group][slices]
+  Spread* spreads = reinterpret_cast<Spread*>(shared_bytes);                 // [group][slices]
   uint32_t* shares = reinterpret_cast<uint32_t*>(spreads + group * slices);  // [n], floats >= 0
   for (int i = warp; i < group * slices; i += kWarps) {
     const float* row = scores + static_cast<int64_t>(i / slices) * n_blocks;
     Spread s{-INFINITY, 0};
-    for (int b = i % slices * 32 + lane; b < n; b += slices * 32) s.largest = fmaxf(s.largest, row[b]);
+    for (int b = i % slices * 32 + lane; b < n; b += slices * 32)
+      s.largest = fmaxf(s.largest, row[b]);
 #pragma unroll
     for (int m = 16; m > 0; m >>= 1)
       s.largest = fmaxf(s.largest, __shfl_xor_sync(~0u, s.largest, m));
@@ -205,11 +207,10 @@ cudaError_t choose_blocks(const Launch& l, const AttentionKernelArgs& a) {
   const int64_t wanted = ceil_div(a.kv.n_cells / kKeyBlock, kScoreWarps),
                 room = 8 * l.multiprocessors / (int64_t{a.kv.n_kv_head} * a.n_tokens);
   const int64_t x = wanted < room ? wanted : room > 1 ? room : 1;
-  const cudaError_t e = launch(
-      l, score_blocks_kernel,
-      dim3(static_cast<unsigned>(x), static_cast<unsigned>(a.kv.n_kv_head),
-           static_cast<unsigned>(a.n_tokens)),
-      dim3(kScoreWarps * 32), static_cast<size_t>(score_bytes), a);
+  const cudaError_t e = launch(l, score_blocks_kernel,
+                               dim3(static_cast<unsigned>(x), static_cast<unsigned>(a.kv.n_kv_head),
+                                    static_cast<unsigned>(a.n_tokens)),
+                               dim3(kScoreWarps * 32), static_cast<size_t>(score_bytes), a);
   if (e != cudaSuccess) return e;
   return launch(l, choose_blocks_kernel,
                 dim3(static_cast<unsigned>(a.kv.n_kv_head), static_cast<unsigned>(a.n_tokens)),

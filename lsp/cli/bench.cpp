@@ -242,8 +242,8 @@ int bench(Run& run, const Flags& flags) {
 
   if (flags.gpu) {
     const TemporaryFolder folder;
-    GpuFlags gpu{flags.shape, flags.type, config.device, folder.file(""), flags.replay, flags.json,
-                 wanted(kLong)};
+    GpuFlags gpu{flags.shape,  flags.type, config.device, folder.file(""),
+                 flags.replay, flags.json, wanted(kLong)};
     if (gpu.replay.empty())
       for (const char* name : {"engine/gguf.cpp", "engine/scheduler.cpp", "lsp/cli/bench.cpp"})
         gpu.replay.push_back(std::string(CAMBIUM_SOURCE_DIR) + "/" + name);

@@ -285,15 +285,15 @@ void check_sparse_shape(CudaBackend& b, Random& random, Report& report, const Sh
                        int32_t at) {
     std::vector<BestToken> best(tokens.size(), {-1, 1});
     std::vector<float> logits(tokens.size() * static_cast<size_t>(s.n_vocab), NAN);
-    report.expect_value(program.step(tokens, *stores[static_cast<size_t>(store)], at, nullptr,
-                                     nullptr, best),
-                        name);
+    report.expect_value(
+        program.step(tokens, *stores[static_cast<size_t>(store)], at, nullptr, nullptr, best),
+        name);
     report.expect_value(program.logits(logits), name + " logits");
     for (size_t i = 0; i < best.size(); ++i)
-      report.expect(best[i].id == best_of(std::span(logits).subspan(
-                                      i * static_cast<size_t>(s.n_vocab),
-                                      static_cast<size_t>(s.n_vocab))),
-                    name + " choice");
+      report.expect(
+          best[i].id == best_of(std::span(logits).subspan(i * static_cast<size_t>(s.n_vocab),
+                                                          static_cast<size_t>(s.n_vocab))),
+          name + " choice");
     return logits;
   };
   const auto same = [](const std::vector<float>& x, const std::vector<float>& y) {
@@ -328,8 +328,9 @@ void check_sparse_shape(CudaBackend& b, Random& random, Report& report, const Sh
   // anything else.
   for (size_t i = kPrompt; i < ids.size(); ++i) ids[i] = random.below(s.n_vocab);
   for (at = kPrompt; at + 8 <= kCells; at += 8)
-    report.expect(same(run(**sparse, fused, part(at, 8), at), run(**sparse, again, part(at, 8), at)),
-                  name + " after a cut, cell " + std::to_string(at));
+    report.expect(
+        same(run(**sparse, fused, part(at, 8), at), run(**sparse, again, part(at, 8), at)),
+        name + " after a cut, cell " + std::to_string(at));
 }
 
 }  // namespace

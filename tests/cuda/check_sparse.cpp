@@ -144,8 +144,7 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
   auto& kv = static_cast<CudaKv&>(*cells.kv);
   write(b, random, cells, 0, total + 37);  // an earlier sequence, also past the end
   write(b, random, cells, 0, total);
-  const std::vector<float> q =
-      random.normal(static_cast<size_t>(n * n_head * c.head_dim_k), 3.0f);
+  const std::vector<float> q = random.normal(static_cast<size_t>(n * n_head * c.head_dim_k), 3.0f);
   const auto out_size = static_cast<size_t>(n * n_head * c.head_dim_v);
   const Floats dq(b, q);
   AttentionArgs args;
@@ -166,11 +165,10 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
   const auto same = [](const std::vector<float>& x, const std::vector<float>& y) {
     return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
   };
-  const std::string label =
-      std::to_string(c.head_dim_k) + "/" + std::to_string(c.head_dim_v) + " x" +
-      std::to_string(n_head) + "/" + std::to_string(c.n_kv_head) + " first " +
-      std::to_string(first) + " n " + std::to_string(n) +
-      (c.type == DType::f16 ? " F16" : " Q8_0");
+  const std::string label = std::to_string(c.head_dim_k) + "/" + std::to_string(c.head_dim_v) +
+                            " x" + std::to_string(n_head) + "/" + std::to_string(c.n_kv_head) +
+                            " first " + std::to_string(first) + " n " + std::to_string(n) +
+                            (c.type == DType::f16 ? " F16" : " Q8_0");
   // As written at first, with what is kept from that, and after a part was written anew.
   std::vector<float> got;
   for (const int32_t from : {0, 1, total * 2 / 5}) {
@@ -203,7 +201,8 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
   other.sparse = {};
   const std::vector<float> dense = attend(other);
   report.expect(relative_error(got, dense) > 1e-2, label + " leaves nothing out");
-  for (const SparseRule& rule : {SparseRule{.from = total}, SparseRule{.from = 1, .window = total}}) {
+  for (const SparseRule& rule :
+       {SparseRule{.from = total}, SparseRule{.from = 1, .window = total}}) {
     other.sparse = rule;
     report.expect(same(attend(other), dense), label + " differs where nothing is left out");
   }
@@ -230,8 +229,8 @@ void check_sparse(CudaBackend& b, Random& random, Report& report) {
     for (const Span& s : {Span{2404, 1}, Span{2399, 5}, Span{2397, 8}})
       check_case(b, random, report, c, s.first, s.n, swapped);
   // More blocks than the threads that choose among them.
-  check_case(b, random, report,
-             {64, 64, 1, 2, DType::f16, {.from = 1, .sinks = 32, .window = 96}}, 40003, 1, swapped);
+  check_case(b, random, report, {64, 64, 1, 2, DType::f16, {.from = 1, .sinks = 32, .window = 96}},
+             40003, 1, swapped);
   std::printf("  %lld lists differ from the twin's, within rounding\n",
               static_cast<long long>(swapped));
 
