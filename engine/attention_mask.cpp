@@ -33,6 +33,7 @@ int32_t path_last(const TokenStructure& cells, size_t i) {
 struct Group {
   int32_t scope, path_last;
   int32_t min_place, max_place;
+  size_t first_run = 0, last_run = 0;
 };
 
 // A run of consecutive places that all occur: between two such runs the smallest difference is that
@@ -42,20 +43,21 @@ struct PlaceRun {
 };
 
 // What is known of a range of cells. Ranges are 16 to 64 cells of a file, so they hold few groups
-// and mostly one run; arbitrary labels stay exact and only cost time.
+// with mostly one run each; arbitrary labels stay exact and only cost time.
 class Summaries {
  public:
   struct Range {
-    size_t first_group, last_group, first_run, last_run;
+    size_t first_group, last_group;
     int32_t min_scope, max_scope, max_path_last, min_place, max_place;
   };
 
   // Summary of cells [begin, end); with `group_by_last` cells are told apart by path_last too
   // (keys).
   Range add(const TokenStructure& cells, size_t begin, size_t end, bool group_by_last) {
-    Range range{groups_.size(), groups_.size(), runs_.size(), runs_.size(), INT32_MAX,
-                INT32_MIN,      INT32_MIN,      INT32_MAX,    INT32_MIN};
+    Range range{groups_.size(), groups_.size(), INT32_MAX, INT32_MIN,
+                INT32_MIN,      INT32_MAX,      INT32_MIN};
     size_t current = SIZE_MAX;  // neighbours mostly share a label
+    of_cell_.clear();
     for (size_t i = begin; i < end; ++i) {
       const int32_t scope = cells.scope[i], last = path_last(cells, i), place = cells.place[i];
       const auto fits = [&](const Group& g) {
@@ -69,6 +71,7 @@ class Summaries {
       Group& group = groups_[current];
       group.min_place = std::min(group.min_place, place);
       group.max_place = std::max(group.max_place, place);
+      of_cell_.push_back(current);
     }
     range.last_group = groups_.size();
     for (size_t g = range.first_group; g < range.last_group; ++g) {
@@ -77,9 +80,8 @@ class Summaries {
       range.max_path_last = std::max(range.max_path_last, groups_[g].path_last);
       range.min_place = std::min(range.min_place, groups_[g].min_place);
       range.max_place = std::max(range.max_place, groups_[g].max_place);
+      add_runs(cells, begin, g);
     }
-    add_runs(cells, begin, end);
-    range.last_run = runs_.size();
     return range;
   }
 
@@ -88,74 +90,82 @@ class Summaries {
     runs_.clear();
   }
 
-  // True if a query of `q` (in `queries`) has a key of `k` on its path or within the window.
+  // True if a query of `q` (in `queries`) sees a key of `k` by its place; sinks are the caller's.
   static bool any_visible(const Summaries& queries, const Range& q, const Summaries& keys,
-                          const Range& k, int32_t window) {
-    const int64_t gap =
-        std::max(int64_t{k.min_place} - q.max_place, int64_t{q.min_place} - k.max_place);
-    if (gap <= window) {
-      for (size_t i = q.first_run; i < q.last_run; ++i) {
-        for (size_t j = k.first_run; j < k.last_run; ++j) {
-          const PlaceRun a = queries.runs_[i], b = keys.runs_[j];
-          const int64_t between = std::max(int64_t{b.first} - a.last, int64_t{a.first} - b.last);
-          if (std::max<int64_t>(between, 0) <= window) return true;
-        }
-      }
-    }
-    if (k.min_scope > q.max_scope || k.max_path_last < q.min_scope) return false;
+                          const Range& k, PruneRule rule) {
+    const int64_t gap = between(q.min_place, q.max_place, k.min_place, k.max_place);
+    const bool related = k.min_scope <= q.max_scope && k.max_path_last >= q.min_scope;
+    if (gap > rule.reach(related)) return false;
     for (size_t j = k.first_group; j < k.last_group; ++j) {
       const Group& key = keys.groups_[j];
       for (size_t i = q.first_group; i < q.last_group; ++i) {
-        const int32_t scope = queries.groups_[i].scope;
-        if (key.scope <= scope && scope <= key.path_last) return true;
+        const Group& query = queries.groups_[i];
+        const int32_t reach = rule.reach(on_path(query, key));
+        if (between(query.min_place, query.max_place, key.min_place, key.max_place) > reach) {
+          continue;
+        }
+        for (size_t a = query.first_run; a < query.last_run; ++a) {
+          for (size_t b = key.first_run; b < key.last_run; ++b) {
+            const PlaceRun of_query = queries.runs_[a], of_key = keys.runs_[b];
+            if (between(of_query.first, of_query.last, of_key.first, of_key.last) <= reach) {
+              return true;
+            }
+          }
+        }
       }
     }
     return false;
   }
 
-  // True if every query of `q` has every key of `k` on its path or within the window.
+  // True if every query of `q` sees every key of `k` by its place.
   static bool all_visible(const Summaries& queries, const Range& q, const Summaries& keys,
-                          const Range& k, int32_t window) {
+                          const Range& k, PruneRule rule) {
     for (size_t j = k.first_group; j < k.last_group; ++j) {
       const Group& key = keys.groups_[j];
       for (size_t i = q.first_group; i < q.last_group; ++i) {
         const Group& query = queries.groups_[i];
-        if (key.scope <= query.scope && query.scope <= key.path_last) continue;
         const int64_t farthest = std::max(int64_t{query.max_place} - key.min_place,
                                           int64_t{key.max_place} - query.min_place);
-        if (farthest > window) return false;
+        if (farthest > rule.reach(on_path(query, key))) return false;
       }
     }
     return true;
   }
 
  private:
-  void add_runs(const TokenStructure& cells, size_t begin, size_t end) {
-    if (begin == end) return;
-    const int32_t* places = cells.place.data();
-    bool ascending = true;
-    for (size_t i = begin + 1; i < end; ++i) ascending &= places[i - 1] <= places[i];
-    if (!ascending) {
-      sorted_.assign(places + begin, places + end);
-      std::sort(sorted_.begin(), sorted_.end());
-      places = sorted_.data();
-      end -= begin;
-      begin = 0;
+  static bool on_path(const Group& query, const Group& key) {
+    return key.scope <= query.scope && query.scope <= key.path_last;
+  }
+
+  // Smallest difference of a place in [a, a_last] and one in [b, b_last]; 0 where they overlap.
+  static int64_t between(int32_t a, int32_t a_last, int32_t b, int32_t b_last) {
+    return std::max({int64_t{b} - a_last, int64_t{a} - b_last, int64_t{0}});
+  }
+
+  // The runs of group `g` of the range that begins at cell `begin`.
+  void add_runs(const TokenStructure& cells, size_t begin, size_t g) {
+    places_.clear();
+    for (size_t i = 0; i < of_cell_.size(); ++i) {
+      if (of_cell_[i] == g) places_.push_back(cells.place[begin + i]);
     }
-    PlaceRun run{places[begin], places[begin]};
-    for (size_t i = begin + 1; i < end; ++i) {
-      if (int64_t{places[i]} - run.last > 1) {
+    if (!std::is_sorted(places_.begin(), places_.end())) std::sort(places_.begin(), places_.end());
+    groups_[g].first_run = runs_.size();
+    PlaceRun run{places_.front(), places_.front()};
+    for (const int32_t place : places_) {
+      if (int64_t{place} - run.last > 1) {
         runs_.push_back(run);
-        run.first = places[i];
+        run.first = place;
       }
-      run.last = places[i];
+      run.last = place;
     }
     runs_.push_back(run);
+    groups_[g].last_run = runs_.size();
   }
 
   std::vector<Group> groups_;
   std::vector<PlaceRun> runs_;
-  std::vector<int32_t> sorted_;
+  std::vector<size_t> of_cell_;  // the group of each cell of the range being added
+  std::vector<int32_t> places_;
 };
 
 // One query (a decode step): to test each key costs less than to sum the blocks up.
@@ -167,9 +177,10 @@ void list_for_one(const TokenStructure& cells, size_t query, PruneRule rule, Vis
     size_t seen = 0;
     for (size_t k = begin; k < end; ++k) {  // without branches, so that it is vectorized
       const int32_t distance = place - cells.place[k];
-      const bool near = (distance < 0 ? -distance : distance) <= rule.window;
+      const int32_t apart = distance < 0 ? -distance : distance;
       const bool on_path = (cells.scope[k] <= scope) & (scope <= path_last(cells, k));
-      seen += static_cast<size_t>(near | on_path | (static_cast<int32_t>(k) < rule.sinks));
+      const bool near = (apart <= rule.window) | (on_path & (apart <= rule.scope_window));
+      seen += static_cast<size_t>(near | (static_cast<int32_t>(k) < rule.sinks));
     }
     if (seen == 0) continue;
     out.blocks.push_back(static_cast<int32_t>(begin / block));
@@ -218,10 +229,10 @@ VisibleBlocks visible_blocks(const TokenStructure& cells, int32_t first_query, i
       // itself; and a later key that the first query does not see.
       const bool past = std::min(n_cells, (b + 1) * key_block) - 1 > first;
       const bool has_sink = b * key_block < rule.sinks;
-      if (past || has_sink || Summaries::any_visible(queries, tile, keys, block, rule.window)) {
+      if (past || has_sink || Summaries::any_visible(queries, tile, keys, block, rule)) {
         out.blocks.push_back(b);
         out.full.push_back(!past &&
-                           Summaries::all_visible(queries, tile, keys, block, rule.window));
+                           Summaries::all_visible(queries, tile, keys, block, rule));
       }
     }
     out.offsets.push_back(static_cast<int32_t>(out.blocks.size()));
@@ -281,7 +292,7 @@ class StructureComparison {
     return previous_ = pairs_.size() - 1;
   }
 
-  // An `other` key must be inside the window in both sequences or in neither.
+  // A key must be inside its window in both sequences or in neither.
   bool windows_alike(size_t i) {
     const int32_t place = a_.place[i];
     const int64_t by = int64_t{b_.place[i]} - place;
@@ -291,14 +302,8 @@ class StructureComparison {
         own = &moved;
         continue;
       }
-      // In places of a, the window is [place - w, place + w] and becomes the same range shifted:
-      // only keys between the old and the new ends can have changed sides.
-      const int64_t shift = by - moved.by;
-      const int64_t low = int64_t{place} - rule_.window, high = int64_t{place} + rule_.window;
-      if (!ends_alike(moved, i, std::min(low, low + shift), std::max(low, low + shift)) ||
-          !ends_alike(moved, i, std::min(high, high + shift) + 1,
-                      std::max(high, high + shift) + 1)) {
-        return false;
+      for (const int64_t window : {rule_.window, rule_.scope_window}) {
+        if (!ends_alike(moved, i, place, by - moved.by, window)) return false;
       }
     }
     if (own == nullptr) {
@@ -312,8 +317,18 @@ class StructureComparison {
     return true;
   }
 
-  // Keys with a place in [begin, end) that are `other` to cell i: does the window treat them alike?
-  bool ends_alike(const Moved& moved, size_t i, int64_t begin, int64_t end) const {
+  // In places of a, a window is [place - window, place + window] and becomes the same range
+  // shifted: only keys between the old and the new ends can have changed sides.
+  bool ends_alike(const Moved& moved, size_t i, int64_t place, int64_t shift,
+                  int64_t window) const {
+    const int64_t low = place - window, high = place + window;
+    return keys_alike(moved, i, std::min(low, low + shift), std::max(low, low + shift)) &&
+           keys_alike(moved, i, std::min(high, high + shift) + 1,
+                      std::max(high, high + shift) + 1);
+  }
+
+  // Does cell i see the keys with a place in [begin, end) in both sequences or in neither?
+  bool keys_alike(const Moved& moved, size_t i, int64_t begin, int64_t end) const {
     auto key = std::lower_bound(moved.keys.begin(), moved.keys.end(), begin,
                                 [](const KeyPlace& k, int64_t place) { return k.place < place; });
     for (; key != moved.keys.end() && key->place < end; ++key) {

@@ -11,6 +11,7 @@
 // lsp/assist/token_structure.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -61,14 +62,17 @@ inline Relation relation(TokenLabel query, TokenLabel key) {
 struct PruneRule {
   int32_t window = 256;  ///< |place difference| up to which an `other` key stays visible
   int32_t sinks = 4;     ///< the first cells of the sequence every query sees
+  int32_t scope_window = INT32_MAX;  ///< |place difference| up to which any key on the path does
+
+  /// Up to which |place difference| a key is visible, by whether it is on the query's path.
+  int32_t reach(bool on_path) const { return on_path ? std::max(window, scope_window) : window; }
 };
 
 /// True if `key_index` (a cell) may be seen by a query of a pruning head. Causality is not checked.
 inline bool visible(TokenLabel query, TokenLabel key, int32_t key_index, PruneRule rule) {
   if (key_index < rule.sinks) return true;
-  if (relation(query, key) != Relation::other) return true;
   const int32_t d = query.place - key.place;
-  return (d < 0 ? -d : d) <= rule.window;
+  return (d < 0 ? -d : d) <= rule.reach(relation(query, key) != Relation::other);
 }
 
 /// For every tile of queries, the key blocks in which at least one query sees at least one key, in

@@ -335,6 +335,8 @@ StructureConfig read_structure(Keys& keys, const ModelConfig& config,
   };
   structure.rule.window = number("cambium.structure.window", structure.rule.window);
   structure.rule.sinks = number("cambium.structure.sinks", structure.rule.sinks);
+  structure.rule.scope_window =
+      number("cambium.structure.scope_window", structure.rule.scope_window);
   structure.prune_heads = head_masks(keys, "cambium.structure.prune_heads", n_layer);
 
   if (wanted.mode) {

@@ -346,9 +346,9 @@ int32_t ScoreJob::take(const Feed& feed, LogitRows& rows) {
     const auto values = rows.logits(row);
     if (rows.error()) break;
     const size_t position = static_cast<size_t>(first_) + result_.logprobs.size();
-    result_.logprobs.push_back(log_probability(values, tokens_[position]));
-    result_.alternatives.push_back(top_ > 0 ? top_alternatives(values, top_)
-                                            : std::vector<Scored::Alternative>{});
+    Ranked ranks = ranked(values, tokens_[position], top_);
+    result_.logprobs.push_back(ranks.logprob);
+    result_.alternatives.push_back(std::move(ranks.best));
   }
   finished_ = result_.logprobs.size() + static_cast<size_t>(first_) == tokens_.size();
   if (finished_) timings.ttft_ms = ms_since(submitted);

@@ -61,7 +61,12 @@ class Sampler {
 TokenId argmax(std::span<const float> logits);
 /// Natural log of the softmax probability of `token` in the unmodified distribution.
 float log_probability(std::span<const float> logits, TokenId token);
-/// The n most likely tokens, best first, with their log-probabilities.
-std::vector<Scored::Alternative> top_alternatives(std::span<const float> logits, int32_t n);
+/// log_probability of a token, and the n most likely tokens with theirs, best first.
+struct Ranked {
+  float logprob = 0;
+  std::vector<Scored::Alternative> best;
+};
+/// For the price of one sum over the vocabulary.
+Ranked ranked(std::span<const float> logits, TokenId token, int32_t n);
 
 }  // namespace cambium::engine

@@ -72,8 +72,9 @@ __device__ __forceinline__ float structured(const StructureArgs& s, const Row& r
     const int i = relation * n_head + row.head;
     return fmaf(score, 1.0f + __ldg(s.scale + i), __ldg(s.bias + i) * kLog2e);
   }
-  const bool visible = !row.prunes || relation != 2 || key < s.prune.sinks ||
-                       abs(row.place - place) <= s.prune.window;
+  const int apart = abs(row.place - place);
+  const bool visible = !row.prunes || key < s.prune.sinks || apart <= s.prune.window ||
+                       (relation != 2 && apart <= s.prune.scope_window);
   return visible ? score : -INFINITY;
 }
 

@@ -61,7 +61,7 @@ def write(path, tensors, config, rank, alpha, name="Cambium adapter"):
     writer.add("adapter.type", "lora")
     writer.add("adapter.lora.alpha", float(alpha))
     modes = config.get("structure") or (0,) * config["layers"]
-    export.add_structure(writer, modes, config["window"], config["sinks"])
+    export.add_structure(writer, modes, config)
     for key in sorted(tensors):
         if key.endswith(".lora_a") and len(tensors[key]) != rank:
             raise ValueError(f"{key} has rank {len(tensors[key])}, expected {rank}")
@@ -128,7 +128,8 @@ def forward(weights, config, tokens, labels=None):
         seen = at[:, None] >= at
         if modes[i] in (2, 3):
             reach = structure.ANCESTOR if modes[i] == 2 else structure.SAME
-            seen = structure.visible(labels, at, at, structure.Rule(config["window"], config["sinks"], reach))
+            seen = structure.visible(labels, at, at, structure.Rule(
+                config["window"], config["sinks"], reach, config.get("scope_window", structure.ENDLESS)))
         score = np.where(seen, score, -np.inf)
         p = np.exp(score - score.max(-1, keepdims=True))
         p /= p.sum(-1, keepdims=True)
@@ -204,7 +205,8 @@ def train(args):
     raise_recompile_limit()
     base = gguf.read(args.base)
     config = base_config(base)
-    config.update(structure=tuple(int(c) for c in args.structure), window=args.window, sinks=args.sinks)
+    config.update(structure=tuple(int(c) for c in args.structure), window=args.window,
+                  scope_window=args.scope_window, sinks=args.sinks)
     if config["structure"] and len(config["structure"]) != config["layers"]:
         raise SystemExit(f"--structure has {len(args.structure)} digits; the base has {config['layers']} layers")
     torch.manual_seed(args.seed)
@@ -234,6 +236,7 @@ def main():
     t.add_argument("out")
     t.add_argument("--structure", default="", help="mode a layer, as in train.py")
     t.add_argument("--window", type=int, default=64)
+    t.add_argument("--scope-window", type=int, default=structure.ENDLESS)
     t.add_argument("--sinks", type=int, default=4)
     t.add_argument("--rank", type=int, default=8)
     t.add_argument("--alpha", type=float, default=16)

@@ -13,6 +13,7 @@ import torch
 
 import export
 import gguf
+import structure
 import train
 
 
@@ -21,7 +22,8 @@ def trainer_for(checkpoint, heldout, rows):
     sys.argv = ["train.py", "--data", heldout, "--heldout", heldout, "--out", ".", "--minutes", "1",
                 "--from", checkpoint, "--rows", str(rows), "--layers", str(config["layers"]),
                 "--width", str(config["width"]), "--ffn", str(config["ffn"]),
-                "--structure", "".join(map(str, config["structure"])), "--window", str(config["window"])]
+                "--structure", "".join(map(str, config["structure"])), "--window", str(config["window"]),
+                "--scope-window", str(config.get("scope_window", structure.ENDLESS))]
     if config.get("tree"):
         sys.argv.append("--tree")
     args = train.arguments()

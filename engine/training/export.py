@@ -15,6 +15,7 @@ import pathlib
 import numpy as np
 
 import gguf
+from structure import ENDLESS
 
 # What each matrix is stored as. The embedding is the output matrix too, and the value and down
 # projections write into the residual stream: they get more bits, within 28 MB in all.
@@ -66,14 +67,16 @@ def add_hyperparameters(writer, config, n_vocab, name):
     writer.add(f"{arch}.rope.dimension_count", config["head_width"])
     writer.add(f"{arch}.rope.freq_base", float(config["rope_theta"]))
     if structured:
-        add_structure(writer, modes, config["window"], config["sinks"])
+        add_structure(writer, modes, config)
 
 
-def add_structure(writer, modes, window, sinks):
+def add_structure(writer, modes, config):
     """The keys of a structured model or adapter; modes: 0 off, 1 emphasis, 2 prune, 3 own, a layer."""
     writer.add("cambium.structure.mode", list(modes), "u32")
-    writer.add("cambium.structure.window", window)
-    writer.add("cambium.structure.sinks", sinks)
+    writer.add("cambium.structure.window", config["window"])
+    writer.add("cambium.structure.sinks", config["sinks"])
+    if config.get("scope_window", ENDLESS) != ENDLESS:
+        writer.add("cambium.structure.scope_window", config["scope_window"])
 
 
 def parameters(config, n_vocab):

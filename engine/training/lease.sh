@@ -9,7 +9,8 @@
 #   lease.sh add N…            unpack and prepare the next parts, in order; training picks them up
 #   lease.sh installed         add the Python packages installed on the machine
 #   lease.sh status [SECONDS]  wait that long (or until training ends), print the last lines
-#   lease.sh finish OUT        wait for the end, export, measure quantization, copy the results to OUT
+#   lease.sh finish OUT        wait for the end of all runs, then export each
+#   lease.sh export RUN OUT    one that has ended, run or twin: its file, what quantization costs, its log, to OUT
 #   lease.sh weights OUT N     part 1 or 2 of the bfloat16 weights, in pieces
 #
 # Settings, from the environment:
@@ -19,10 +20,11 @@
 #   TWIN_FLAGS       where set: a second run of train.py beside the first, with these flags, on the next GPU;
 #                    its results begin with twin-
 #   GPUS             GPUs of the first run, a process each (1)
+#   SEED             another number: other holes in the same files
 #   PASSES, THREADS  of cambium-prepare: 2 passes with other holes, 16 threads
 #   WORK             folder for everything, /tmp/train
 #
-# `finish` leaves five files, since a call brings back eight: each model in two pieces, the rest as small.tar.gz.
+# `finish` leaves six files, since a call brings back eight: each model in two pieces, the rest of it as small.tar.gz.
 #
 # Expects, at `start`, .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
 # .data/pN/part: the compressed chunks one after the other, cut where a call's limit has it. A structured
@@ -33,7 +35,7 @@ work=${WORK:-/tmp/train}
 here=$PWD/engine/training
 export PYTHONUNBUFFERED=1 PYTHONPATH=$here
 export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
-mkdir -p "$work"/{lib,raw,parts,shards,heldout,run,small}
+mkdir -p "$work"/{lib,raw,parts,shards,heldout,run}
 # Taken over at `start`: a later call may find the checkout without the folders that it did not name.
 carry=$work/carry
 
@@ -50,7 +52,7 @@ add_chunk() {
     --out "$work/raw/$1.bin" >"$work/skip.new"
   mv "$work/skip.new" "$work/skip"
   prepare --out "$work/shards" --name "chunk$1" --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
-    --seed "$1" "$work/raw/$1.bin"
+    --seed "$((${SEED:-0} * 100 + $1))" "$work/raw/$1.bin"
 }
 
 # train FIRST COUNT RUN FLAGS…: in the background, into $work/RUN, on COUNT GPUs from FIRST on.
@@ -68,28 +70,34 @@ train() {
   done
 }
 
+# running PID: false for a process that has ended, also where nobody has waited for it.
+running() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
+
 # steps RUN: lines that it has written.
 steps() { grep -c '"step"' "$work/$1.log" || true; }
 
 alive() {
   local pid
-  for pid in "$work"/*.pid; do kill -0 "$(cat "$pid" 2>/dev/null)" 2>/dev/null && return 0; done
+  for pid in "$work"/*.pid; do running "$(cat "$pid" 2>/dev/null)" && return 0; done
   return 1
 }
 
 logs() { tail -n "$1" "$work"/*.log; }
 
-# results RUN PREFIX OUT: exported and measured; the model in pieces to OUT, the rest to $work/small.
+# results RUN OUT: exported and measured; the model in pieces, the rest as small.tar.gz. The twin's begin with twin-.
 results() {
-  local run=$work/$1 small=$work/small/$2
+  local run=$work/$1 out=$2 prefix=${1#run}
+  prefix=${prefix:+$prefix-}
   python3 "$here/export.py" model "$run/model.pt" "$carry/vocabulary.json" "$run" || return
-  split -b 14000000 -d -a 1 "$run/coder.gguf" "$3/$2coder.gguf."
-  cp "$run/log.jsonl" "${small}log.jsonl"
-  cp "$run/samples.jsonl" "${small}samples.jsonl" || true  # a short run has none
-  python3 "$here/plot.py" "$run/log.jsonl" "${small}loss.png" || true  # the machine may lack Matplotlib
+  split -b 14000000 -d -a 1 "$run/coder.gguf" "$out/${prefix}coder.gguf."
+  python3 "$here/plot.py" "$run/log.jsonl" "$run/loss.png" || true  # the machine may lack Matplotlib
   python3 "$here/evaluate.py" "$run/model.pt" "$work/heldout" --gguf "$run/coder.gguf" \
-    >"${small}quantization.json" 2>"$work/evaluate.err" || tail -n 5 "$work/evaluate.err"
-  cat "${small}quantization.json"
+    >"$run/quantization.json" 2>"$run/evaluate.err" || tail -n 5 "$run/evaluate.err"
+  cat "$work"/shards/*/meta.json >"$run/shards.json"
+  cp "$work/run/installed.tsv" "$run/" 2>/dev/null || true  # only where `installed` ran
+  (cd "$run" && tar -czf "$out/${prefix}small.tar.gz" --ignore-failed-read log.jsonl samples.jsonl loss.png \
+    quantization.json shards.json installed.tsv 2>/dev/null) || true  # a short run has no samples
+  cat "$run/quantization.json"
   sha256sum "$run/coder.gguf"
 }
 
@@ -160,11 +168,13 @@ finish)
     sleep 1
   done
   logs 2
-  results run "" "$out"
-  [ ! -f "$work/twin/model.pt" ] || results twin twin- "$out"
-  cat "$work"/shards/*/meta.json >"$work/small/shards.json"
-  cp "$work/run/installed.tsv" "$work/small/" 2>/dev/null || true  # only where `installed` ran
-  tar -czf "$out/small.tar.gz" -C "$work/small" .
+  results run "$out" &
+  [ ! -f "$work/twin/model.pt" ] || CUDA_VISIBLE_DEVICES=${GPUS:-1} results twin "$out"
+  wait
+  ;;
+export)
+  [ "$2" = run ] || export CUDA_VISIBLE_DEVICES=${GPUS:-1}
+  results "$2" "$3"
   ;;
 weights)
   out=$2

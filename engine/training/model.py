@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 import structure
+from structure import ENDLESS
 
 # StructureMode of engine/attention_mask.h. WINDOW is the experiment's control without a tree: a key is
 # seen in the window or not at all; no file says it.
@@ -35,6 +36,7 @@ class Config:
     context: int = 2048
     structure: tuple = ()   # mode a layer; empty: off everywhere
     window: int = 256       # |place difference| up to which a pruned key stays visible
+    scope_window: int = ENDLESS  # |place difference| up to which a key of the scope or its path does
     sinks: int = 4
     tree: bool = False      # tree positions in every layer
     tied: bool = True       # the output matrix is the embedding
@@ -72,17 +74,18 @@ def relation_of(scope, last, b, q, k):
     return torch.where(scope[b, k] == scope[b, q], 0, torch.where(on_path, 1, 2))
 
 
-def block_mask(batch, reach, window, sinks, create=create_block_mask):
-    """Causal within a document; and of relation `reach` or nearer, in the window, or a sink.
+def block_mask(batch, reach, window, scope_window, sinks, create=create_block_mask):
+    """Causal within a document; and of relation `reach` or nearer in scope_window, in the window, or a sink.
 
-    batch: doc, labels [B, T, 3], index [B, T] as train.to_device makes them. reach and window are
+    batch: doc, labels [B, T, 3], index [B, T] as train.to_device makes them. reach and both windows are
     tensors [], so that every mode shares one compiled graph."""
     doc, index = batch["doc"], batch["index"]
     scope, last, place = batch["labels"].unbind(-1)
 
     def rule(b, h, q, k):
-        near = (place[b, q] - place[b, k]).abs() <= window
-        seen = (relation_of(scope, last, b, q, k) <= reach) | near | (index[b, k] < sinks)
+        distance = (place[b, q] - place[b, k]).abs()
+        related = (relation_of(scope, last, b, q, k) <= reach) & (distance <= scope_window)
+        seen = related | (distance <= window) | (index[b, k] < sinks)
         return (q >= k) & (doc[b, q] == doc[b, k]) & seen
     return create(rule, doc.shape[0], None, doc.shape[1], doc.shape[1], device=doc.device)
 
@@ -273,8 +276,9 @@ class Coder(nn.Module):
         made = {}
         for mode in sorted({block.mode for block in self.blk}):
             if mode not in self.rules:
+                scope_window = self.config.scope_window if mode in (PRUNE, OWN) else ENDLESS
                 self.rules[mode] = [torch.tensor(v, device=batch["doc"].device)
-                                    for v in (REACH[mode], self.config.window)]
+                                    for v in (REACH[mode], self.config.window, scope_window)]
             made[mode] = block_mask(batch, *self.rules[mode], self.config.sinks, create)
         return made
 

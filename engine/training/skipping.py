@@ -72,6 +72,7 @@ def main():
     p.add_argument("--length", type=int, default=2048)
     p.add_argument("--prompts", type=int, default=200)
     p.add_argument("--window", type=int, action="append")
+    p.add_argument("--scope-window", type=int, default=structure.ENDLESS)
     p.add_argument("--source", default="", help="a name of the data for the output")
     p.add_argument("--sinks", type=int, default=4)
     p.add_argument("--shuffled", action="store_true", help="with the control's tree instead of the true one")
@@ -80,9 +81,10 @@ def main():
     found = prompts(args.shards, args.length, args.prompts, args.shuffled)
     for mode in args.mode or ["prune", "own"]:
         for window in args.window or [64]:
-            rule = structure.Rule(window, args.sinks, MODES[mode])
+            rule = structure.Rule(window, args.sinks, MODES[mode], args.scope_window)
             made = [counts(labels, first, rule) for _, labels, first in found]
-            line = {"source": args.source, "tree": "shuffled" if args.shuffled else "true", "length": args.length, "mode": mode, "window": window, "prompts": len(made)}
+            line = {"source": args.source, "tree": "shuffled" if args.shuffled else "true", "length": args.length, "mode": mode, "window": window,
+                    "scope_window": args.scope_window, "prompts": len(made)}
             line.update({k: round(float(np.mean([m[k] for m in made])), 4) for k in made[0]} if made else {})
             names = sorted({name for name, _, _ in found})
             line["by_shard"] = {name: round(float(np.mean([m["prefill"] for m, f in zip(made, found) if f[0] == name])), 3)

@@ -14,15 +14,17 @@ STEPS = 4      # up or down the tree: 0, 1, 2, 3 or more
 CLASSES = STEPS * STEPS
 _BITS = 10     # of a scope's rank in a path code
 SAME, ANCESTOR, OTHER = 0, 1, 2
+ENDLESS = 2**31 - 1  # a window that hides nothing
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """PruneRule of engine/attention_mask.h; `reach` is the largest relation that is always visible:
-    ANCESTOR for `prune`, SAME for `own`, OTHER for everything."""
+    """PruneRule of engine/attention_mask.h; `reach` is the largest relation that is visible up to
+    `scope_window` places away: ANCESTOR for `prune`, SAME for `own`, OTHER for everything."""
     window: int = 256
     sinks: int = 4
     reach: int = ANCESTOR
+    scope_window: int = ENDLESS
 
 
 def relation(labels, queries, keys):
@@ -36,8 +38,9 @@ def relation(labels, queries, keys):
 def visible(labels, queries, keys, rule):
     """bool [len(queries), len(keys)], causal; queries and keys are ascending indices of a document."""
     place = labels[:, 2]
-    near = np.abs(place[queries][:, None] - place[keys][None]) <= rule.window
-    seen = (relation(labels, queries, keys) <= rule.reach) | near | (keys[None] < rule.sinks)
+    distance = np.abs(place[queries][:, None] - place[keys][None])
+    related = (relation(labels, queries, keys) <= rule.reach) & (distance <= rule.scope_window)
+    seen = related | (distance <= rule.window) | (keys[None] < rule.sinks)
     return seen & (keys[None] <= queries[:, None])
 
 

@@ -51,6 +51,8 @@ def arguments():
                    help="mode a layer: 0 off, 1 emphasis, 2 prune, 3 own, as 333303333333; empty: off")
     p.add_argument("--tree", action="store_true", help="tree positions")
     p.add_argument("--window", type=int, default=256)
+    p.add_argument("--scope-window", type=int, default=structure.ENDLESS,
+                   help="how far a token sees in its own scope or path, in places")
     p.add_argument("--layers", type=int, default=12)
     p.add_argument("--width", type=int, default=512)
     p.add_argument("--ffn", type=int, default=1280)
@@ -131,7 +133,7 @@ class Trainer:
         torch.manual_seed(args.seed)
         torch.set_float32_matmul_precision("high")
         config = Config(structure=tuple(int(c) for c in args.structure), window=args.window,
-                        context=args.length, layers=args.layers, width=args.width, ffn=args.ffn,
+                        scope_window=args.scope_window, context=args.length, layers=args.layers, width=args.width, ffn=args.ffn,
                         tree=args.tree, heads=args.width // 64, kv_heads=args.width // 128)
         self.model = Coder(config).to(device)
         if args.start:

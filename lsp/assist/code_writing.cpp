@@ -7,7 +7,7 @@
 
 #include "lsp/assist/block_placement.h"
 #include "lsp/assist/doc_comment.h"
-#include "lsp/assist/review_reasoning.h"
+#include "lsp/assist/json_answer.h"
 #include "lsp/assist/text_window.h"
 #include "syntax/closes.h"
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "lsp/assist/json_answer.h"
 #include "lsp/assist/line_diff.h"
 #include "lsp/assist/text_window.h"
 #include "syntax/closes.h"
@@ -188,6 +189,12 @@ Result<Said> ask(const Assistant& assistant, const std::vector<engine::ChatMessa
               stop == engine::StopReason::max_tokens || stop == engine::StopReason::context_full};
 }
 
+json parsed(const std::vector<std::string_view>& objects) {
+  json list = json::array();
+  for (const std::string_view object : objects) list.push_back(json::parse(object));
+  return list;
+}
+
 size_t characters(std::string_view text) {
   return static_cast<size_t>(std::count_if(
       text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80; }));
@@ -253,31 +260,6 @@ std::optional<Finding> checked(const json& stated, const ReasoningInput& input, 
 
 }  // namespace
 
-std::string_view first_object(std::string_view answer) {
-  for (size_t begin = answer.find('{'); begin != answer.npos; begin = answer.find('{', begin + 1)) {
-    int depth = 0;
-    bool in_text = false;
-    for (size_t i = begin; i < answer.size(); ++i) {
-      const char c = answer[i];
-      if (in_text) {
-        if (c == '\\')
-          ++i;
-        else if (c == '"')
-          in_text = false;
-      } else if (c == '"') {
-        in_text = true;
-      } else if (c == '{') {
-        ++depth;
-      } else if (c == '}' && --depth == 0) {
-        const std::string_view object = answer.substr(begin, i + 1 - begin);
-        if (json::accept(object)) return object;
-        break;
-      }
-    }
-  }
-  return {};
-}
-
 Result<ReasoningReview> reasoning_review(const Assistant& assistant, const ReasoningInput& input) {
   ReasoningReview review;
   const Lines lines(input.text);
@@ -303,13 +285,22 @@ Result<ReasoningReview> reasoning_review(const Assistant& assistant, const Reaso
 
   const Forms forms;
   std::optional<json> stated;
+  json kept = json::array();  // the most that was whole of an answer without its end
   for (bool warned = false; !stated;) {
     const bool may_look = input.tools != nullptr && review.tool_calls < kMostToolCalls && !warned;
     auto answer =
         ask(assistant, messages, may_look ? forms.findings_or_tool : forms.findings, input.cancel);
     if (!answer) return tl::unexpected(answer.error());
-    const json object = json::parse(first_object(answer->text), nullptr, false);
+    std::string_view document = first_object(answer->text);
+    if (const auto half = half_document(answer->text, "findings");
+        half && (document.empty() || half->text.data() < document.data())) {
+      document = {};  // one that lies in the half is a part of it
+      if (half->items.size() > kept.size()) kept = parsed(half->items);
+    }
+    const json object = json::parse(document, nullptr, false);
     const bool is_object = object.is_object();
+    // One that came to its limit would come to it again.
+    const bool last = warned || (answer->cut && !kept.empty());
     messages.push_back({Message::Role::assistant, answer->text});
     if (is_object && object.contains("findings") && object["findings"].is_array()) {
       stated = object["findings"];
@@ -319,11 +310,16 @@ Result<ReasoningReview> reasoning_review(const Assistant& assistant, const Reaso
       messages.push_back(
           {Message::Role::user,
            as_data(input.tools->call(text_at(object, "tool"), text_at(object, "argument")))});
-    } else if (!warned) {
+    } else if (!last) {
       warned = true;
       messages.push_back(
           {Message::Role::user,
            R"(Answer now with one JSON object, {"findings": [...]}, and nothing else.)"});
+    } else if (!kept.empty()) {
+      review.notes.push_back("the model's answer was cut off" +
+                             std::string(answer->cut ? " at the limit of its length" : "") +
+                             ": only what it had said in whole before that was looked at");
+      stated = std::move(kept);
     } else {
       review.notes.push_back(answer->cut
                                  ? "the model's answer is longer than its limit and was cut off"

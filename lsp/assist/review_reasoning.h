@@ -38,10 +38,8 @@ struct ReasoningReview {
 };
 
 /// Errors: what the router or the engine says, cancelled. A model that answers with prose or half a
-/// document is asked once more and then noted.
+/// document is asked once more and then noted. Of half a document whole findings are checked as any other,
+/// and that it was cut is noted: at once where it came to its limit, else if the second answer is no better.
 Result<ReasoningReview> reasoning_review(const Assistant& assistant, const ReasoningInput& input);
-
-/// The first whole JSON object in a model's answer, whatever stands around it; empty if there is none.
-std::string_view first_object(std::string_view answer);
 
 }  // namespace cambium::assist

@@ -35,7 +35,8 @@ struct Flags {
   std::string shape, type = "q4_k";
   std::vector<std::string> replay;  ///< texts for speculation's row of --gpu
   std::string data;                 ///< attention, long: sources to read
-  int32_t window = -1, sinks = -1;  ///< attention: of the rule; -1: as PruneRule has them
+  /// Attention: of the rule; -1: as PruneRule has them.
+  int32_t window = -1, sinks = -1, scope_window = -1;
 };
 
 /// A folder of our own, removed with what is in it.
@@ -227,6 +228,7 @@ Result<void> attention(const engine::Generator& model, int threads, const Flags&
   engine::PruneRule rule;
   if (flags.window >= 0) rule.window = flags.window;
   if (flags.sinks >= 0) rule.sinks = flags.sinks;
+  if (flags.scope_window >= 0) rule.scope_window = flags.scope_window;
   auto files = data_files(flags);
   if (!files) return tl::unexpected(files.error());
   return bench_attention(model, threads, rule, *files, figures);
@@ -366,6 +368,9 @@ void add_bench(CLI::App& app, Run& run) {
   verb->add_option("--data", flags->data,
                    "For attention and long: sources to read, a folder or a container");
   verb->add_option("--window", flags->window, "For attention: places on either side always seen")
+      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--scope-window", flags->scope_window,
+                   "For attention: places up to which a token sees its own scope or path")
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--sinks", flags->sinks, "For attention: first cells always seen")
       ->check(CLI::NonNegativeNumber);

@@ -327,9 +327,9 @@ Result<eval::ModelUnderTest> parse_model(const std::string& argument, const Conf
       own.structure = value;
     } else if (key == "adapter" && !value.empty()) {
       own.adapter = value;
-    } else if ((key == "window" || key == "sinks") && digits) {
+    } else if ((key == "window" || key == "sinks" || key == "scope-window") && digits) {
       if (!rule) rule.emplace();
-      (key == "window" ? rule->window : rule->sinks) = number;
+      (key == "window" ? rule->window : key == "sinks" ? rule->sinks : rule->scope_window) = number;
     } else if (key == "prompt-tokens" && digits) {
       model.settings.prompt_tokens = number;
     } else if (key == "max-tokens" && digits) {
@@ -341,7 +341,7 @@ Result<eval::ModelUnderTest> parse_model(const std::string& argument, const Conf
           ErrorCode::invalid_argument,
           "'" + part + "' in '" + argument +
               "': expected adapter=FILE, structure=auto, off, emphasis, prune, own or tree, "
-              "window=N, sinks=N, prompt-tokens=N, max-tokens=N or copying=PERCENT");
+              "window=N, sinks=N, scope-window=N, prompt-tokens=N, max-tokens=N or copying=PERCENT");
     }
   }
   if (model.path.empty()) {

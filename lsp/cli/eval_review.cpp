@@ -81,12 +81,12 @@ class Baseline {
                      [&](size_t a, size_t b) { return scores_[a] > scores_[b]; });
     std::vector<char> chosen(order.size(), 0);
     for (size_t i = 0; i < std::min(reports, order.size()); ++i) chosen[order[i]] = 1;
-    return eval::figures_of(run_, "",
+    return eval::figures_of(run_, {},
                             [&](const Judged& judged) { return chosen[index_of(judged)] != 0; });
   }
   nlohmann::json curve() const {
     return to_json(
-        eval::curve_of(run_, "", [&](const Judged& judged) { return score_of(judged); }));
+        eval::curve_of(run_, {}, [&](const Judged& judged) { return score_of(judged); }));
   }
 
  private:
@@ -128,7 +128,8 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
   std::string text;
   if (heading)
     text =
-        "half\tcase\tlanguage\tproject\tbug\tkind\thit\trestores\treported\tscore\tleft\tahead\tbot"
+        "half\tcase\tlanguage\tproject\tpath\tbegin\tbug\tkind\thit\trestores\treported\tscore\tlef"
+        "t\tahead\tbot"
         "h\t"
         "confidence\talternatives\tuses\talternative_uses\twritten\talternative\n";
   const auto plain = [](std::string value) {
@@ -140,13 +141,14 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
     const auto& one = run.cases[judged.of_case];
     const auto& s = judged.suspicion;
     text += fmt::format(
-        "{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{}"
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}"
+        "\t{}"
         "\t{}\t{}"
         "\t{}\t{}\n",
-        half, judged.of_case, one.language->name, one.project, one.bug.empty() ? "-" : one.bug,
-        syntax::to_string(s.kind), judged.hit, judged.restores, judged.reported, judged.score,
-        s.left, s.ahead, s.both, s.confidence, s.alternatives, s.uses, s.alternative_uses,
-        plain(judged.written), plain(s.alternative));
+        half, judged.of_case, one.language->name, one.project, one.path, s.range.begin,
+        one.bug.empty() ? "-" : one.bug, syntax::to_string(s.kind), judged.hit, judged.restores,
+        judged.reported, judged.score, s.left, s.ahead, s.both, s.confidence, s.alternatives,
+        s.uses, s.alternative_uses, plain(judged.written), plain(s.alternative));
   }
   return text;
 }
@@ -177,19 +179,27 @@ struct Half {
 constexpr Half kCalibrate{"calibrate", 0}, kReport{"report", 1};
 
 Result<ReviewRun> run_half(Run& run, engine::Generator& generator,
-                           const std::vector<training::SourceFile>& files, const Half& half,
-                           size_t per_language, uint64_t seed) {
+                           const std::vector<training::SourceFile>& files,
+                           const eval::Halves& halves, const Half& half, size_t per_language,
+                           uint64_t seed) {
   eval::ReviewCaseOptions options;
   options.per_language = per_language;
   options.seed = seed;
   options.half = half.number;
-  auto cases = eval::review_cases(files, options);
+  auto cases = eval::review_cases(files, halves, options);
   const size_t total = cases.size();
   ProgressBar bar(run, std::string("half to ") + half.name);
   return eval::run_review_cases(generator, std::move(cases), [&](size_t n) {
     bar(n, total);
     return true;
   });
+}
+
+/// Languages of which one half has nothing, in a line; empty if there are none.
+std::string undivided_of(const eval::Halves& halves) {
+  if (halves.undivided().empty()) return "";
+  return fmt::format("only one half of the projects has {}: too few projects to share it out\n",
+                     fmt::join(halves.undivided(), ", "));
 }
 
 /// What is printed of a half.
@@ -199,15 +209,16 @@ class Report {
       : run_(run),
         half_(half),
         scored_by_(std::move(scored_by)),
-        all_(eval::figures_of(run, "", &reported)),
+        all_(eval::figures_of(run, {}, &reported)),
         shuffled_(shuffled_scores(run, seed)),
         length_(by_length(run, all_.reported)) {
     for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
       const std::string name = syntax::to_string(static_cast<syntax::SiteKind>(kind));
-      rows_.push_back(
-          {name, eval::figures_of(run, name, &reported), eval::intervals_of(run, name)});
+      rows_.push_back(row(name, {.kind = name}));
     }
-    rows_.push_back({"all", all_, eval::intervals_of(run, "")});
+    rows_.push_back(row("all", {}));
+    for (const std::string_view language : assist::kReviewLanguages)
+      languages_.push_back(row(std::string(language), {.language = std::string(language)}));
   }
 
   nlohmann::json to_json() const {
@@ -225,8 +236,10 @@ class Report {
       else
         out["kinds"][row.name] = std::move(figures);
       const std::string kind = row.name == "all" ? "" : row.name;
-      out["curves"][row.name] = cli::to_json(eval::curve_of(run_, kind, score));
+      out["curves"][row.name] = cli::to_json(eval::curve_of(run_, {.kind = kind}, score));
     }
+    for (const Row& row : languages_)
+      out["languages"][row.name] = cli::to_json(row.figures, &row.intervals);
     out["curves"]["shuffled"] = shuffled_.curve();
     out["curves"]["length only"] = length_.curve();
     return out;
@@ -242,6 +255,8 @@ class Report {
     print_row(out, "shuffled scores", shuffled_.figures(all_.reported), nullptr);
     print_row(out, "by length only", length_.figures(all_.reported), nullptr);
     out << '\n';
+    for (const Row& row : languages_) print_row(out, row.name, row.figures, &row.intervals);
+    out << '\n';
   }
 
  private:
@@ -251,6 +266,10 @@ class Report {
     eval::ReviewIntervals intervals;
   };
   static bool reported(const Judged& judged) { return judged.reported; }
+  Row row(std::string name, const eval::ReviewPart& part) const {
+    return {std::move(name), eval::figures_of(run_, part, &reported),
+            eval::intervals_of(run_, part)};
+  }
   double ms_each() const {
     return run_.cases.empty() ? 0 : run_.ms / static_cast<double>(run_.cases.size());
   }
@@ -260,7 +279,7 @@ class Report {
   std::string scored_by_;
   ReviewFigures all_;
   Baseline shuffled_, length_;
-  std::vector<Row> rows_;
+  std::vector<Row> rows_, languages_;  ///< by kind, and all; by language
 };
 
 }  // namespace
@@ -277,6 +296,8 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
   if (!generator) return run.fail(generator.error());
   const engine::Capabilities can = (*generator)->capabilities();
 
+  const eval::Halves halves = eval::review_halves(*files);
+  if (const std::string only = undivided_of(halves); !only.empty()) run.err << only;
   std::string suspicions;
   nlohmann::json report = {{"model", can.description}};
   const auto add = [&](const ReviewRun& judged, const Half& half, std::string scored_by,
@@ -290,7 +311,7 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
   };
   assist::ReviewCalibration calibration = assist::bundled_calibration();
   if (!flags.table.empty()) {
-    auto judged = run_half(run, **generator, *files, kCalibrate, flags.per_language, seed);
+    auto judged = run_half(run, **generator, *files, halves, kCalibrate, flags.per_language, seed);
     if (!judged) return run.fail(judged.error());
     const eval::Calibrated fitted = eval::calibrate(*judged, {});
     calibration = fitted.calibration;
@@ -308,7 +329,7 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
   }
   const bool of_report = flags.half == "report" || !flags.table.empty();
   const Half& half = of_report ? kReport : kCalibrate;
-  auto judged = run_half(run, **generator, *files, half, flags.per_language, seed);
+  auto judged = run_half(run, **generator, *files, halves, half, flags.per_language, seed);
   if (!judged) return run.fail(judged.error());
   eval::report_by(*judged, calibration);
   add(*judged, half, flags.table.empty() ? "the table built in" : flags.table, report);

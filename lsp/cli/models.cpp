@@ -55,10 +55,14 @@ std::string structure_text(const engine::StructureConfig& structure) {
     own += mode == engine::StructureMode::own ? 1 : 0;
     tree += mode == engine::StructureMode::tree ? 1 : 0;
   }
+  const engine::PruneRule& rule = structure.rule;
+  const std::string reach = rule.scope_window == INT32_MAX
+                                ? ""
+                                : fmt::format(", scopes seen {} tokens far", rule.scope_window);
   return fmt::format(
-      "{} layers emphasise, {} prune, {} prune all but their own scope (window {}, sinks {}), {} "
+      "{} layers emphasise, {} prune, {} prune all but their own scope (window {}, sinks {}{}), {} "
       "have tree positions, {} are plain",
-      emphasis, prune, own, structure.rule.window, structure.rule.sinks, tree,
+      emphasis, prune, own, rule.window, rule.sinks, reach, tree,
       structure.mode.size() - emphasis - prune - own - tree);
 }
 

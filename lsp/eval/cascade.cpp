@@ -44,6 +44,15 @@ bool escalates(const CascadeCase& one, double threshold) {
   return assist::doubt_about(one.confidence, one.small.shown, threshold).ask_larger;
 }
 
+/// Half of the projects, the same ones whatever the cases are: by a hash (FNV-1a) of "<language>/<project>".
+bool calibrates(std::string_view path) {
+  const size_t project = path.find('/') + 1;
+  uint32_t hash = 2166136261u;
+  for (const char c : path.substr(0, path.find('/', project)))
+    hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return (hash >> 16 & 1) == 0;
+}
+
 /// As assist::CascadeCompleter answers.
 const Judgement& cascade_answer(const CascadeCase& one, double threshold) {
   const bool larger = escalates(one, threshold) && (one.larger.shown || !one.small.shown);
@@ -92,7 +101,7 @@ Result<CascadeRun> run_cascade(const ModelUnderTest& small, const ModelUnderTest
     if (!of_larger) return tl::unexpected(of_larger.error());
     CascadeCase& one = run.cases.emplace_back();
     one.kind = cases[i].kind;
-    one.calibrates = half_of(project_of(cases[i].path)) == 0;
+    one.calibrates = calibrates(cases[i].path);
     one.small = judge_output(cases[i], *of_small);
     one.larger = judge_output(cases[i], *of_larger);
     one.confidence = of_small->confidence;

@@ -206,15 +206,8 @@ Result<void> read_folder(const fs::path& folder, Sources& out) {
 const char* to_string(CaseKind kind) { return kind == CaseKind::line ? "line" : "block"; }
 
 std::string project_of(std::string_view path) {
-  const size_t first = path.find('/');
-  return std::string(path.substr(0, path.find('/', first + 1)));
-}
-
-// FNV-1a: it must not change with the library.
-int half_of(std::string_view project) {
-  uint32_t hash = 2166136261u;
-  for (const char c : project) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
-  return static_cast<int>((hash >> 16) & 1);
+  path.remove_prefix(std::min(path.find('/') + 1, path.size()));
+  return std::string(path.substr(0, path.find('/')));
 }
 
 std::string language_name(const SourceFile& file) {

@@ -53,10 +53,8 @@ struct CaseOptions {
 /// few places has fewer cases. invalid_argument: a language named has no sources, or nothing was found.
 Result<std::vector<Case>> choose_cases(const Sources& sources, const CaseOptions& options);
 
-/// The project of a path "<language>/<project>/…".
+/// The project of a path "<language>/<project>/…": the same in whatever language the file is.
 std::string project_of(std::string_view path);
-/// 0: projects to calibrate on, 1: projects to report on. It never changes for a name.
-int half_of(std::string_view project);
 
 /// Name of the language a file counts under; empty if it is none we complete.
 std::string language_name(const training::SourceFile& file);

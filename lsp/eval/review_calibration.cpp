@@ -95,7 +95,7 @@ std::vector<double> fit(const std::vector<Row>& rows) {
 }
 
 size_t fold_of(const std::string& project) {
-  // FNV-1a from another start than half_of's: a half is spread over all folds.
+  // FNV-1a: it must not change with the library.
   uint32_t hash = 0x9747b28cu;
   for (const char c : project) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
   return (hash >> 12) % kFolds;
@@ -190,18 +190,23 @@ Calibrated calibrate(const ReviewRun& run, const LevelRule& rule) {
   for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind)
     least[kind] = best_level(of_kind[kind], rule);
   for (const syntax::SiteKind kind : rule.muted) least[static_cast<size_t>(kind)] = kNever;
-  // One more level for all: the least one with few enough false findings in a thousand clean lines.
+  // One more level for all that disturb: the least one with few enough false findings in a thousand clean
+  // lines. From a kind that has none there, it would take only what is right.
+  std::array<bool, syntax::kSiteKinds> disturbs{};
   std::vector<double> levels{-kNever};
-  for (const Judged& judged : run.judged) {
+  for (size_t i = 0; i < run.judged.size(); ++i) {
+    const Judged& judged = run.judged[i];
     const auto kind = static_cast<size_t>(judged.suspicion.kind);
-    const double score = out.held_out_scores[static_cast<size_t>(&judged - run.judged.data())];
-    if (score >= least[kind]) levels.push_back(score);
+    if (out.held_out_scores[i] < least[kind]) continue;
+    levels.push_back(out.held_out_scores[i]);
+    if (!judged.hit && run.cases[judged.of_case].bug.empty()) disturbs[kind] = true;
   }
   std::sort(levels.begin(), levels.end());
   for (const double level : levels) {
     for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind)
-      out.calibration.kinds[kind].level = std::max(least[kind], level);
-    const ReviewFigures figures = figures_of(run, "", [&](const Judged& judged) {
+      out.calibration.kinds[kind].level =
+          disturbs[kind] ? std::max(least[kind], level) : least[kind];
+    const ReviewFigures figures = figures_of(run, {}, [&](const Judged& judged) {
       const auto at = static_cast<size_t>(&judged - run.judged.data());
       return out.held_out_scores[at] >= out.calibration.level_of(judged.suspicion.kind);
     });

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
 #include <random>
+#include <utility>
 
+#include "lsp/assist/review_calibration.h"
 #include "lsp/assist/reviewer.h"
 #include "lsp/eval/cases.h"
 #include "syntax/review_leftovers.h"
@@ -14,7 +17,8 @@ namespace {
 
 constexpr size_t kLargestFile = 200'000;
 constexpr size_t kFewestLines = 5, kMostLines = 80;
-constexpr size_t kMostOfAProject = 40;  ///< functions: no project speaks for its language alone
+constexpr size_t kMostOfAFile = 2;      ///< functions: those of a file are alike
+constexpr size_t kMostOfAProject = 40;  ///< of a language: no project speaks for it alone
 
 /// The words that a slip can lose.
 struct Loss {
@@ -47,13 +51,68 @@ void add_losses(std::string_view text, syntax::ByteRange function,
   }
 }
 
+/// A file that cases are made of.
+struct ReviewFile {
+  std::optional<syntax::Tree> tree;
+  std::vector<syntax::FunctionSites> functions;  ///< of a length that is taken
+
+  size_t cases() const { return std::min(functions.size(), kMostOfAFile); }
+};
+
+const syntax::Language* reviewed_language(const training::SourceFile& file) {
+  const syntax::Language* language =
+      file.text.size() > kLargestFile
+          ? nullptr
+          : syntax::language_of_file(file.path, file.text.substr(0, 256));
+  return language != nullptr &&
+                 assist::review_language(language->name) < assist::kReviewLanguages.size()
+             ? language
+             : nullptr;
+}
+
+/// No functions where the file would not be reviewed or has errors.
+ReviewFile read(const training::SourceFile& file, const syntax::Language& language) {
+  ReviewFile out;
+  if (!assist::why_not_reviewed(file.text).empty()) return out;
+  out.tree = syntax::Parser(language).parse(file.text);
+  if (!out.tree || out.tree->has_error()) return out;
+  out.functions =
+      syntax::review_sites(*out.tree, file.text, {{0, static_cast<uint32_t>(file.text.size())}});
+  std::erase_if(out.functions, [&](const syntax::FunctionSites& function) {
+    const auto body =
+        file.text.substr(function.range.begin, function.range.end - function.range.begin);
+    const auto lines = static_cast<size_t>(std::count(body.begin(), body.end(), '\n')) + 1;
+    return lines < kFewestLines || lines > kMostLines;
+  });
+  return out;
+}
+
+/// A project's part of a language's cases.
+using InLanguage = std::pair<const syntax::Language*, std::string>;
+
 }  // namespace
 
+Halves review_halves(const std::vector<training::SourceFile>& files) {
+  std::map<InLanguage, size_t> cases;
+  for (const training::SourceFile& file : files) {
+    const syntax::Language* language = reviewed_language(file);
+    if (language == nullptr) continue;
+    size_t& had = cases[{language, project_of(file.path)}];
+    if (had < kMostOfAProject) had += read(file, *language).cases();
+  }
+  std::vector<ProjectShare> shares;
+  for (const auto& [part, had] : cases) {
+    shares.push_back({part.second, std::string(part.first->name),
+                      static_cast<uint32_t>(std::min(had, kMostOfAProject))});
+  }
+  return Halves(shares);
+}
+
 std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& files,
-                                     const ReviewCaseOptions& options) {
+                                     const Halves& halves, const ReviewCaseOptions& options) {
   std::vector<const training::SourceFile*> order;
   for (const training::SourceFile& file : files) {
-    if (half_of(project_of(file.path)) == options.half && file.text.size() <= kLargestFile)
+    if (halves.of(project_of(file.path)) == options.half && reviewed_language(file) != nullptr)
       order.push_back(&file);
   }
   std::mt19937_64 random(options.seed);
@@ -61,30 +120,19 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[below(i)]);
 
   std::vector<ReviewCase> cases;
-  std::map<std::string_view, size_t> of_language;
-  std::map<std::string, size_t> of_project;
+  std::map<const syntax::Language*, size_t> of_language;
+  std::map<InLanguage, size_t> of_project;
   std::array<size_t, syntax::kSiteKinds> of_kind{};
   for (const training::SourceFile* file : order) {
-    const syntax::Language* language =
-        syntax::language_of_file(file->path, file->text.substr(0, 256));
+    const syntax::Language* language = reviewed_language(*file);
     const std::string project = project_of(file->path);
-    if (language == nullptr || of_language[language->name] >= options.per_language ||
-        of_project[project] >= kMostOfAProject || !assist::why_not_reviewed(file->text).empty()) {
-      continue;
-    }
-    const auto tree = syntax::Parser(*language).parse(file->text);
-    if (!tree || tree->has_error()) continue;
-    auto functions =
-        syntax::review_sites(*tree, file->text, {{0, static_cast<uint32_t>(file->text.size())}});
-    std::erase_if(functions, [&](const syntax::FunctionSites& function) {
-      const auto body =
-          file->text.substr(function.range.begin, function.range.end - function.range.begin);
-      const auto lines = static_cast<size_t>(std::count(body.begin(), body.end(), '\n')) + 1;
-      return lines < kFewestLines || lines > kMostLines;
-    });
-    const auto repeated = syntax::repeated_statements(tree->root(), file->text);
-    // Two of a file at most: its functions are alike.
-    for (int taken = 0; taken < 2 && !functions.empty(); ++taken) {
+    size_t& of_both = of_project[{language, project}];
+    if (of_language[language] >= options.per_language || of_both >= kMostOfAProject) continue;
+    ReviewFile source = read(*file, *language);
+    auto& functions = source.functions;
+    if (functions.empty()) continue;
+    const auto repeated = syntax::repeated_statements(source.tree->root(), file->text);
+    for (size_t taken = 0, most = source.cases(); taken < most; ++taken) {
       const size_t chosen = below(functions.size());
       const syntax::FunctionSites function = std::move(functions[chosen]);
       functions.erase(functions.begin() + static_cast<std::ptrdiff_t>(chosen));
@@ -140,10 +188,10 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
       if (!after || after->has_error()) continue;
       cases.push_back(std::move(clean));
       cases.push_back(std::move(bug));
-      ++of_language[language->name];
-      ++of_project[project];
+      ++of_language[language];
+      ++of_both;
       ++of_kind[static_cast<size_t>(kind)];
-      if (of_language[language->name] >= options.per_language) break;
+      if (of_language[language] >= options.per_language) break;
     }
   }
   return cases;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lsp/eval/halves.h"
 #include "lsp/training/container.h"
 #include "syntax/languages.h"
 #include "syntax/review_sites.h"
@@ -26,14 +27,17 @@ struct ReviewCase {
 struct ReviewCaseOptions {
   size_t per_language = 100;  ///< functions, each once untouched and once with a slip
   uint64_t seed = 1;
-  /// 0: projects to calibrate on, 1: projects to report on; a project is in one of them.
-  int half = 1;
+  int half = 1;  ///< as Halves::of
 };
+
+/// The projects of the files in two halves, by how many functions they have for review_cases in each
+/// language that is reviewed.
+Halves review_halves(const std::vector<training::SourceFile>& files);
 
 /// Pairs: an untouched function, then the same with a slip: in half of them a misused variable, in the
 /// others of the kind, of those it has places for, that there are the fewest of so far. Functions have 5
-/// to 80 lines; languages without enough of them give what there is.
+/// to 80 lines; languages without enough of them give what there is. Only of projects of one half.
 std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& files,
-                                     const ReviewCaseOptions& options);
+                                     const Halves& halves, const ReviewCaseOptions& options);
 
 }  // namespace cambium::eval

@@ -85,10 +85,15 @@ ReviewFigures& ReviewFigures::operator+=(const ReviewFigures& other) {
 namespace {
 
 std::map<std::string, ReviewFigures> figures_by_project(
-    const ReviewRun& run, const std::string& kind,
+    const ReviewRun& run, const ReviewPart& part,
     const std::function<bool(const Judged&)>& reports) {
+  const auto counts = [&](const ReviewCase& one) {
+    return part.language.empty() || one.language->name == part.language;
+  };
+  const std::string& kind = part.kind;
   std::map<std::string, ReviewFigures> of_project;
   for (const ReviewCase& one : run.cases) {
+    if (!counts(one)) continue;
     ReviewFigures& figures = of_project[one.project];
     if (one.bug.empty()) {
       const auto body = std::string_view(one.text).substr(one.function.begin,
@@ -102,6 +107,7 @@ std::map<std::string, ReviewFigures> figures_by_project(
   for (const Judged& judged : run.judged) {
     if (!reports(judged)) continue;
     const ReviewCase& one = run.cases[judged.of_case];
+    if (!counts(one)) continue;
     ReviewFigures& figures = of_project[one.project];
     if (judged.hit && (kind.empty() || one.bug == kind) && found.insert(judged.of_case).second)
       ++figures.found;
@@ -119,17 +125,17 @@ std::map<std::string, ReviewFigures> figures_by_project(
 
 }  // namespace
 
-ReviewFigures figures_of(const ReviewRun& run, const std::string& kind,
+ReviewFigures figures_of(const ReviewRun& run, const ReviewPart& part,
                          const std::function<bool(const Judged&)>& reports) {
   ReviewFigures sum;
-  for (const auto& [project, figures] : figures_by_project(run, kind, reports)) sum += figures;
+  for (const auto& [project, figures] : figures_by_project(run, part, reports)) sum += figures;
   return sum;
 }
 
-ReviewIntervals intervals_of(const ReviewRun& run, const std::string& kind) {
+ReviewIntervals intervals_of(const ReviewRun& run, const ReviewPart& part) {
   std::vector<double> slips, found, reported, hits, restored, clean, wrong;
   for (const auto& [project, figures] :
-       figures_by_project(run, kind, [](const Judged& judged) { return judged.reported; })) {
+       figures_by_project(run, part, [](const Judged& judged) { return judged.reported; })) {
     slips.push_back(static_cast<double>(figures.slips));
     found.push_back(static_cast<double>(figures.found));
     reported.push_back(static_cast<double>(figures.reported));
@@ -141,7 +147,7 @@ ReviewIntervals intervals_of(const ReviewRun& run, const std::string& kind) {
   return {ratio(hits, reported), ratio(found, slips), ratio(wrong, clean), ratio(restored, hits)};
 }
 
-std::vector<CurvePoint> curve_of(const ReviewRun& run, const std::string& kind,
+std::vector<CurvePoint> curve_of(const ReviewRun& run, const ReviewPart& part,
                                  const std::function<double(const Judged&)>& score) {
   std::vector<double> levels;
   for (const Judged& judged : run.judged) levels.push_back(score(judged));
@@ -152,7 +158,7 @@ std::vector<CurvePoint> curve_of(const ReviewRun& run, const std::string& kind,
   for (size_t i = 0; i < levels.size(); i += std::max<size_t>(1, levels.size() / kPoints)) {
     const double level = levels[i];
     const ReviewFigures figures =
-        figures_of(run, kind, [&](const Judged& judged) { return score(judged) >= level; });
+        figures_of(run, part, [&](const Judged& judged) { return score(judged) >= level; });
     if (figures.reported > 0)
       curve.push_back({level, figures.precision(), figures.recall(), figures.false_per_1000()});
   }

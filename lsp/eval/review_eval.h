@@ -54,22 +54,28 @@ struct ReviewFigures {
   ReviewFigures& operator+=(const ReviewFigures& other);
 };
 
-/// `kind` empty: all. Else what is reported is of this kind, and so are the slips, whatever kind of
-/// finding lies on them. A suspicion counts as reported where `reports` says so.
-ReviewFigures figures_of(const ReviewRun& run, const std::string& kind,
+/// What of a run is counted; what is empty leaves nothing out.
+struct ReviewPart {
+  /// What is reported is of this kind, and so are the slips, whatever kind of finding lies on them.
+  std::string kind = {};
+  std::string language = {};  ///< a syntax::Language's name
+};
+
+/// A suspicion counts as reported where `reports` says so.
+ReviewFigures figures_of(const ReviewRun& run, const ReviewPart& part,
                          const std::function<bool(const Judged&)>& reports);
 
 /// Of what is reported, with 95 % intervals over projects drawn anew: slips of one project are alike.
 struct ReviewIntervals {
   Interval precision, recall, false_per_1000, restoring;
 };
-ReviewIntervals intervals_of(const ReviewRun& run, const std::string& kind);
+ReviewIntervals intervals_of(const ReviewRun& run, const ReviewPart& part);
 
 struct CurvePoint {
   double threshold = 0, precision = 0, recall = 0, false_per_1000 = 0;
 };
-/// Precision and recall as the threshold on `score` falls, for one kind (empty: all).
-std::vector<CurvePoint> curve_of(const ReviewRun& run, const std::string& kind,
+/// Precision and recall as the threshold on `score` falls, for one part.
+std::vector<CurvePoint> curve_of(const ReviewRun& run, const ReviewPart& part,
                                  const std::function<double(const Judged&)>& score);
 
 }  // namespace cambium::eval

@@ -230,6 +230,7 @@ TEST_CASE("attention: prune masks exactly what the rule says, with and without a
         args.mode = StructureMode::prune;
         args.cells = &cells;
         args.prune = {static_cast<int32_t>(rng() % 20), static_cast<int32_t>(rng() % 6)};
+        if (rng() % 2 == 0) args.prune.scope_window = static_cast<int32_t>(rng() % 80);
         args.prune_heads = heads;
         const VisibleBlocks visible =
             blocks_by_force(cells, c.first_cell, c.n_tokens, args.prune,

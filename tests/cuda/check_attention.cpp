@@ -91,6 +91,7 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
   args.mode = mode;
   args.cells = &cells;
   args.prune = {random.below(2) == 0 ? 12 : 40, random.below(5)};
+  if (random.below(2) == 0) args.prune.scope_window = 20 + random.below(100);
   const bool some_heads = mode == StructureMode::prune && random.below(2) == 0;
   if (some_heads) args.prune_heads = 0x5555555555555555ull;
   args.emphasis_scale = alpha.data();

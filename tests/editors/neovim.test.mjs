@@ -73,9 +73,9 @@ test("typing into a suggestion keeps what is left of it; Ctrl+] dismisses it", a
   await nvim.suggestion();
   nvim.type("s");
   await nvim.waitFor(/for item in s\w+/, "the rest");
-  nvim.keys("C-]");
-  await nvim.waitFor(/for item in s *\n/, "no ghost text");
-  assert.equal(loop(await nvim.saved())[1], "s");
+  nvim.keys("e", "C-]"); // at once: Neovim tells the plugin of the letter after the key that dismisses
+  await nvim.waitFor(/for item in se *\n/, "no ghost text");
+  assert.equal(loop(await nvim.saved())[1], "se");
 });
 
 test("what does not parse is a diagnostic, and its code action mends the file", async () => {
@@ -103,9 +103,15 @@ test(":Cambium completes its words, and the status line says what the server doe
   nvim.keys("Tab");
   await nvim.waitFor(/Cambium sta(ts|tus)/);
   nvim.keys("Escape", "Escape");
-  nvim.command("Cambium status");
-  await nvim.waitFor(/Cambium: ready/);
+  nvim.command("Cambium");
+  await nvim.waitFor(/Cambium: (ready · Cambium Coder \d+M [^·\n]*·|busy · Cambium Coder$)/m); // the name once
   assert.match(nvim.screen(), /inventory\.py .* cambium$/m);
+  for (const [words, said] of [["stats", /suggestions: \d+ shown/], ["review", /Cambium: .* in this file/],
+    ["nonsense", /there is no "nonsense", but change, /], ["unload", /loads again at the next request/]]) {
+    nvim.command(`Cambium ${words}`);
+    await nvim.waitFor(said);
+    if (/Press ENTER/.test(nvim.screen())) nvim.keys("Enter");
+  }
 });
 
 test(":Cambium explain asks the user's general model about the lines, and shows what it says", async () => {
@@ -162,7 +168,17 @@ test(":Cambium trust asks before a workspace's rules count", async () => {
   nvim.keys("Enter", "Escape");
   nvim.type(":Cambium trust");
   nvim.keys("Enter");
-  await nvim.waitFor(/review\.md[^]*\[?\(?Y\)?\]?es/);
-  nvim.type("y");
+  // Neovim 0.9 asks itself whether the file is allowed; 0.12 wants it to be looked at first.
+  const asked = await nvim.waitFor(/review\.md[^]*(\W?Y\W?es|\(v\)iew.*\(d\)eny)/, "the question");
+  if (/\(v\)iew/.test(asked) && !/\(a\)llow/.test(asked)) {
+    nvim.type("v");
+    await nvim.waitFor(/:Cambium trust again/);
+    nvim.keys("Enter");
+    await nvim.waitFor(/No floats for money/);
+    nvim.command("trust");
+    await nvim.waitFor(/trust database/);
+    nvim.command("q");
+    nvim.command("Cambium trust");
+  } else nvim.type(/\(a\)llow/.test(asked) ? "a" : "y");
   await nvim.waitFor(/the rules of this workspace count/);
 });

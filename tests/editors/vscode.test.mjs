@@ -5,12 +5,12 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 import { ChatServer } from "./support/chat_server.mjs";
 import { FileServer } from "./support/file_server.mjs";
 import { demoWorkspace, root, temporary } from "./support/places.mjs";
 import { readmeLines } from "./support/readme.mjs";
-import { VSCode } from "./support/vscode.mjs";
+import { scenarios, VSCode } from "./support/vscode.mjs";
 import { until } from "./support/wait.mjs";
 
 const home = temporary("vscode");
@@ -83,20 +83,7 @@ after(async () => {
   files.stop();
 });
 
-/** A test that leaves a picture when it fails. What follows then is not run: nobody knows the window's state. */
-let failed;
-function scenario(name, run) {
-  test(name, async () => {
-    assert.equal(failed, undefined, "not run: a scenario before it failed");
-    try {
-      await run();
-    } catch (error) {
-      failed = name;
-      await code.screenshot(`failed-${name.replace(/\W+/g, "-")}`);
-      throw error;
-    }
-  });
-}
+const scenario = scenarios(code);
 
 /** The models that the user's models.json gives roles to. */
 const roles = () => JSON.parse(readFileSync(join(home, ".config", "cambium", "models.json"), "utf8")).roles;
@@ -214,6 +201,7 @@ scenario("a review on demand lists its findings in Problems, and a dismissed one
   await code.page.locator(".notification-toast", { hasText: /Cambium found [1-9]/ }).waitFor();
   const problem = code.page.locator(".markers-panel .monaco-list-row", { hasText: "syntax/" });
   await problem.first().waitFor();
+  await code.page.locator(".notification-toast", { hasText: "Cambium reviews" }).waitFor({ state: "detached" });
   await code.screenshot("vscode-review");
   await code.command("Notifications: Clear All Notifications");
   await code.open("greet.lua", 2, 14);
@@ -252,7 +240,9 @@ scenario("what is selected is explained in the chat by the user's general model"
   for (let line = 0; line < 3; ++line) await code.press("Shift+ArrowDown");
   await code.command("Cambium: Explain What Is Selected");
   const page = chatPage();
-  await page.locator(".note", { hasText: "helper" }).waitFor();
+  const note = page.locator(".note", { hasText: "helper" });
+  await note.waitFor();
+  assert.match(await note.getAttribute("title"), /model/, "why that one");
   assert.equal(await page.locator(".answer strong").innerText(), "worth");
   assert.equal(await page.locator(".question p").innerText(), "Explain inventory.py:43–45");
   assert.equal(await page.locator("img").count(), 0);
@@ -288,7 +278,9 @@ scenario("a question goes with what is selected; the block of its answer is comp
 scenario("a block is copied, or inserted at the cursor under its indentation", async () => {
   const page = chatPage();
   await code.command("Cambium: Open the Chat");
-  await page.getByRole("textbox", { name: "Ask about your code" }).focus();
+  const input = page.getByRole("textbox", { name: "Ask about your code" });
+  await until("the chat has the focus", () => input.evaluate(() => document.hasFocus())); // the palette gives it back first
+  await input.focus();
   for (let passed = 0; passed < 3; ++passed) await code.press("Shift+Tab"); // what is shown, the code, its last button
   await code.press("Enter");
   await page.getByRole("button", { name: "Copied" }).waitFor();
@@ -446,10 +438,10 @@ scenario("the menu turns completions off and on again, and the status bar says s
   await pick("Turn completions on");
   await code.waitForStatus(ready, "ready");
   await item.click();
-  await pick("On or off for python");
+  await pick("Turn off for python");
   await code.waitForStatus(({ icon, told }) => /circle-slash/.test(icon) && /python/.test(told), "off for python");
   await item.click();
-  await pick("On or off for python");
+  await pick("Turn on for python");
   await code.waitForStatus(ready, "ready");
   await item.click();
   await pick("Free the model's memory");

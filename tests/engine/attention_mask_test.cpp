@@ -65,6 +65,11 @@ TokenStructure random_labels(std::mt19937& random, int n) {
   return out;
 }
 
+/// Below and above `window`, and in every third case endless.
+int32_t random_scope_window(std::mt19937& random) {
+  return random() % 3 == 0 ? INT32_MAX : static_cast<int32_t>(random() % 60);
+}
+
 struct Pairs {
   bool any = false, all = true;
 };
@@ -89,6 +94,7 @@ void check_blocks(const TokenStructure& cells, int first, int n, PruneRule rule,
   CAPTURE(block);
   CAPTURE(rule.window);
   CAPTURE(rule.sinks);
+  CAPTURE(rule.scope_window);
   const VisibleBlocks got = visible_blocks(cells, first, n, rule, tile, block);
   REQUIRE(got.query_tile == tile);
   REQUIRE(got.key_block == block);
@@ -137,6 +143,19 @@ TEST_CASE("visible: sinks, path, window") {
   CHECK_FALSE(visible(query, {50, 50, 106}, 2, rule));
 }
 
+TEST_CASE("visible: a scope that reaches so far and no farther") {
+  const TokenLabel query{10, 10, 100};
+  const PruneRule rule{.window = 5, .sinks = 2, .scope_window = 20};
+  for (const TokenLabel key : {TokenLabel{10, 10, 0}, {0, 60, 0}}) {
+    CHECK(visible(query, {key.scope, key.last, 80}, 2, rule));
+    CHECK_FALSE(visible(query, {key.scope, key.last, 79}, 2, rule));
+    CHECK_FALSE(visible(query, {key.scope, key.last, 121}, 2, rule));
+    CHECK(visible(query, {key.scope, key.last, 79}, 1, rule));
+  }
+  // It never takes away what the window shows.
+  CHECK(visible(query, {10, 10, 96}, 2, {.window = 5, .sinks = 0, .scope_window = 1}));
+}
+
 TEST_CASE("visible_blocks: random trees against brute force") {
   std::mt19937 random(7);
   for (int round = 0; round < 60; ++round) {
@@ -147,7 +166,8 @@ TEST_CASE("visible_blocks: random trees against brute force") {
     const auto order = round % 2 == 0 ? Order::psm : Order::spm;
     const auto cells = sequence(document, cursor, 10, order);
     const PruneRule rule{.window = static_cast<int32_t>(random() % 24),
-                         .sinks = static_cast<int32_t>(random() % 6)};
+                         .sinks = static_cast<int32_t>(random() % 6),
+                         .scope_window = random_scope_window(random)};
     const int block = 1 << (3 + random() % 3);
     check_blocks(cells, 0, static_cast<int>(cells.size()), rule, 16, block);
     const int first = static_cast<int>(random() % cells.size());
@@ -163,7 +183,8 @@ TEST_CASE("visible_blocks: labels of no tree") {
     CAPTURE(round);
     const auto cells = random_labels(random, 90);
     const PruneRule rule{.window = static_cast<int32_t>(random() % 8),
-                         .sinks = static_cast<int32_t>(random() % 20)};
+                         .sinks = static_cast<int32_t>(random() % 20),
+                         .scope_window = random_scope_window(random)};
     check_blocks(cells, 0, 90, rule, 4, 8);
     check_blocks(cells, 33, 57, rule, 5, 16);
   }
@@ -251,7 +272,8 @@ TEST_CASE("common_structure_prefix: random edits against brute force") {
       }
     }
     const PruneRule rule{.window = static_cast<int32_t>(random() % 12),
-                         .sinks = static_cast<int32_t>(random() % 4)};
+                         .sinks = static_cast<int32_t>(random() % 4),
+                         .scope_window = random_scope_window(random)};
     CHECK(common_structure_prefix(a, b, rule) == brute_force_prefix(a, b, rule));
   }
 }
@@ -264,7 +286,9 @@ TEST_CASE("common_structure_prefix: labels of no tree") {
     const size_t at = random() % 40;
     if (round % 4 != 0)
       b.place[at] += 3, b.scope[(at * 7) % 40] += static_cast<int32_t>(random() % 2);
-    const PruneRule rule{.window = static_cast<int32_t>(random() % 20), .sinks = 3};
+    const PruneRule rule{.window = static_cast<int32_t>(random() % 20),
+                         .sinks = 3,
+                         .scope_window = random_scope_window(random)};
     CHECK(common_structure_prefix(a, b, rule) == brute_force_prefix(a, b, rule));
   }
 }

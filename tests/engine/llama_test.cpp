@@ -85,6 +85,7 @@ std::vector<Case> cases() {
   all[10].model.shape.architecture = "cambium";
   all[10].model.structure = {2, 0, 3};
   all[10].model.tree = true;
+  all[10].model.rule.scope_window = 9;
   return all;
 }
 

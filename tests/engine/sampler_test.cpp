@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 
 using namespace cambium::engine;
@@ -192,13 +193,15 @@ TEST_CASE("sampler: log-probabilities and alternatives") {
   CHECK(log_probability(logits, 1) == doctest::Approx(std::log(0.6)));
   CHECK(log_probability(logits, 0) == doctest::Approx(std::log(0.1)));
   CHECK(log_probability(logits, 3) == kNever);
-  const auto top = top_alternatives(logits, 2);
+  const auto [own, top] = ranked(logits, 2, 2);
+  CHECK(own == log_probability(logits, 2));
   REQUIRE(top.size() == 2);
   CHECK(top[0].token == 1);
   CHECK(top[1].token == 2);
   CHECK(top[1].logprob == doctest::Approx(std::log(0.3)));
-  CHECK(top_alternatives(logits, 99).size() == 4);
-  CHECK(top_alternatives(logits, 0).empty());
+  CHECK(ranked(logits, 0, 99).best.size() == 4);
+  CHECK(ranked(logits, 0, 0).best.empty());
+  CHECK(ranked(std::vector<float>{kNever, kNaN}, 1, 2).logprob == kNever);
   // Against the library's own exponential, over a vocabulary's width and any length of it.
   std::mt19937 random(8);
   for (const size_t n : {1, 15, 16, 17, 4095, 4097, 50000}) {
@@ -212,9 +215,25 @@ TEST_CASE("sampler: log-probabilities and alternatives") {
     CHECK(argmax(wide) == std::max_element(wide.begin(), wide.end(), [](float a, float b) {
                             return (std::isnan(a) ? kNever : a) < (std::isnan(b) ? kNever : b);
                           }) - wide.begin());
-    const auto best = top_alternatives(wide, 7);
-    for (size_t i = 1; i < best.size(); ++i) CHECK(best[i - 1].logprob >= best[i].logprob);
-    CHECK(best[0].token == argmax(wide));
+    // The best of all, in order, the smaller id on a tie, with the log-probabilities they have alone.
+    if (n > 100) wide[n - 2] = wide[n / 2] = wide[static_cast<size_t>(argmax(wide))];
+    std::vector<TokenId> order(n);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) {
+      const auto at = [&](TokenId id) {
+        const float l = wide[static_cast<size_t>(id)];
+        return std::isnan(l) ? kNever : l;
+      };
+      return at(a) > at(b);
+    });
+    for (const int32_t count : {1, 7, 70}) {
+      const auto best = ranked(wide, 0, count).best;
+      REQUIRE(best.size() == std::min(n, static_cast<size_t>(count)));
+      for (size_t i = 0; i < best.size(); ++i) {
+        CHECK(best[i].token == order[i]);
+        CHECK(best[i].logprob == log_probability(wide, order[i]));
+      }
+    }
   }
   // Shifted far from 0 nothing overflows.
   CHECK(log_probability(std::vector<float>{1e4f, 1e4f}, 0) == doctest::Approx(std::log(0.5)));

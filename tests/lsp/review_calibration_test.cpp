@@ -54,7 +54,7 @@ eval::ReviewRun run_of(SiteKind kind, Rates rates, const char* language = "pytho
 
 eval::ReviewFigures reported(eval::ReviewRun run, const assist::ReviewCalibration& calibration) {
   eval::report_by(run, calibration);
-  return eval::figures_of(run, "", [](const eval::Judged& judged) { return judged.reported; });
+  return eval::figures_of(run, {}, [](const eval::Judged& judged) { return judged.reported; });
 }
 
 double level_of(const eval::Calibrated& fitted, SiteKind kind) {
@@ -118,6 +118,19 @@ TEST_CASE("levels rise until clean lines have few enough false findings") {
   CHECK(few.false_per_1000() < many.false_per_1000());
 }
 
+TEST_CASE("a kind without false findings keeps its level when the others have too many") {
+  auto run = run_of(SiteKind::name, {0.9, 0.6}, "python", 30, 20);
+  auto quiet = run_of(SiteKind::await, {1, 0}, "python", 30, 20);
+  std::erase_if(quiet.judged, [](const eval::Judged& judged) { return !judged.hit; });
+  for (eval::Judged& judged : quiet.judged) judged.of_case += run.cases.size();
+  run.cases.insert(run.cases.end(), quiet.cases.begin(), quiet.cases.end());
+  run.judged.insert(run.judged.end(), quiet.judged.begin(), quiet.judged.end());
+  const auto loose = eval::calibrate(run, {.false_per_1000 = 1000});
+  const auto strict = eval::calibrate(run, {.false_per_1000 = 0.5});
+  CHECK(level_of(strict, SiteKind::name) > level_of(loose, SiteKind::name));
+  CHECK(level_of(strict, SiteKind::await) == level_of(loose, SiteKind::await));
+}
+
 TEST_CASE("the table is source that says what it was fitted on, the same for the same run") {
   const auto run = run_of(SiteKind::leftover, {}, "go");
   const auto fitted = eval::calibrate(run, {});
@@ -134,9 +147,9 @@ TEST_CASE("the table is source that says what it was fitted on, the same for the
 TEST_CASE("intervals are over projects") {
   auto run = run_of(SiteKind::name, {});
   for (eval::Judged& judged : run.judged) judged.reported = judged.suspicion.ahead > 5;
-  const auto intervals = eval::intervals_of(run, "name");
-  const auto figures =
-      eval::figures_of(run, "name", [](const eval::Judged& judged) { return judged.reported; });
+  const auto intervals = eval::intervals_of(run, {.kind = "name"});
+  const auto figures = eval::figures_of(run, {.kind = "name"},
+                                        [](const eval::Judged& judged) { return judged.reported; });
   CHECK(intervals.precision.n == 30);
   CHECK(intervals.precision.mean == doctest::Approx(figures.precision()));
   CHECK(intervals.precision.low < figures.precision());

@@ -1,6 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "lsp/cli/cli.h"
@@ -92,17 +95,19 @@ TEST_CASE("cases of the evaluation have one slip each, and are the same for a se
     paths.push_back("python/p" + std::to_string(project) + "/a.py");
   }
   for (const std::string& path : paths) files.push_back({path, body});
-  size_t halves[2] = {};
+  const eval::Halves halves = eval::review_halves(files);
   for (const int half : {0, 1}) {
     eval::ReviewCaseOptions options;
     options.half = half;
-    const auto cases = eval::review_cases(files, options);
-    const auto again = eval::review_cases(files, options);
-    halves[half] = cases.size();
+    const auto cases = eval::review_cases(files, halves, options);
+    const auto again = eval::review_cases(files, halves, options);
+    // Four of the projects, of each two functions, each with and without.
+    CHECK(cases.size() == 4 * 4);
     REQUIRE(cases.size() == again.size());
     for (size_t i = 0; i < cases.size(); i += 2) {
       const auto& clean = cases[i];
       const auto& bug = cases[i + 1];
+      CHECK(halves.of(clean.project) == half);
       CHECK(bug.text == again[i + 1].text);
       CHECK(clean.bug.empty());
       CHECK(clean.text == body);
@@ -112,8 +117,45 @@ TEST_CASE("cases of the evaluation have one slip each, and are the same for a se
       CHECK(back == body);
     }
   }
-  // A project is in one half only: two functions a file, each with and without.
-  CHECK(halves[0] + halves[1] == 8 * 4);
+}
+
+TEST_CASE("a project is in one half with all its languages, and each language in both") {
+  const std::string python =
+      "def f(first, second):\n    total = first\n    if total < second:\n        return g(total)\n"
+      "    return total\n";
+  const std::string c =
+      "int f(int first, int second) {\n  int total = first;\n  if (total < second)\n"
+      "    return g(total);\n  return total;\n}\n";
+  std::vector<training::SourceFile> files;
+  const std::string paths[] = {"python/a/1.py", "c/a/1.c", "python/b/1.py", "python/b/2.py",
+                               "c/c/1.c",       "c/d/1.c", "cpp/d/1.cpp",   "lua/e/1.lua"};
+  for (const std::string& path : paths) files.push_back({path, path[0] == 'p' ? python : c});
+  const eval::Halves halves = eval::review_halves(files);
+  CHECK(halves.of("a") != halves.of("b"));  // Python
+  CHECK(halves.undivided() == std::vector<std::string>{"cpp"});
+  std::map<std::string, std::map<std::string, std::set<int>>> seen;  // language, project: halves
+  for (const int half : {0, 1}) {
+    eval::ReviewCaseOptions options;
+    options.half = half;
+    for (const eval::ReviewCase& one : eval::review_cases(files, halves, options)) {
+      seen[std::string(one.language->name)][one.project].insert(half);
+    }
+  }
+  std::map<std::string, std::set<int>> of_project;
+  for (const auto& [language, projects] : seen) {
+    std::set<int> of_language;
+    for (const auto& [project, in] : projects) {
+      of_language.insert(in.begin(), in.end());
+      of_project[project].insert(in.begin(), in.end());
+    }
+    CAPTURE(language);
+    CHECK(of_language.size() == std::min<size_t>(projects.size(), 2));
+  }
+  CHECK(seen.size() == 3);
+  for (const auto& [project, in] : of_project) {
+    CAPTURE(project);
+    CHECK(in.size() == 1);
+  }
 }
 
 TEST_CASE("figures count what is reported, hit and restored") {
@@ -141,21 +183,30 @@ TEST_CASE("figures count what is reported, hit and restored") {
   const auto over = [](double level) {
     return [level](const eval::Judged& judged) { return judged.suspicion.both >= level; };
   };
-  const auto names = eval::figures_of(run, "name", over(4));
+  const auto names = eval::figures_of(run, {.kind = "name"}, over(4));
   CHECK(names.precision() == doctest::Approx(2.0 / 3));
   CHECK(names.recall() == doctest::Approx(1));
   CHECK(names.restoring() == doctest::Approx(0.5));
   CHECK(names.false_per_1000() == doctest::Approx(1000.0 / 5));
-  const auto all = eval::figures_of(run, "", over(6));
+  const auto all = eval::figures_of(run, {}, over(6));
   CHECK(all.precision() == doctest::Approx(1));
   CHECK(all.recall() == doctest::Approx(2.0 / 3));
-  const auto curve = eval::curve_of(run, "", [](const eval::Judged& judged) {
+  const auto curve = eval::curve_of(run, {}, [](const eval::Judged& judged) {
     return static_cast<double>(judged.suspicion.both);
   });
   CHECK(curve.size() == 4);
   // A slip is found whatever kind of finding lies on it; a finding counts for its own kind.
   add(3, syntax::SiteKind::logic, 7, true, false);
-  const auto compared = eval::figures_of(run, "compare", over(6));
+  const auto compared = eval::figures_of(run, {.kind = "compare"}, over(6));
   CHECK(compared.found == 1);
   CHECK(compared.reported == 0);
+
+  // By language: those of another count neither as slips, nor as reports, nor as lines.
+  for (eval::ReviewCase& one : run.cases) one.language = syntax::language_by_id("go");
+  run.cases[1].language = syntax::language_by_id("c");
+  const auto c = eval::figures_of(run, {.language = "c"}, over(4));
+  CHECK(c.slips == 1);
+  CHECK(c.reported == 1);
+  CHECK(c.clean_lines == 0);
+  CHECK(eval::figures_of(run, {.kind = "name", .language = "go"}, over(4)).reported == 2);
 }

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <future>
 #include <nlohmann/json.hpp>
@@ -52,7 +53,7 @@ struct Model {
   std::shared_ptr<const Assistant> assistant;
 };
 
-Result<ReasoningReview> review_of(const Model& model, const WorkspaceTools* tools = nullptr,
+Result<ReasoningReview> review_by(const Assistant& assistant, const WorkspaceTools* tools = nullptr,
                                   const std::string& rules = "") {
   const auto tree = syntax::Parser(*syntax::language_by_id("python")).parse(kText);
   ReasoningInput input;
@@ -63,19 +64,15 @@ Result<ReasoningReview> review_of(const Model& model, const WorkspaceTools* tool
       {static_cast<uint32_t>(kText.find("    return")), static_cast<uint32_t>(kText.size())}};
   input.tools = tools;
   input.rules = rules;
-  return reasoning_review(*model.assistant, input);
+  return reasoning_review(assistant, input);
+}
+
+Result<ReasoningReview> review_of(const Model& model, const WorkspaceTools* tools = nullptr,
+                                  const std::string& rules = "") {
+  return review_by(*model.assistant, tools, rules);
 }
 
 }  // namespace
-
-TEST_CASE("the first whole object is found in whatever a model says") {
-  CHECK(first_object(R"({"a": 1})") == R"({"a": 1})");
-  CHECK(first_object("Sure!\n```json\n{\"a\": {\"b\": \"}\"}}\n```\nDone {x}") ==
-        R"({"a": {"b": "}"}})");
-  CHECK(first_object("if (x) { y } {\"a\": []}") == R"({"a": []})");
-  CHECK(first_object(R"({"a": [1, )").empty());
-  CHECK(first_object("nothing").empty());
-}
 
 TEST_CASE("a finding that holds in all is reported with its fix") {
   const Model model({kGood, R"({"confirmed": true})"});
@@ -145,6 +142,84 @@ TEST_CASE("prose and half a document are asked for once more, then given up") {
     CHECK(review->notes.size() == 1);
     CHECK(model.next == 2);
   }
+}
+
+TEST_CASE(
+    "of an answer cut anywhere the findings before the cut are kept, and never another edit") {
+  // The second is refused, the third has a fix that does not parse, and texts look like the document.
+  const std::string whole =
+      R"(Here you are:
+{"findings": [
+  {"line": 6, "quote": "items[n]", "message": "Takes {one} item: \"]}\", not \u00e9.", "severity": "error", "replacement": "items[:n]"},
+  {"line": 60, "quote": "items[n]", "message": "Not there.", "severity": "error", "replacement": "x"},
+  {"line": 6, "quote": "return", "message": "Half a fix.", "severity": "warning", "replacement": "return ("},
+  {"line": 6, "quote": "items", "message": "{\"findings\": [{\"line\": 6, \"quote\": \"n\"", "severity": "warning", "replacement": null}
+]})";
+  const auto review_cut_at = [&](size_t end, engine::StopReason stop) {
+    const auto answers = [&](const engine::Request& request) {
+      const auto& asked = std::get<engine::ChatPrompt>(request.text).messages;
+      return asked[0].content.starts_with("You check a claim") ? R"({"confirmed": true})"
+             : asked.size() > 2                                ? "I have no more to say."
+                                                               : whole.substr(0, end);
+    };
+    auto generator = std::make_shared<ScriptedGenerator>("r1", [&](const engine::Request& request) {
+      return Result<std::string>(answers(request));
+    });
+    generator->stop = stop;
+    auto models = std::make_shared<FixedModels>();
+    models->set(Role::reasoning, generator);
+    auto review = review_by(Assistant(models));
+    REQUIRE(review);
+    return std::pair(std::move(*review), generator->requests.size());
+  };
+  const auto [full, asked] = review_cut_at(whole.size(), engine::StopReason::end_of_text);
+  REQUIRE(full.findings.size() == 3);
+  CHECK(asked == 4);
+  // By the place where they end in the answer.
+  const std::vector<std::pair<size_t, std::string>> stated = {
+      {whole.find("items[:n]\"}") + 11, "items[n]"},
+      {whole.find("return (\"}") + 10, "return"},
+      {whole.find("null}") + 5, "items"}};
+  for (size_t end = 0; end < whole.size(); ++end) {
+    CAPTURE(whole.substr(0, end));
+    const auto [cut, requests] = review_cut_at(end, engine::StopReason::max_tokens);
+    size_t kept = 0;
+    for (const auto& [at, quote] : stated) kept += at <= end ? 1 : 0;
+    REQUIRE(cut.findings.size() == kept);
+    for (const Finding& finding : cut.findings) {
+      const auto same =
+          std::find_if(full.findings.begin(), full.findings.end(), [&](const auto& one) {
+            return one.range == finding.range && one.message == finding.message;
+          });
+      REQUIRE(same != full.findings.end());
+      CHECK(finding.fix.has_value() == same->fix.has_value());
+      if (finding.fix) CHECK(finding.fix->changes == same->fix->changes);
+    }
+    const bool said = std::any_of(cut.notes.begin(), cut.notes.end(), [](const std::string& note) {
+      return note.find("cut off") != note.npos;
+    });
+    CHECK(said);
+    // What is kept is not asked for again, but each is looked at a second time.
+    CHECK(requests == (kept > 0 ? 1 + kept : 2));
+    // An endpoint that does not say why it stopped is asked once more.
+    if (kept > 0 && end % 16 == 0) {
+      const auto [half, more] = review_cut_at(end, engine::StopReason::end_of_text);
+      CHECK(half.findings.size() == kept);
+      CHECK(more == 2 + kept);
+    }
+  }
+}
+
+TEST_CASE("what lies in half a document is a part of it, not an answer of its own") {
+  test::ReviewFolder folder;
+  const WorkspaceTools tools(folder.root(), [](const std::string&) { return false; });
+  const Model model({R"({"findings": [{"line": 6, "quote": "items[n]", "message": "m",)"
+                     R"( "tool": "search", "argument": "LIMIT"}, {"line": 6, "quo)",
+                     "prose", R"({"confirmed": true})"});
+  const auto review = review_of(model, &tools);
+  REQUIRE(review);
+  CHECK(review->tool_calls == 0);
+  CHECK(review->findings.size() == 1);
 }
 
 TEST_CASE("tools are read-only, inside the workspace, private files apart, and bounded") {

@@ -39,6 +39,9 @@ class ExportTest(unittest.TestCase):
         self.assertEqual(keys["general.architecture"], "cambium")
         self.assertEqual(keys["cambium.structure.mode"], [3, 0, 2])
         self.assertEqual((keys["cambium.structure.window"], keys["cambium.structure.sinks"]), (64, 4))
+        self.assertNotIn("cambium.structure.scope_window", keys)
+        keys, _ = written({"structure": (3, 0, 2), "scope_window": 384})
+        self.assertEqual(keys["cambium.structure.scope_window"], 384)
 
     def test_structure_tensors(self):
         table = np.arange(12, dtype=np.float32).reshape(3, 4)

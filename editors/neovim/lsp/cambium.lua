@@ -1,5 +1,5 @@
--- For `vim.lsp.enable('cambium')` in Neovim 0.12. `vim.lsp.inline_completion.enable()` then shows its
--- suggestions, or `require('cambium').setup()`, which also accepts parts of one.
+-- For `vim.lsp.enable('cambium')` since Neovim 0.11. `require('cambium').setup()` then shows its suggestions and
+-- accepts parts of one, or, in 0.12, `vim.lsp.inline_completion.enable()`, whole ones only.
 return {
   cmd = require('cambium').options.cmd,
   root_markers = { '.git', '.cambium' },

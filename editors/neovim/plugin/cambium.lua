@@ -30,7 +30,7 @@ plug('previous', 'show the previous suggestion')
 vim.api.nvim_create_user_command('Cambium', function(call)
   require('cambium.command').run(call.fargs, call.range > 0 and { call.line1, call.line2 } or nil)
 end, {
-  nargs = '+',
+  nargs = '*',
   range = true,
   desc = 'Cambium: explain, why, comment, tests, change, review, trust, status, models, stats, toggle, unload, log, restart',
   complete = function(lead)

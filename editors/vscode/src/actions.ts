@@ -5,6 +5,7 @@ import type { LanguageClient, Middleware } from "vscode-languageclient/node";
 import type { Chat } from "./chat";
 import { fingerprintOf, placeOf, type Finding } from "./conversation";
 import type { Previews } from "./preview";
+import { translated } from "./words";
 
 /** A fix of the server's whose edit is asked for when it is wanted. */
 export interface Unresolved {
@@ -52,8 +53,9 @@ const tasks: Record<string, string> = {
   comment: "cambium.writeComment", tests: "cambium.writeTests", change: "cambium.changeCode",
 };
 
-/** An action of the server's, done by the extension where it does that better. */
+/** An action of the server's in the editor's language, done by the extension where it does that better. */
 function ours(action: vscode.Command | vscode.CodeAction): vscode.Command | vscode.CodeAction {
+  action.title = translated(action.title);
   if (!(action instanceof vscode.CodeAction) || !action.command) return action;
   const { command, title } = action.command;
   const argument = action.command.arguments?.[0] as { uri: string; range: unknown; task?: string } | undefined;

@@ -5,6 +5,7 @@ import type { Server } from "./client";
 import { type Answer, type Attachment, Conversation, type Finding, indented, labelOf, placeOf, type Turn } from "./conversation";
 import { pageOptions, scriptedPage } from "./page";
 import type { Previews } from "./preview";
+import { translated } from "./words";
 
 /** From the page. */
 type Said =
@@ -177,7 +178,7 @@ export class Chat implements vscode.WebviewViewProvider, vscode.Disposable {
       this.conversation.answered(turn, answer);
     } catch (error) {
       turn.state = cancel.token.isCancellationRequested ? "stopped" : "failed";
-      turn.note = turn.state === "failed" ? (error as Error).message : "";
+      turn.note = turn.state === "failed" ? translated((error as Error).message) : "";
     }
     if (this.cancel === cancel) this.cancel = undefined;
     if (this.conversation.turns.includes(turn)) this.tellTurn(turn);

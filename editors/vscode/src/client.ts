@@ -9,6 +9,7 @@ import { findServer } from "./find";
 import { InlineSuggestions } from "./inline";
 import { forServer, serverArguments } from "./settings";
 import { ServerStatus, StatusItem } from "./status";
+import { inWords, translated } from "./words";
 
 /** Milliseconds before the n-th restart in a row; after the last, the user is asked. */
 export const backOff = [0, 500, 2000, 8000] as const;
@@ -68,7 +69,7 @@ export class Server implements vscode.Disposable {
         ? client.sendRequest<Result>("workspace/executeCommand", params, token)
         : client.sendRequest<Result>("workspace/executeCommand", params));
     } catch (error) {
-      if (!token?.isCancellationRequested) void vscode.window.showWarningMessage(`Cambium: ${(error as Error).message}`);
+      if (!token?.isCancellationRequested) void vscode.window.showWarningMessage(`Cambium: ${translated((error as Error).message)}`);
       return undefined;
     }
   }
@@ -144,8 +145,8 @@ export class Server implements vscode.Disposable {
    * workspace's own.
    */
   private tellTrust(): void {
-    if (!vscode.workspace.isTrusted) return;
-    const folders = (vscode.workspace.workspaceFolders ?? []).map(({ uri }) => uri.toString());
+    const trusted = vscode.workspace.isTrusted ? (vscode.workspace.workspaceFolders ?? []) : [];
+    const folders = trusted.map(({ uri }) => uri.toString());
     void this.running?.sendNotification("cambium/workspaceTrust", { folders });
   }
 
@@ -157,6 +158,11 @@ export class Server implements vscode.Disposable {
       middleware: {
         provideInlineCompletionItems: this.suggestions.middleware,
         provideCodeActions: addActions,
+        provideDiagnostics: async (document, previous, token, next) => {
+          const report = await next(document, previous, token);
+          return report && "items" in report ? { ...report, items: inWords(report.items) } : report;
+        },
+        handleDiagnostics: (uri, diagnostics, next) => next(uri, inWords(diagnostics)),
         workspace: {
           // What became flags is not sent as well: the server takes no such key from a client.
           configuration: async (params, token, next) => {

@@ -35,8 +35,10 @@ export interface Turn {
   text: string;
   thinking: string;
   state: "running" | "done" | "stopped" | "failed";
-  /** Which model answered and why that one, or what went wrong. */
+  /** Which model answered, or what went wrong. */
   note: string;
+  /** Why that model. */
+  reason: string;
 }
 
 export interface Message {
@@ -75,7 +77,7 @@ export class Conversation {
   private last = 0;
 
   begin(question: string, attachment?: Attachment): Turn {
-    const turn: Turn = { id: ++this.last, question, attachment, text: "", thinking: "", state: "running", note: "" };
+    const turn: Turn = { id: ++this.last, question, attachment, text: "", thinking: "", state: "running", note: "", reason: "" };
     this.turns.push(turn);
     return turn;
   }
@@ -112,7 +114,8 @@ export class Conversation {
     turn.thinking = answer.thinking ?? "";
     turn.asked = answer.asked;
     turn.state = "done";
-    turn.note = `${route.model} · ${route.reason}`;
+    turn.note = route.model;
+    turn.reason = route.reason;
   }
 
   clear(): void {

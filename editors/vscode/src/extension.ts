@@ -8,6 +8,12 @@ import { StatusItem } from "./status";
 
 let server: Promise<Server> | undefined;
 
+/** What a server is started with. */
+function launch(): string {
+  const config = vscode.workspace.getConfiguration("cambium");
+  return JSON.stringify(restartKeys.map((key) => config.get(key)));
+}
+
 export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel("Cambium", { log: true });
   const status = new StatusItem();
@@ -24,9 +30,13 @@ export function activate(context: vscode.ExtensionContext): void {
   const pause = new Pause(status);
   context.subscriptions.push(log, status, pause);
   registerMenu(context, started, log, status, pause);
+  let launched = launch();
   context.subscriptions.push(
     vscode.workspace.onDidChangeConfiguration(async (change) => {
-      if (restartKeys.some((key) => change.affectsConfiguration(`cambium.${key}`))) await (await started).restart();
+      // A workspace that becomes trusted is told as a change of settings that it can't change.
+      if (!change.affectsConfiguration("cambium") || launch() === launched) return;
+      launched = launch();
+      await (await started).restart();
     }),
   );
 }

@@ -63,35 +63,44 @@ export function registerMenu(
 const targetOf = (target?: Target): Target | undefined => (target?.range ? target : undefined);
 
 async function showMenu(status: StatusItem, pause: Pause): Promise<void> {
+  const { t } = vscode.l10n;
   const language = vscode.window.activeTextEditor?.document.languageId;
-  const entries: Entry[] = [
-    pause.enabled
-      ? { label: `$(debug-pause) ${vscode.l10n.t("Pause for an hour")}`, command: "cambium.pause" }
-      : { label: `$(play) ${vscode.l10n.t("Turn completions on")}`, command: "cambium.toggle" },
-    ...(pause.enabled
-      ? [{ label: `$(circle-slash) ${vscode.l10n.t("Turn completions off")}`, command: "cambium.toggle" }]
-      : []),
-    ...(language
-      ? [{ label: `$(file-code) ${vscode.l10n.t("On or off for {0}", language)}`, command: "cambium.toggleLanguage" }]
-      : []),
-    { label: `$(comment-discussion) ${vscode.l10n.t("Chat")}`, command: "cambium.openChat" },
-    { label: `$(question) ${vscode.l10n.t("Explain what is selected")}`, command: "cambium.explainSelection" },
-    { label: `$(comment) ${vscode.l10n.t("Write a comment")}`, command: "cambium.writeComment" },
-    { label: `$(beaker) ${vscode.l10n.t("Write tests")}`, command: "cambium.writeTests" },
-    { label: `$(edit) ${vscode.l10n.t("Change the code")}`, command: "cambium.changeCode" },
-    { label: `$(checklist) ${vscode.l10n.t("Review this file")}`, command: "cambium.reviewFile" },
-    { label: `$(git-compare) ${vscode.l10n.t("Review what is not committed")}`, command: "cambium.reviewChanges" },
-    { label: `$(chip) ${vscode.l10n.t("Switch the model")}`, command: "cambium.switchModel" },
-    { label: `$(rocket) ${vscode.l10n.t("Set up models")}`, command: "cambium.setUp" },
-    { label: `$(graph) ${vscode.l10n.t("Statistics")}`, command: "cambium.showStatistics" },
-    { label: `$(trash) ${vscode.l10n.t("Free the model's memory")}`, command: "cambium.freeMemory" },
-    { label: `$(output) ${vscode.l10n.t("Show the log")}`, command: "cambium.showLog" },
-    { label: `$(debug-restart) ${vscode.l10n.t("Restart the server")}`, command: "cambium.restart" },
+  const entry = (icon: string, label: string, command: string): Entry => ({ label: `$(${icon}) ${label}`, command });
+  /** What asks for an open file is there where one is. */
+  const withFile = (...entries: Entry[]): Entry[] => (language ? entries : []);
+  const groups: [string, Entry[]][] = [
+    [t("Completion"), [
+      ...(pause.enabled
+        ? [entry("debug-pause", t("Pause for an hour"), "cambium.pause"), entry("circle-slash", t("Turn completions off"), "cambium.toggle")]
+        : [entry("play", t("Turn completions on"), "cambium.toggle")]),
+      ...withFile(entry("file-code", language && pause.offFor(language)
+        ? t("Turn on for {0}", language) : t("Turn off for {0}", language ?? ""), "cambium.toggleLanguage")),
+    ]],
+    [t("Review"), [
+      ...withFile(entry("checklist", t("Review this file"), "cambium.reviewFile")),
+      entry("git-compare", t("Review what is not committed"), "cambium.reviewChanges"),
+    ]],
+    [t("Chat"), [
+      entry("comment-discussion", t("Open the chat"), "cambium.openChat"),
+      ...withFile(
+        entry("question", t("Explain what is selected"), "cambium.explainSelection"),
+        entry("comment", t("Write a comment"), "cambium.writeComment"),
+        entry("beaker", t("Write tests"), "cambium.writeTests"),
+        entry("edit", t("Change the code"), "cambium.changeCode")),
+    ]],
+    [t("Models"), [
+      entry("chip", t("Switch the model"), "cambium.switchModel"),
+      entry("rocket", t("Set up models"), "cambium.setUp"),
+      entry("trash", t("Free the model's memory"), "cambium.freeMemory"),
+    ]],
+    [t("Server"), [
+      entry("graph", t("Statistics"), "cambium.showStatistics"),
+      entry("output", t("Show the log"), "cambium.showLog"),
+      entry("debug-restart", t("Restart the server"), "cambium.restart"),
+    ]],
   ];
-  const { message, model } = status.current;
-  const picked = await vscode.window.showQuickPick(entries, {
-    title: "Cambium",
-    placeHolder: message || model,
-  });
-  if (picked) await vscode.commands.executeCommand(picked.command);
+  const entries = groups.flatMap(([label, group]): (Entry | vscode.QuickPickItem)[] =>
+    [{ label, kind: vscode.QuickPickItemKind.Separator }, ...group]);
+  const picked = await vscode.window.showQuickPick(entries, { title: "Cambium", placeHolder: status.said });
+  if (picked && "command" in picked) await vscode.commands.executeCommand(picked.command);
 }

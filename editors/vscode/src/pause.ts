@@ -40,17 +40,24 @@ export class Pause implements vscode.Disposable {
     this.refresh();
   }
 
+  private get disabledLanguages(): string[] {
+    return this.config().get<string[]>("disabledLanguages", []);
+  }
+
+  offFor(language: string): boolean {
+    return this.disabledLanguages.includes(language);
+  }
+
   async toggleLanguage(language: string): Promise<void> {
-    const languages = this.config().get<string[]>("disabledLanguages", []);
-    await this.config().update("disabledLanguages", toggled(languages, language), vscode.ConfigurationTarget.Global);
+    const languages = toggled(this.disabledLanguages, language);
+    await this.config().update("disabledLanguages", languages, vscode.ConfigurationTarget.Global);
   }
 
   private refresh(): void {
     const language = vscode.window.activeTextEditor?.document.languageId;
-    const languages = this.config().get<string[]>("disabledLanguages", []);
     if (this.timer) this.status.setOffHere(vscode.l10n.t("Paused for an hour."));
     else if (!this.enabled) this.status.setOffHere(vscode.l10n.t("Completions are off."));
-    else if (language && languages.includes(language))
+    else if (language && this.offFor(language))
       this.status.setOffHere(vscode.l10n.t("Completions are off for {0}.", language));
     else this.status.setOffHere(undefined);
   }

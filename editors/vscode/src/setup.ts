@@ -30,7 +30,7 @@ type Said =
 const strings = () => ({
   title: vscode.l10n.t("Set up models"),
   lead: vscode.l10n.t("The small model that comes with Cambium completes on any machine. A larger one completes better, and one that chats answers questions."),
-  now: vscode.l10n.t("What there is"),
+  now: vscode.l10n.t("In use"),
   bundled: vscode.l10n.t("The model that comes with Cambium"),
   nobody: vscode.l10n.t("none yet"),
   remove: vscode.l10n.t("Remove"),

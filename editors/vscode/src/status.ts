@@ -1,5 +1,6 @@
 // The status bar item: what the server says of itself (`cambium/status`), in one place.
 import * as vscode from "vscode";
+import { translated } from "./words";
 
 export type State = "starting" | "ready" | "loading" | "busy" | "off" | "problem";
 
@@ -32,12 +33,12 @@ export function label(status: ServerStatus): string {
   }
 }
 
-/** The tooltip's lines. When ready, the message says what the model is and, after a dot, where it runs. */
+/** What there is to say. When ready, the message says what the model is and, after a dot, where it runs. */
 function lines({ state, message, model }: ServerStatus): string[] {
   const [first, ...device] = (message ?? "").split(" · ");
   if (state === "ready" && device.length > 0)
     return [vscode.l10n.t("Model: {0}", first ?? ""), vscode.l10n.t("Device: {0}", device.join(" · "))];
-  return [message ?? "", model ? vscode.l10n.t("Model: {0}", model) : ""].filter(Boolean);
+  return [translated(message ?? ""), model ? vscode.l10n.t("Model: {0}", model) : ""].filter(Boolean);
 }
 
 export class StatusItem implements vscode.Disposable {
@@ -53,7 +54,12 @@ export class StatusItem implements vscode.Disposable {
     this.item.show();
   }
 
-  get current(): ServerStatus {
+  /** The same as the tooltip, in one line. */
+  get said(): string {
+    return lines(this.current).join(" · ");
+  }
+
+  private get current(): ServerStatus {
     return this.offHere !== undefined && this.server.state !== "problem"
       ? { ...this.server, state: "off", message: this.offHere }
       : this.server;
@@ -77,6 +83,8 @@ export class StatusItem implements vscode.Disposable {
     tooltip.appendMarkdown("**Cambium**\n\n");
     for (const line of lines(status)) tooltip.appendText(line).appendMarkdown("\n\n");
     this.item.tooltip = tooltip;
+    // A screen reader would say the tooltip's asterisks.
+    this.item.accessibilityInformation = { label: ["Cambium", ...lines(status)].join(", ") };
     this.item.backgroundColor =
       status.state === "problem" ? new vscode.ThemeColor("statusBarItem.warningBackground") : undefined;
   }

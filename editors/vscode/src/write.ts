@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 import type { Server } from "./client";
 import { placeOf, type Place } from "./conversation";
+import { translated } from "./words";
 
 export type Task = "comment" | "tests" | "change";
 
@@ -24,6 +25,13 @@ const title = (task: Task): string =>
   : task === "tests" ? vscode.l10n.t("Cambium writes tests")
   : vscode.l10n.t("Cambium changes the code");
 
+/** Says what is wrong; where it is that no model is named, the page that names one is at hand. */
+async function complain(problem: string): Promise<void> {
+  const actions = problem.includes("models.json") ? [vscode.l10n.t("Set up models")] : [];
+  const picked = await vscode.window.showWarningMessage(`Cambium: ${translated(problem)}`, ...actions);
+  if (picked) await vscode.commands.executeCommand("cambium.setUp", "general");
+}
+
 export async function write(server: Server, task: Task, target = here()): Promise<void> {
   if (!target) {
     void vscode.window.showInformationMessage(vscode.l10n.t("Open a file first."));
@@ -43,9 +51,9 @@ export async function write(server: Server, task: Task, target = here()): Promis
             message: kind === "thinking" ? vscode.l10n.t("Thinking…")
               : vscode.l10n.t("{0} characters", (written += text.length)),
           }), token);
-        if (note) void vscode.window.showInformationMessage(`Cambium: ${note}`);
+        if (note) void vscode.window.showInformationMessage(`Cambium: ${translated(note)}`);
       } catch (error) {
-        if (!token.isCancellationRequested) void vscode.window.showWarningMessage(`Cambium: ${(error as Error).message}`);
+        if (!token.isCancellationRequested) void complain((error as Error).message);
       }
     });
 }

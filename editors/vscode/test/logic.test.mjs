@@ -14,7 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), "cambium-vscode-"));
 
 async function load(name) {
   const outfile = join(folder, `${name.split("/").pop()}.mjs`);
-  buildSync({ entryPoints: [join(root, "src", `${name}.ts`)], outfile, format: "esm", platform: "node", bundle: true,
+  buildSync({ entryPoints: [join(root, "src", `${name}.ts`)], outfile, format: "esm", platform: "node", bundle: true, logLevel: "error",
     alias: { vscode: join(root, "test", "vscode.mjs") } });
   return import(pathToFileURL(outfile).href);
 }
@@ -70,15 +70,65 @@ test("settings that start a program or load a file are machine-scoped", async ()
     assert.equal(scope === "machine", restartKeys.includes(key.slice("cambium.".length)), key);
 });
 
-test("every string has a Chinese twin, and no twin is left over", () => {
+const json = (...path) => JSON.parse(readFileSync(join(root, ...path), "utf8"));
+
+test("every string has a Chinese twin, and no twin is left over", async () => {
   const sources = readdirSync(join(root, "src")).map((f) => readFileSync(join(root, "src", f), "utf8")).join("");
   const shown = new Set([...sources.matchAll(/(?:l10n\.|\b)t\(\s*"([^"]+)"/g)].map((m) => m[1]));
-  const twins = JSON.parse(readFileSync(join(root, "l10n", "bundle.l10n.zh-cn.json"), "utf8"));
-  assert.deepEqual([...shown].sort(), Object.keys(twins).sort());
-  const nls = (name) => Object.keys(JSON.parse(readFileSync(join(root, name), "utf8"))).sort();
+  for (const sentence of (await load("words")).sentences) shown.add(sentence);
+  assert.deepEqual([...shown].sort(), Object.keys(json("l10n", "bundle.l10n.zh-cn.json")).sort());
+  const nls = (name) => Object.keys(json(name)).sort();
   assert.deepEqual(nls("package.nls.json"), nls("package.nls.zh-cn.json"));
   const used = [...readFileSync(join(root, "package.json"), "utf8").matchAll(/"%([^%]+)%"/g)].map((m) => m[1]);
   assert.deepEqual([...new Set(used)].sort(), nls("package.nls.json"));
+});
+
+test("what is said in Chinese is Chinese, with the places and the code that the English has", () => {
+  const english = json("package.nls.json");
+  const pairs = [...Object.entries(json("l10n", "bundle.l10n.zh-cn.json")),
+    ...Object.entries(json("package.nls.zh-cn.json")).map(([key, twin]) => [english[key], twin])];
+  const parts = (text) => [...text.matchAll(/\{\d\}|`[^`]+`|\(command:[^)]+\)|\n/g)].map(([part]) => part).sort();
+  for (const [text, twin] of pairs) {
+    assert.deepEqual(parts(twin), parts(text), twin);
+    if (/^media\//.test(text)) assert.ok(readFileSync(join(root, twin), "utf8") !== readFileSync(join(root, text), "utf8"), twin);
+    else if (text !== "Cambium") assert.match(twin, /\p{Script=Han}/u, `"${text}" is not translated`);
+    assert.doesNotMatch(twin, /\p{Script=Han}[,:;()]|[,:;()]\p{Script=Han}/u, `a Western mark in "${twin}"`);
+  }
+});
+
+test("what the server says is told in the editor's language, piece by piece", async () => {
+  const { inWords, sentences, translated } = await load("words");
+  const server = ["syntax/problems.cpp", "lsp/assist/likelihood_findings.cpp", "lsp/handlers/review_fixes.cpp",
+    "lsp/handlers/write.cpp", "lsp/status.cpp", "lsp/assist/router.cpp", "lsp/assist/team_rules.cpp",
+    "lsp/assist/code_writing.cpp"]
+    .map((file) => readFileSync(join(root, "..", "..", file), "utf8").replace(/"\s*\n\s*"/g, "").replaceAll('\\"', '"')).join("");
+  for (const sentence of sentences)
+    for (const piece of sentence.split(/ ?\{\d\} ?/).filter((each) => each.length > 2))
+      assert.ok(server.includes(piece), `the server does not say "${piece}"`);
+  for (const said of ["Dismiss: ')' closes nothing: no bracket before it is open.", "Change 'total'…", "Expected '}' after '{'.",
+    "Explain the selection", "This may be the wrong variable: the code around it fits 'a' better than 'b'.", "its own words"])
+    assert.equal(translated(said), said);
+  globalThis.bundle = json("l10n", "bundle.l10n.zh-cn.json");
+  assert.equal(translated("Dismiss: ')' closes nothing: no bracket before it is open."), "忽略：')' 没有与之对应的左括号。");
+  assert.equal(translated("This may be the wrong variable: the code around it fits 'a' better than 'b'."),
+    "这里可能用错了变量：从上下文看，'a' 比 'b' 更合适。");
+  assert.equal(translated("Explain the selection"), "解释 所选内容");
+  assert.equal(translated("the model answered without a block of code; nothing was changed"), "模型的回答中没有代码块；未作任何更改");
+  assert.equal(translated("its own words"), "its own words");
+  const message = "'x' is never closed.";
+  const findings = [{ source: "cambium", code: "syntax/unclosed", message }, { source: "other", message },
+    { source: "cambium", code: "reasoning/finding", message }];
+  assert.deepEqual(inWords(findings).map((each) => each.message), ["'x' 没有闭合。", message, message]);
+  delete globalThis.bundle;
+});
+
+test("a review says how much it found; one that could look at nothing has not found nothing", async () => {
+  const { said } = await load("review");
+  assert.equal(said({ findings: 0, files: 1, notes: [] }), "Cambium found nothing to complain about.");
+  assert.equal(said({ findings: 1, files: 1, notes: [] }), "Cambium found 1 problem.");
+  assert.equal(said({ findings: 12, files: 3, notes: ["a.py: too long"] }), "Cambium found 12 problems. a.py: too long");
+  assert.equal(said({ findings: 0, files: 0, notes: ["git diff failed"] }), "Cambium: git diff failed");
+  assert.equal(said({ findings: 0, files: 0, notes: [] }), "Cambium found nothing to complain about.");
 });
 
 test("every command of the manifest is registered, and only those", () => {
@@ -125,11 +175,14 @@ test("how far a suggestion was taken is read from the document's changes", async
 
 test("a bar is as long as its share of the longest, and what it says is text", async () => {
   const { page } = await load("statistics");
-  const html = page("<a>", [{ title: "t", unit: " ms", bars: [{ label: "x", value: 5 }, { label: "y", value: 20 }] }]);
+  const html = page("<a>", "so far", [{ title: "t", unit: " ms",
+    bars: [{ label: "x", value: 5 }, { label: "y", value: 20 }, { label: "z", value: 0.02 }, { label: "?", value: undefined }] }]);
   assert.match(html, /width="25\.0%"/);
   assert.match(html, /width="100\.0%"/);
   assert.ok(!html.includes("<a>") && !html.includes("<script"));
-  assert.ok(!page("t", [{ title: "t", unit: "", bars: [{ label: "x", value: 0 }] }]).includes("NaN"));
+  assert.match(html, /&#60;1 ms/, "a time is never shown as none");
+  assert.match(html, /–<\/td>/, "what nobody knows yet is no 0");
+  assert.ok(!page("t", "", [{ title: "t", unit: "", bars: [{ label: "x", value: 0 }] }]).includes("NaN"));
 });
 
 test("models used before are remembered, the newest first, each once", async () => {
@@ -147,7 +200,7 @@ test("a conversation is told with what the model was shown; what failed is not p
   assert.deepEqual(talk.fresh(first), part);
   assert.deepEqual(talk.messages(first), [{ role: "user", content: "What is it?" }]);
   talk.answered(first, answer("A shop.", "a.py:\nWhat is it?"));
-  assert.equal(first.note, "m · why");
+  assert.deepEqual([first.note, first.reason], ["m", "why"]);
   const failed = talk.begin("And?", part);
   failed.state = "failed";
   const stopped = talk.begin("Go on", { ...part, version: 4 });

@@ -14,6 +14,7 @@ interface Turn {
   thinking: string;
   state: "running" | "done" | "stopped" | "failed";
   note: string;
+  reason: string;
 }
 
 type Told =
@@ -132,7 +133,7 @@ function draw(turn: Turn, into: HTMLElement): void {
   else if (turn.state === "failed") {
     parts.push(element("p", { class: "problem", role: "alert" }, turn.note),
       element("p", {}, element("button", { type: "button", class: "link", click: () => host.postMessage({ type: "setUp" }) }, say.setUp)));
-  } else if (turn.note) parts.push(element("p", { class: "note" }, turn.note));
+  } else if (turn.note) parts.push(element("p", { class: "note", title: turn.reason }, turn.note));
   into.replaceChildren(...parts);
   // A reader of the screen hears the answer when it is whole, not word by word.
   into.setAttribute("aria-busy", String(turn.state === "running"));

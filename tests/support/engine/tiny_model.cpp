@@ -102,6 +102,10 @@ GgufWriter tiny_model_writer(const TinyModel& model) {
     writer.set_u32s("cambium.structure.mode", model.structure);
     writer.set_u32("cambium.structure.window", static_cast<uint32_t>(model.rule.window));
     writer.set_u32("cambium.structure.sinks", static_cast<uint32_t>(model.rule.sinks));
+    if (model.rule.scope_window != INT32_MAX) {
+      writer.set_u32("cambium.structure.scope_window",
+                     static_cast<uint32_t>(model.rule.scope_window));
+    }
     if (!model.prune_heads.empty()) {
       writer.set_u32s("cambium.structure.prune_heads", model.prune_heads);
     }
@@ -230,7 +234,8 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
     heads = *file.get_u32s("cambium.structure.prune_heads");
   }
   const PruneRule rule{static_cast<int32_t>(*file.get_u32("cambium.structure.window", 0)),
-                       static_cast<int32_t>(*file.get_u32("cambium.structure.sinks", 0))};
+                       static_cast<int32_t>(*file.get_u32("cambium.structure.sinks", 0)),
+                       static_cast<int32_t>(*file.get_u32("cambium.structure.scope_window", INT32_MAX))};
 
   const Vector embedding = m.tensor("token_embd.weight");
   Vector output = m.tensor("output.weight");
@@ -310,8 +315,10 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
             score[j] = 0;
           }
           if (mode == StructureMode::own && pruning) {
-            const bool near = std::abs(labels.at(t).place - labels.at(j).place) <= rule.window;
-            const bool own = labels.at(t).scope == labels.at(j).scope;
+            const int32_t apart = std::abs(labels.at(t).place - labels.at(j).place);
+            const bool near = apart <= rule.window;
+            const bool own =
+                labels.at(t).scope == labels.at(j).scope && apart <= rule.scope_window;
             if (!near && !own && j >= static_cast<size_t>(rule.sinks)) score[j] = 0;
           }
           sum += score[j];

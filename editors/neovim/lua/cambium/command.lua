@@ -136,9 +136,12 @@ local verbs = {
       vim.notify('Cambium: this workspace has no .cambium/review.md', vim.log.levels.WARN)
       return
     end
-    -- Neovim 0.9 remembers the answer, and asks again when the file has changed.
+    -- Neovim 0.9 remembers the answer, and asks again when the file has changed. Since 0.12 it only shows the
+    -- file, for `:trust`.
     if vim.secure and vim.secure.read then
       if not vim.secure.read(file) then
+        vim.notify('Cambium: the rules of this workspace do not count; to trust them, view the file, then :trust '
+          .. 'there, then :Cambium trust again', vim.log.levels.WARN)
         return
       end
     elseif vim.fn.confirm(('May %s tell the model that reviews what to look for?'):format(file), '&Yes\n&No', 2) ~= 1 then
@@ -162,8 +165,16 @@ local verbs = {
   end,
   status = function()
     local status = cambium().status
-    vim.notify(('Cambium: %s%s%s'):format(status.state, status.model and ' · ' .. status.model or '',
-      status.message and ' · ' .. status.message or ''))
+    local message = status.message or ''
+    local said = { status.state }
+    -- Of a model that is loaded the message says more than its name.
+    if status.model and not vim.startswith(message, status.model) then
+      table.insert(said, status.model)
+    end
+    if message ~= '' then
+      table.insert(said, message)
+    end
+    vim.notify('Cambium: ' .. table.concat(said, ' · '))
   end,
   toggle = function()
     local options = cambium().options
@@ -177,23 +188,28 @@ local verbs = {
   end,
   stats = function()
     execute('cambium.stats', function(result)
-      vim.notify(('Cambium: %d suggestions shown, %d accepted, %d in part; %d characters kept; %.0f ms (median)')
+      vim.notify(('Cambium: suggestions: %d shown, %d accepted, %d in part; %d characters kept; %.0f ms (median)')
         :format(result.shown, result.accepted, result.partiallyAccepted, result.acceptedCharacters,
           result.latencyMs.p50))
     end)
   end,
   unload = function()
-    execute('cambium.unload')
+    execute('cambium.unload', function()
+      vim.notify('Cambium: the model loads again at the next request')
+    end)
   end,
   log = function()
     vim.cmd('tabedit ' .. vim.fn.fnameescape(require('vim.lsp.log').get_filename()))
   end,
   restart = function()
+    vim.notify('Cambium: starting the server again')
     cambium().restart()
   end,
   review = function()
     execute('cambium.review', function(result)
-      vim.notify(table.concat({ ('Cambium: %d finding(s) in this file'):format(result.findings), unpack(result.notes) }, '\n'))
+      local count = result.findings
+      local found = count == 0 and 'nothing to complain about' or count == 1 and '1 finding' or count .. ' findings'
+      vim.notify(table.concat({ ('Cambium: %s in this file'):format(found), unpack(result.notes) }, '\n'))
     end, { { uri = vim.uri_from_bufnr(0) } })
   end,
   models = function()
@@ -205,12 +221,12 @@ local verbs = {
   end,
 }
 
----@param words string[]
+---@param words string[] none: what the server is doing
 ---@param range integer[]? the first line and the last, where some were given
 function M.run(words, range)
-  local verb = verbs[words[1]]
+  local verb = verbs[words[1] or 'status']
   if not verb then
-    vim.notify(('Cambium: no "%s"; there are %s'):format(words[1], table.concat(M.complete(''), ', ')),
+    vim.notify(('Cambium: there is no "%s", but %s'):format(words[1], table.concat(M.complete(''), ', ')),
       vim.log.levels.ERROR)
     return
   end

@@ -21,6 +21,9 @@ local api = vim.api
 local shown
 ---@type integer|nil
 local pending
+--- Where a suggestion was dismissed, by place().
+---@type integer[]|nil
+local dismissed
 local timer = vim.loop.new_timer()
 
 local function cambium()
@@ -108,6 +111,12 @@ local function cursor()
   return at[1] - 1, at[2]
 end
 
+--- The buffer, its text's version and the cursor.
+local function place()
+  local buffer = api.nvim_get_current_buf()
+  return { buffer, api.nvim_buf_get_changedtick(buffer), cursor() }
+end
+
 --- Whether Neovim itself (0.12) draws this client's suggestions, after vim.lsp.inline_completion.enable().
 ---@return boolean
 local function drawn_elsewhere(client, buffer)
@@ -128,7 +137,9 @@ local function request(kind)
   local client = cambium().client()
   local buffer = api.nvim_get_current_buf()
   if not client or not cambium().options.enabled or drawn_elsewhere(client, buffer)
-    or api.nvim_get_mode().mode:sub(1, 1) ~= 'i' then
+    or api.nvim_get_mode().mode:sub(1, 1) ~= 'i'
+    -- Whoever types fast dismisses before Neovim tells of the key before.
+    or vim.deep_equal(dismissed, place()) then
     return
   end
   drop_pending()
@@ -248,6 +259,7 @@ function M.dismiss()
   timer:stop()
   drop_pending()
   clear()
+  dismissed = place()
 end
 
 local function cycle(by)
