@@ -138,8 +138,8 @@ class Keys {
 };
 
 // YaRN (Peng et al. 2023, section 3.2): pairs that turn more than `fast` times within the original
-// context keep their frequency, those that turn less than `slow` times are divided by the factor, and
-// between the two it is a ramp over the pair's index.
+// context keep their frequency, those that turn less than `slow` times are divided by the factor,
+// and between the two it is a ramp over the pair's index.
 void scale_by_yarn(double base, double factor, double original, double fast, double slow,
                    std::vector<float>& freq) {
   const auto n_rot = static_cast<double>(2 * freq.size());

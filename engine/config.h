@@ -90,8 +90,8 @@ struct ModelConfig {
   static Result<ModelConfig> from_gguf(const GgufFile& file,
                                        const StructureOverride& structure = {});
 
-  /// Lets a model be tried on `wanted` tokens, more than it was made for: its plain rotary frequencies
-  /// are scaled by YaRN, without the training that belongs to it.
+  /// Lets a model be tried on `wanted` tokens, more than it was made for: its plain rotary
+  /// frequencies are scaled by YaRN, without the training that belongs to it.
   void stretch(int32_t wanted);
 
   RopeTable rope() const { return {rope_layout, rope_freq, rope_magnitude}; }

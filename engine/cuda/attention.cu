@@ -193,8 +193,9 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
                                 : SparseRange{};
   const bool sparse = range.best > 0;
   const int n_read = sparse ? range.n_read() : n_blocks;
-  // Block b (of a sparse list: the b-th) belongs to stream b % streams: while the context is short, later blocks of streams have
-  // nothing, and would add nothing. They make room before the kernel ahead is done.
+  // Block b (of a sparse list: the b-th) belongs to stream b % streams: while the context is short,
+  // later blocks of streams have nothing, and would add nothing. They make room before the kernel
+  // ahead is done.
   const int active = kSplit ? min(p.splits, (n_read + kWarps - 1) / kWarps) : 1;
   if (kSplit && blockIdx.z >= active) return;
   const auto prefetch_block = [&](int block, bool values) {

@@ -51,11 +51,12 @@ std::string goal_text(const engine::GpuFigure& figure) {
 }
 
 void print(Run& run, const engine::GpuReport& report) {
+  run.out << report.device << '\n'
+          << fmt::format("copies {:.0f} GB/s (read and written)", report.copy_bandwidth / 1e9);
+  if (report.matrix_rate > 0)
+    run.out << fmt::format(", F16 matrix products {:.0f} TFLOP/s", report.matrix_rate / 1e12);
   run.out
-      << report.device << '\n'
-      << fmt::format("copies {:.0f} GB/s (read and written), F16 matrix products {:.0f} TFLOP/s\n",
-                     report.copy_bandwidth / 1e9, report.matrix_rate / 1e12)
-      << "medians; spread is half the distance of the 10th and 90th percentile; limit: bytes of "
+      << "\nmedians; spread is half the distance of the 10th and 90th percentile; limit: bytes of "
          "weights and cells over the\ncopies' rate, for prefill and attention of many operations "
          "over the matrix products'\n\n"
       << fmt::format("{:<62} {:>9} {:<6} {:>7} {:>6}  {:<30} {}\n", "", "measured", "", "spread",
