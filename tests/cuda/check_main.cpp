@@ -3,9 +3,9 @@
 //   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check | --check=GROUP]
 //                      [--model FILE --text FILE...]
 //
-// GROUP: small, matmul, attention, sparse, decode, mixture, families, devices, errors or engine; the last
-// needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small enough for
-// compute-sanitizer to end in a minute.
+// GROUP: small, matmul, attention, sparse, decode, mixture, families, devices, errors or engine; the
+// last needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small
+// enough for compute-sanitizer to end in a minute.
 //
 // Exit code 0 all good, 1 something failed, 77 no device (ctest shows "skipped").
 #include <algorithm>
