@@ -121,6 +121,8 @@ struct Floats {
 void check_matmul(CudaBackend& b, Random& random, Report& report);
 void check_elementwise(CudaBackend& b, Random& random, Report& report);
 void check_attention(CudaBackend& b, Random& random, Report& report);
+void check_sparse(CudaBackend& b, Random& random, Report& report);
+void check_sparse_steps(CudaBackend& b, Random& random, Report& report);
 void check_decode(CudaBackend& b, Random& random, Report& report);
 void check_mixture(CudaBackend& b, Random& random, Report& report);
 void check_errors(CudaBackend& b, Report& report);

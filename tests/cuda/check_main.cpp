@@ -3,9 +3,9 @@
 //   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check | --check=GROUP]
 //                      [--model FILE --text FILE...]
 //
-// GROUP: small, matmul, attention, decode, mixture, families, devices, errors or engine; the last
-// needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small enough for
-// compute-sanitizer to end in a minute.
+// GROUP: small, matmul, attention, sparse, decode, mixture, families, devices, errors or engine; the
+// last needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small
+// enough for compute-sanitizer to end in a minute.
 //
 // Exit code 0 all good, 1 something failed, 77 no device (ctest shows "skipped").
 #include <algorithm>
@@ -64,6 +64,10 @@ int main(int argc, char** argv) {
     if (wanted("small")) verify::check_elementwise(b, random, report);
     if (wanted("matmul")) verify::check_matmul(b, random, report);
     if (wanted("attention")) verify::check_attention(b, random, report);
+    if (wanted("sparse")) {
+      verify::check_sparse(b, random, report);
+      verify::check_sparse_steps(b, random, report);
+    }
     if (wanted("decode")) verify::check_decode(b, random, report);
     if (wanted("mixture")) verify::check_mixture(b, random, report);
     if (wanted("families")) verify::check_families(random, report);
