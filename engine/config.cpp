@@ -137,20 +137,14 @@ class Keys {
   std::optional<Error> error_;
 };
 
-// YaRN (Peng et al. 2023, section 3.2): pairs that turn more than `beta_fast` times within the
-// original context keep their frequency, those that turn less than `beta_slow` times are divided by
-// the factor, and between the two it is a ramp over the pair's index.
-void scale_by_yarn(Keys& keys, float base, float factor, const ModelConfig& config,
+// YaRN (Peng et al. 2023, section 3.2): pairs that turn more than `fast` times within the original
+// context keep their frequency, those that turn less than `slow` times are divided by the factor,
+// and between the two it is a ramp over the pair's index.
+void scale_by_yarn(double base, double factor, double original, double fast, double slow,
                    std::vector<float>& freq) {
-  const auto original =
-      static_cast<double>(keys.count("rope.scaling.original_context_length", INT32_MAX,
-                                     static_cast<uint32_t>(std::max(1, config.context))));
-  const double fast = keys.real("rope.scaling.yarn_beta_fast", 32.0f);
-  const double slow = keys.real("rope.scaling.yarn_beta_slow", 1.0f);
   const auto n_rot = static_cast<double>(2 * freq.size());
   const auto pair_of = [&](double turns) {
-    return n_rot * std::log(original / (turns * 2 * std::numbers::pi)) /
-           (2 * std::log(static_cast<double>(base)));
+    return n_rot * std::log(original / (turns * 2 * std::numbers::pi)) / (2 * std::log(base));
   };
   const double low = std::max(std::floor(pair_of(fast)), 0.0);
   const double high = std::min(std::ceil(pair_of(slow)), n_rot - 1);
@@ -199,7 +193,10 @@ void read_rope(Keys& keys, int32_t n_rot, ModelConfig& config) {
         std::pow(static_cast<double>(base), -2.0 * static_cast<double>(i) / n_rot) / divisor);
   }
   if (yarn) {
-    scale_by_yarn(keys, base, factor, config, freq);
+    const int32_t original = keys.count("rope.scaling.original_context_length", INT32_MAX,
+                                        static_cast<uint32_t>(std::max(1, config.context)));
+    scale_by_yarn(base, factor, original, keys.real("rope.scaling.yarn_beta_fast", 32.0f),
+                  keys.real("rope.scaling.yarn_beta_slow", 1.0f), freq);
     magnify_by_yarn(keys, factor, config);
   }
   if (keys.file().find_tensor("rope_freqs.weight") == nullptr) return;
@@ -363,6 +360,15 @@ StructureConfig read_structure(Keys& keys, const ModelConfig& config,
 }
 
 }  // namespace
+
+void ModelConfig::stretch(int32_t wanted) {
+  if (wanted <= context || rope_freq.size() < 2) return;
+  const double factor = static_cast<double>(wanted) / context;
+  const double base = std::pow(rope_freq[0] / rope_freq[1], static_cast<double>(rope_freq.size()));
+  scale_by_yarn(base, factor, context, 32, 1, rope_freq);
+  rope_magnitude *= static_cast<float>(1 + 0.1 * std::log(factor));
+  context = wanted;
+}
 
 Result<ModelConfig> ModelConfig::from_gguf(const GgufFile& file,
                                            const StructureOverride& structure) {

@@ -90,6 +90,10 @@ struct ModelConfig {
   static Result<ModelConfig> from_gguf(const GgufFile& file,
                                        const StructureOverride& structure = {});
 
+  /// Lets a model be tried on `wanted` tokens, more than it was made for: its plain rotary
+  /// frequencies are scaled by YaRN, without the training that belongs to it.
+  void stretch(int32_t wanted);
+
   RopeTable rope() const { return {rope_layout, rope_freq, rope_magnitude}; }
   KvShape kv_shape(int32_t n_cells) const;
   /// Bytes of keys and values a cell takes over all layers.

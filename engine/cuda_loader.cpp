@@ -49,7 +49,7 @@ Result<std::unique_ptr<Backend>> load_cuda_backend(int device, const std::string
   using Create = Backend*(int, char*, size_t, int*);
   auto* interface = reinterpret_cast<Interface*>(dlsym(module, "cambium_cuda_interface"));
   auto* create = reinterpret_cast<Create*>(dlsym(module, "cambium_cuda_create"));
-  if (interface == nullptr || create == nullptr || interface() != kBackendInterface)
+  if (interface == nullptr || create == nullptr || interface() != backend_build())
     return fail(ErrorCode::bad_format,
                 std::string(kModule) + " is of another build than the binary; install both alike");
   std::array<char, 512> message{};

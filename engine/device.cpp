@@ -147,6 +147,12 @@ MemoryPlan plan_memory(const GgufFile& file, const ModelConfig& config, const Ba
   for (const GgufTensor& tensor : file.tensors())
     plan.weights += backend.weight_bytes(tensor.view());
   plan.kv_cell = config.kv_bytes_per_cell();
+  // The mean key of each block, by which sparse attention chooses.
+  if (config.sparse.from > 0 && !config.latent) {
+    plan.kv_cell += static_cast<uint64_t>(config.n_layer) *
+                    static_cast<uint64_t>(config.n_kv_head * config.head_dim_k) * sizeof(float) /
+                    static_cast<uint64_t>(backend.key_block());
+  }
   int64_t row = 2 * int64_t{config.n_embd} + 2 * int64_t{config.n_ff} +
                 int64_t{config.n_head} * (config.head_dim_k + config.head_dim_v) +
                 int64_t{config.n_kv_head} * (config.head_dim_k + config.head_dim_v);

@@ -124,7 +124,7 @@ Result<std::shared_ptr<Generator>> load(const std::string& path, const LoadOptio
   if (!file) return tl::unexpected(file.error());
   auto config = ModelConfig::from_gguf(**file, {load_options.structure, load_options.prune});
   if (!config) return tl::unexpected(config.error());
-  config->sparse.from = load_options.sparse_from;
+  if (!config->structure.any()) config->sparse.from = load_options.sparse_from;
   auto tokenizer = Tokenizer::from_gguf(**file);
   if (!tokenizer) return tl::unexpected(tokenizer.error());
   if ((*tokenizer)->size() > config->n_vocab) {
@@ -149,7 +149,8 @@ Result<std::shared_ptr<Generator>> load(const std::string& path, const LoadOptio
   can.step_control = true;
   can.structure = config->structure.any();
   can.token_prompts = true;
-  if (!placed->on_gpu && !can.structure) can.sparse_from = config->sparse.from;
+  // A GPU's latent attention has no lists of blocks to read.
+  if (!placed->on_gpu || !config->latent) can.sparse_from = config->sparse.from;
   const auto chat_template = (*file)->get_string("tokenizer.chat_template", "");
   auto chat = ChatTemplate::recognise(chat_template ? *chat_template : std::string_view());
   can.chat = chat.has_value();

@@ -29,7 +29,8 @@ inline constexpr int32_t kSparseFrom = 8192;
 struct LoadOptions {
   EngineOptions engine;
   /// A step in this cell or a later one reads the first cells, the last ones and the most promising
-  /// blocks between (SparseRule); 0: every cell. On the CPU, and not with a structure mode.
+  /// blocks between (SparseRule); 0: every cell. Not with a structure mode, nor for latent attention
+  /// on a GPU.
   int32_t sparse_from = 0;
   /// Overrides of the file's structure metadata; unset: as the file says.
   std::optional<StructureMode> structure;

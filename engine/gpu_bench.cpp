@@ -50,6 +50,7 @@ Result<double> matrix_rate(Backend& backend) {
 }
 
 constexpr const char* kAttentionShape = "deepseek-coder-6.7b";
+constexpr const char* kLongShape = "r1-distill-llama-8b";
 
 // --- one file -------------------------------------------------------------------------------------
 
@@ -89,7 +90,8 @@ class Bench {
     random.type = which.type;
     const std::string path = options_.folder + "/" + which.shape + ".gguf";
     if (auto written = write_random_model(path, random); !written) return written;
-    auto measured = measure(path);
+    Result<void> measured = options_.only_long ? Result<void>{} : measure(path);
+    if (measured && shape_.name == kLongShape) measured = measure_long(path);
     std::error_code ignored;
     std::filesystem::remove(path, ignored);
     return measured;
@@ -100,6 +102,13 @@ class Bench {
   double step_bytes() const { return weight_bytes_; }
 
  private:
+  Result<void> measure_long(const std::string& path) {
+    say("measuring long answers of " + name_);
+    auto file = GgufFile::open(path);
+    if (!file) return tl::unexpected(file.error());
+    return add_long(*file, options_.device, name_, bytes_read(**file), report_);
+  }
+
   Result<void> measure(const std::string& path) {
     say("measuring " + name_);
     // Load and first token, three times over where a goal is set for it; the last one stays.
@@ -128,10 +137,7 @@ class Bench {
       auto made = model->create_kv(cells_);
       if (!made) return tl::unexpected(made.error());
       kv = std::move(*made);
-      weight_bytes_ = 0;
-      for (const GgufTensor& tensor : (*file)->tensors())
-        if (tensor.name != "token_embd.weight" || shape_.tied)
-          weight_bytes_ += static_cast<double>(tensor.bytes) * share_read(tensor.name);
+      weight_bytes_ = bytes_read(**file);
       model_ = model.get();
       kv_ = kv.get();
       if (feed(0, 1, 1) < 0) return tl::unexpected(error_);
@@ -230,6 +236,14 @@ class Bench {
   double kv_cell() const { return static_cast<double>(model_->config().kv_bytes_per_cell()); }
   double limit_share(double bytes, double ms) const {
     return report_.copy_bandwidth > 0 ? bytes / (ms * 1e-3) / report_.copy_bandwidth : 0;
+  }
+  /// Weights a step reads.
+  double bytes_read(const GgufFile& file) const {
+    double bytes = 0;
+    for (const GgufTensor& tensor : file.tensors())
+      if (tensor.name != "token_embd.weight" || shape_.tied)
+        bytes += static_cast<double>(tensor.bytes) * share_read(tensor.name);
+    return bytes;
   }
   /// Of a stack of experts a token reads those it is sent to.
   double share_read(std::string_view tensor) const {
@@ -392,6 +406,7 @@ void project(double share, double step_bytes, GpuReport& report) {
 
 Result<GpuReport> bench_gpu(const GpuBenchOptions& options) {
   std::vector<GpuBenchOptions::File> files = options.files;
+  if (files.empty() && options.only_long) files = {{kLongShape, DType::q4_k}};
   if (files.empty())
     files = {{"deepseek-coder-6.7b", DType::q4_k},
              {"deepseek-coder-6.7b", DType::q8_0},
@@ -402,7 +417,7 @@ Result<GpuReport> bench_gpu(const GpuBenchOptions& options) {
   for (const GpuBenchOptions::File& file : files) {
     Bench bench(options, report);
     if (auto done = bench.run(file); !done) return tl::unexpected(done.error());
-    if (file.shape != kAttentionShape || file.type != DType::q4_k) continue;
+    if (options.only_long || file.shape != kAttentionShape || file.type != DType::q4_k) continue;
     add_replay(options, bench.columns_ms(), report);
     if (bench.decode_share() > 0) project(bench.decode_share(), bench.step_bytes(), report);
   }

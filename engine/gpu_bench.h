@@ -21,6 +21,7 @@ struct GpuBenchOptions {
   std::vector<File> files;                   ///< empty: those that goals are set for
   std::string device = "cuda";               ///< "cuda", "cuda:N"; "cpu" works too, without limits
   std::string folder;                        ///< for the files, which are removed again
+  bool only_long = false;                    ///< long answers' rows and no others
   std::vector<std::vector<TokenId>> replay;  ///< texts for speculation's row; empty: none
   std::function<void(const std::string&)> on_progress;
 };

@@ -5,9 +5,11 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/gguf.h"
 #include "engine/gpu_bench.h"
 #include "engine/ops.h"
 
@@ -47,5 +49,10 @@ std::string format(const char* text, T... values) {
 /// Rows for attention of one layer of the 6.7B shape by context, mask off and pruning, whole prompts
 /// and single steps.
 Result<void> add_attention(Backend& backend, GpuReport& report);
+
+/// Rows `name` for decode steps far into a long answer, dense and sparse; loads `file` on `device`
+/// twice. `weight_bytes`: read by a step.
+Result<void> add_long(const std::shared_ptr<const GgufFile>& file, const std::string& device,
+                      const std::string& name, double weight_bytes, GpuReport& report);
 
 }  // namespace cambium::engine

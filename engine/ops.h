@@ -17,6 +17,7 @@
 
 #include "engine/attention_mask.h"
 #include "engine/result.h"
+#include "engine/sparse_rule.h"
 #include "engine/tensor.h"
 
 namespace cambium::engine {
@@ -82,17 +83,6 @@ struct MatmulTarget {
   float* y = nullptr;            ///< [n_tokens, weight->rows]
   const Weight* bias = nullptr;  ///< [rows], or null
   bool accumulate = false;       ///< y += W·x: the residual connection
-};
-
-/// Block-sparse attention for long answers: a query in cell n >= `from` reads the blocks of
-/// key_block() cells that hold the first `sinks` cells or the last `window`, and of those between
-/// them the √n most promising: the ones with the largest sum, over the heads that share keys, of
-/// softmax over blocks of scale · q · (mean key of the block). Passes of up to 8 tokens and caches
-/// of F16 only; others are dense.
-struct SparseRule {
-  int32_t from = 0;  ///< 0: never
-  int32_t sinks = 64;
-  int32_t window = 1024;
 };
 
 struct AttentionArgs {
@@ -178,7 +168,8 @@ struct DecoderOps {
   float norm_eps = 0, attention_scale = 0;
   RopeTable rope;
   PruneRule prune;
-  KvShape kv;  ///< of the caches it will run on; n_cells is an upper bound
+  SparseRule sparse;  ///< of steps without structure
+  KvShape kv;         ///< of the caches it will run on; n_cells is an upper bound
 };
 
 /// The same for a decoder with latent attention and mixtures of experts (DeepSeek-V2).
@@ -229,7 +220,7 @@ class DecodeProgram {
 };
 
 /// Counts changes of the classes here that a module built before one would not know.
-inline constexpr int kBackendInterface = 6;
+inline constexpr int kBackendInterface = 7;
 
 class Backend {
  public:

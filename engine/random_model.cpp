@@ -61,6 +61,7 @@ std::vector<NamedShape> named_shapes() {
   ModelShape r1_8b = coder("r1-distill-llama-8b", 4096, 32, 32, 14336);
   r1_8b.n_vocab = 128256;
   r1_8b.n_kv_head = 8;
+  r1_8b.context = 131072;
   r1_8b.rope_theta = 500000.0f;
   r1_8b.rope_linear_scale = 1.0f;
   r1_8b.norm_eps = 1e-5f;

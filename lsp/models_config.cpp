@@ -315,8 +315,7 @@ Json models_schema() {
        typed(
            "boolean",
            "Past 8,192 tokens each new one reads the start, the last 1,024 and the most promising "
-           "blocks of the rest; default: true where the model has the role reasoning. On the "
-           "CPU.")},
+           "blocks of the rest; default: true where the model has the role reasoning.")},
   };
   Json role_names = Json::array();
   for (const assist::Role role : assist::kRoles) role_names.push_back(assist::to_string(role));

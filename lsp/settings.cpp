@@ -60,9 +60,9 @@ constexpr SettingKey kKeys[] = {
      "How the syntax tree steers attention; auto: as the model file says.", "\"auto\"", 0, 0,
      kStructures},
     {"sparseAttention", SettingKind::text, kTrustedOnly,
-     "Whether a model on the CPU reads only the most promising blocks past 8,192 tokens; auto: the "
-     "one "
-     "with the role reasoning.",
+     "Whether a model reads only the most promising blocks past 8,192 tokens; auto: the one with "
+     "the "
+     "role reasoning.",
      "\"auto\"", 0, 0, kSparse},
 };
 

@@ -24,6 +24,22 @@ bool structured(const AttentionArgs& args) {
 
 /// Tokens [0, kSplitTokens] are split over chunks of cells as well as over heads.
 constexpr int32_t kSplitTokens = 8;
+static_assert(kMostSparseTokens <= kSplitTokens);
+
+/// Element d of the key in cell c of a block, as kv_layout.h says where it lies.
+float key_element(const KvHead& head, const std::byte* block, size_t c, size_t d,
+                  uint8_t byte_bias) {
+  constexpr size_t kCells = kKeyBlock;
+  uint16_t half;
+  if (!head.q8) {
+    std::memcpy(&half, block + (d * kCells + c) * 2, 2);
+    return half_to_float(half);
+  }
+  const auto dk = static_cast<size_t>(head.dk);
+  std::memcpy(&half, block + dk * kCells + (d / 32 * kCells + c) * 2, 2);
+  const auto byte = static_cast<uint8_t>(block[d / 4 * kCells * 4 + c * 4 + d % 4]);
+  return half_to_float(half) * static_cast<float>(static_cast<int8_t>(byte ^ byte_bias));
+}
 
 }  // namespace
 
@@ -48,7 +64,8 @@ KvHead CpuKv::head(int32_t layer, int32_t kv_head) const {
   return h;
 }
 
-const float* CpuKv::block_means(int32_t layer, int32_t kv_head, int32_t n_blocks) {
+const float* CpuKv::block_means(int32_t layer, int32_t kv_head, int32_t n_blocks,
+                                uint8_t byte_bias) {
   means_.resize(static_cast<size_t>(shape.n_layer) * static_cast<size_t>(shape.n_kv_head));
   Means& means = means_[static_cast<size_t>(layer * shape.n_kv_head + kv_head)];
   const KvHead h = head(layer, kv_head);
@@ -61,11 +78,7 @@ const float* CpuKv::block_means(int32_t layer, int32_t kv_head, int32_t n_blocks
     float* mean = means.mean.data() + static_cast<size_t>(means.n_blocks) * dk;
     for (size_t d = 0; d < dk; ++d) {
       float sum = 0;
-      for (size_t c = 0; c < kKeyBlock; ++c) {
-        uint16_t half;
-        std::memcpy(&half, block + (d * kKeyBlock + c) * 2, 2);
-        sum += half_to_float(half);
-      }
+      for (size_t c = 0; c < kKeyBlock; ++c) sum += key_element(h, block, c, d, byte_bias);
       mean[d] = sum / kKeyBlock;
     }
   }
@@ -78,14 +91,6 @@ void CpuKv::forget_means(int32_t layer, int32_t first) {
     Means& means = means_[static_cast<size_t>(layer * shape.n_kv_head + h)];
     means.n_blocks = std::min(means.n_blocks, first / kKeyBlock);
   }
-}
-
-SparseRange sparse_range(const SparseRule& rule, int32_t cell, int32_t block) {
-  if (rule.from <= 0 || cell < rule.from) return {};
-  const SparseRange range{(rule.sinks + block - 1) / block,
-                          std::max(0, cell + 1 - rule.window) / block,
-                          static_cast<int32_t>(std::sqrt(static_cast<double>(cell)))};
-  return range.last - range.first > range.best ? range : SparseRange{};
 }
 
 /// Heads that share a head of keys and see the same blocks.
@@ -138,7 +143,7 @@ void Attention::choose_blocks(const AttentionArgs& args, CpuKv& kv, int32_t kv_h
     auto& chosen = chosen_[static_cast<size_t>(kv_head * args.n_tokens + t)];
     const SparseRange range = sparse_range(args.sparse, cell, kKeyBlock);
     if (range.best == 0) continue;
-    const float* means = kv.block_means(args.layer, kv_head, range.last);
+    const float* means = kv.block_means(args.layer, kv_head, range.last, kernels_.byte_bias);
     const auto n = static_cast<size_t>(range.last - range.first);
     share.assign(n, 0);
     score.resize(n);
@@ -166,7 +171,7 @@ void Attention::choose_blocks(const AttentionArgs& args, CpuKv& kv, int32_t kv_h
     std::ranges::sort(order);
     for (int32_t b = 0; b < range.first; ++b) chosen.push_back(b);
     for (const int32_t b : order) chosen.push_back(range.first + b);
-    for (int32_t b = range.last; b <= cell / kKeyBlock; ++b) chosen.push_back(b);
+    for (int32_t b = range.last; b < range.end; ++b) chosen.push_back(b);
   }
 }
 
@@ -342,10 +347,10 @@ void Attention::run(const AttentionArgs& args) {
       partial_.resize(chunk_floats * static_cast<size_t>(n_chunks));
     }
     const bool sparse = args.sparse.from > 0 && n_cells > args.sparse.from && !structured(args) &&
-                        kv.shape.type == DType::f16;
+                        args.n_tokens <= kMostSparseTokens;
     if (sparse) {
       chosen_.assign(static_cast<size_t>(n_kv_head * args.n_tokens), {});
-      kv.block_means(args.layer, 0, 0);  // room for every head, before the threads
+      kv.block_means(args.layer, 0, 0, 0);  // room for every head, before the threads
       pool_.run(n_kv_head,
                 [&](int64_t h, int) { choose_blocks(args, kv, static_cast<int32_t>(h)); });
     }

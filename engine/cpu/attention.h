@@ -23,8 +23,8 @@ class CpuKv final : public KvStore {
   KvHead head(int32_t layer, int32_t kv_head) const;
 
   /// Mean keys of a head's blocks [0, n_blocks), all of whose cells were written: [n_blocks, dk].
-  /// Kept from call to call; one thread a head. F16 only.
-  const float* block_means(int32_t layer, int32_t kv_head, int32_t n_blocks);
+  /// Kept from call to call; one thread a head. `byte_bias`: Kernels::byte_bias of what wrote them.
+  const float* block_means(int32_t layer, int32_t kv_head, int32_t n_blocks, uint8_t byte_bias);
   /// Cells from `first` on of a layer are about to change.
   void forget_means(int32_t layer, int32_t first);
 
@@ -36,14 +36,6 @@ class CpuKv final : public KvStore {
   HostMemory memory_;
   std::vector<Means> means_;  // [n_layer, n_kv_head], empty until asked for
 };
-
-/// What SparseRule leaves out of the blocks a query sees.
-struct SparseRange {
-  int32_t first = 0, last = 0;  ///< blocks between the sinks and the window
-  int32_t best = 0;             ///< of these, how many are read
-};
-/// Nothing between them where all blocks are read.
-SparseRange sparse_range(const SparseRule& rule, int32_t cell, int32_t block);
 
 /// Queries of a VisibleBlocks tile this kernel wants.
 constexpr int32_t attention_query_tile(int32_t n_tokens) { return n_tokens < 8 ? 1 : 8; }

@@ -171,49 +171,55 @@ bool head_prunes(uint64_t prune_heads, int32_t head) {
   return head < 64 ? ((prune_heads >> head) & 1) != 0 : prune_heads == ~0ull;
 }
 
-namespace {
-
-// Which cells a query of kv_head in `cell` reads by SparseRule; empty: all.
-std::vector<bool> sparse_cells(const AttentionArgs& args, const KvShape& shape, const float* k,
-                               int32_t t, int32_t kv_head) {
-  constexpr int32_t kBlock = 32;
-  const int32_t cell = args.first_cell + t, group = args.n_head / shape.n_kv_head;
-  const SparseRule& rule = args.sparse;
-  const int32_t first = (rule.sinks + kBlock - 1) / kBlock;
-  const int32_t last = std::max(0, cell + 1 - rule.window) / kBlock;
-  const auto best = static_cast<int32_t>(std::sqrt(static_cast<double>(cell)));
-  if (rule.from <= 0 || cell < rule.from || args.n_tokens > 8 || last - first <= best) return {};
-  const auto n = static_cast<size_t>(last - first);
+std::vector<double> sparse_shares(const AttentionArgs& args, const KvShape& shape, const float* k,
+                                  int32_t t, int32_t kv_head) {
+  const int32_t group = args.n_head / shape.n_kv_head;
+  const SparseRange range = sparse_range(args.sparse, args.first_cell + t, kSparseBlock);
+  if (range.best == 0 || args.n_tokens > kMostSparseTokens) return {};
+  const auto n = static_cast<size_t>(range.last - range.first);
   std::vector<double> share(n, 0), score(n);
   for (int32_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
     const float* q = args.q + (int64_t{t} * args.n_head + h) * shape.head_dim_k;
     double total = 0;
     for (size_t b = 0; b < n; ++b) {
       double sum = 0;
-      for (int32_t c = 0; c < kBlock; ++c) {
-        const int64_t row = (first + static_cast<int64_t>(b)) * kBlock + c;
+      for (int32_t c = 0; c < kSparseBlock; ++c) {
+        const int64_t row = (range.first + static_cast<int64_t>(b)) * kSparseBlock + c;
         const float* key = k + (row * shape.n_kv_head + kv_head) * shape.head_dim_k;
         for (int32_t d = 0; d < shape.head_dim_k; ++d) sum += static_cast<double>(q[d]) * key[d];
       }
-      score[b] = std::exp(sum / kBlock * args.scale);
+      score[b] = std::exp(sum / kSparseBlock * args.scale);
       total += score[b];
     }
     for (size_t b = 0; b < n; ++b) share[b] += score[b] / total;
   }
-  std::vector<bool> reads(static_cast<size_t>(cell) + 1, true);
-  std::fill(reads.begin() + first * kBlock, reads.begin() + last * kBlock, false);
-  for (int32_t i = 0; i < best; ++i) {
+  return share;
+}
+
+namespace {
+
+// The blocks a query of kv_head reads by SparseRule, ascending; empty: all.
+std::vector<int32_t> sparse_blocks(const AttentionArgs& args, const KvShape& shape, const float* k,
+                                   int32_t t, int32_t kv_head) {
+  std::vector<double> share = sparse_shares(args, shape, k, t, kv_head);
+  if (share.empty()) return {};
+  const SparseRange range = sparse_range(args.sparse, args.first_cell + t, kSparseBlock);
+  std::vector<int32_t> blocks;
+  for (int32_t b = 0; b < range.first; ++b) blocks.push_back(b);
+  for (int32_t i = 0; i < range.best; ++i) {
     const auto b = std::max_element(share.begin(), share.end()) - share.begin();
     share[static_cast<size_t>(b)] = -1;
-    const auto at = reads.begin() + (first + b) * kBlock;
-    std::fill(at, at + kBlock, true);
+    blocks.push_back(range.first + static_cast<int32_t>(b));
   }
-  return reads;
+  for (int32_t b = range.last; b < range.end; ++b) blocks.push_back(b);
+  std::sort(blocks.begin(), blocks.end());
+  return blocks;
 }
 
 }  // namespace
 
-void attention(const AttentionArgs& args, const KvShape& shape, const float* k, const float* v) {
+void attention(const AttentionArgs& args, const KvShape& shape, const float* k, const float* v,
+               const std::vector<std::vector<int32_t>>* lists) {
   const int32_t group = args.n_head / shape.n_kv_head;
   const bool structured =
       args.mode != StructureMode::off && args.cells != nullptr && !args.cells->empty();
@@ -225,8 +231,12 @@ void attention(const AttentionArgs& args, const KvShape& shape, const float* k, 
       const int32_t kv_head = h / group;
       const bool prunes =
           structured && args.mode == StructureMode::prune && head_prunes(args.prune_heads, h);
-      const std::vector<bool> reads =
-          structured ? std::vector<bool>() : sparse_cells(args, shape, k, t, kv_head);
+      std::vector<int32_t> blocks;
+      if (lists != nullptr) {
+        blocks = (*lists)[static_cast<size_t>(t * shape.n_kv_head + kv_head)];
+      } else if (!structured) {
+        blocks = sparse_blocks(args, shape, k, t, kv_head);
+      }
       score.assign(static_cast<size_t>(cell) + 1, 0);
       double top = -std::numeric_limits<double>::infinity();
       for (int32_t c = 0; c <= cell; ++c) {
@@ -248,7 +258,8 @@ void attention(const AttentionArgs& args, const KvShape& shape, const float* k, 
                                   args.n_head +
                               h];
         }
-        if (!reads.empty() && !reads[static_cast<size_t>(c)]) {
+        if (!blocks.empty() &&
+            !std::binary_search(blocks.begin(), blocks.end(), c / kSparseBlock)) {
           s = -std::numeric_limits<double>::infinity();
         }
         if (prunes && !visible(args.cells->at(static_cast<size_t>(cell)),

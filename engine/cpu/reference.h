@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "engine/attention_mask.h"
 #include "engine/ops.h"
@@ -49,9 +50,21 @@ TensorView stacked(const TensorView& stack, int32_t n, int32_t i);
 /// AttentionArgs::prune_heads holds 64 heads; those past it prune only where all do.
 bool head_prunes(uint64_t prune_heads, int32_t head);
 
+/// Cells of a block of SparseRule, on every backend.
+inline constexpr int32_t kSparseBlock = 32;
+
+/// What SparseRule chooses blocks by, for query t and a head of keys: of each block of
+/// sparse_range()'s [first, last), the sum of its heads' softmax. Empty where every block is read.
+/// Uses args' q, n_tokens, first_cell, n_head, scale and sparse.
+std::vector<double> sparse_shares(const AttentionArgs& args, const KvShape& shape, const float* k,
+                                  int32_t t, int32_t kv_head);
+
 /// Attention over plain k [n_cells, n_kv_head, head_dim_k] and v [n_cells, n_kv_head, head_dim_v].
-/// Uses args' q, out, n_tokens, first_cell, n_head, scale and the structure fields except
-/// `visible`: every pair is tested by relation() and visible(). SparseRule's blocks are of 32 cells.
-void attention(const AttentionArgs& args, const KvShape& shape, const float* k, const float* v);
+/// Uses args' q, out, n_tokens, first_cell, n_head, scale, sparse and the structure fields except
+/// `visible`: every pair is tested by relation() and visible(). `lists` (may be null) holds the
+/// blocks to read in place of those SparseRule chooses, [n_tokens, n_kv_head], each ascending and an
+/// empty one for all.
+void attention(const AttentionArgs& args, const KvShape& shape, const float* k, const float* v,
+               const std::vector<std::vector<int32_t>>* lists = nullptr);
 
 }  // namespace cambium::engine::cpu::reference

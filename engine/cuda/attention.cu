@@ -187,9 +187,16 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   const int query0 = tile * p.map.queries;
   const int last_query = min(query0 + p.map.queries, a.n_tokens) - 1;
   const int n_blocks = (first + last_query) / kKeyBlock + 1;
-  // Block b belongs to stream b % streams: while the context is short, later blocks of streams have
-  // nothing, and would add nothing. They make room before the kernel ahead is done.
-  const int active = kSplit ? min(p.splits, (n_blocks + kWarps - 1) / kWarps) : 1;
+  // By SparseRule, a tile is a query and reads a list of its own.
+  const SparseRange range = kSplit && a.sparse.rule.from > 0
+                                ? sparse_range(a.sparse.rule, first + query0, kKeyBlock)
+                                : SparseRange{};
+  const bool sparse = range.best > 0;
+  const int n_read = sparse ? range.n_read() : n_blocks;
+  // Block b (of a sparse list: the b-th) belongs to stream b % streams: while the context is short,
+  // later blocks of streams have nothing, and would add nothing. They make room before the kernel
+  // ahead is done.
+  const int active = kSplit ? min(p.splits, (n_read + kWarps - 1) / kWarps) : 1;
   if (kSplit && blockIdx.z >= active) return;
   const auto prefetch_block = [&](int block, bool values) {
     const int width = values ? DV : DK;
@@ -200,10 +207,16 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     for (int i = lane * 128; i < kKeyBlock * width * 2; i += 32 * 128) prefetch_l2(from + i);
   };
   if constexpr (kSplit && !kQ8) {
-    // All but the newest cells are long written.
-    if (stream < n_blocks) {
-      prefetch_block(stream, false);
-      prefetch_block(stream, true);
+    // All but the newest cells are long written. Of a list that is still being made, the sinks and
+    // the window are known.
+    const int known = !sparse                ? stream
+                      : stream < range.first ? stream
+                      : stream >= range.first + range.best
+                          ? stream - range.first - range.best + range.last
+                          : n_blocks;
+    if (known < n_blocks) {
+      prefetch_block(known, false);
+      prefetch_block(known, true);
     }
   }
   grid_wait();
@@ -239,12 +252,28 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   for (int h = 0; listed && h < p.map.heads; ++h) listed = head_prunes(a.structure, head0 + h);
 
   Running<DV> state;
-  if (listed) {
-    const int32_t* offsets =
-        a.structure.offsets + query0 / a.structure.query_tile * p.streams + stream;
-    for (int i = offsets[0]; i < offsets[1]; ++i) {
-      const uint32_t entry = a.structure.blocks[i];
+  if (listed || sparse) {
+    const uint32_t* list = a.structure.blocks;
+    int i = stream, end = n_read, step = p.streams;
+    if (listed) {
+      const int32_t* offsets =
+          a.structure.offsets + query0 / a.structure.query_tile * p.streams + stream;
+      i = offsets[0];
+      end = offsets[1];
+      step = 1;
+    } else {
+      list = a.sparse.blocks +
+             (static_cast<int64_t>(query0) * a.kv.n_kv_head + kv_head) * a.sparse.capacity;
+    }
+    for (; i < end; i += step) {
+      const uint32_t entry = list[i];
       const int block = static_cast<int>(entry & 0x7fffffffu);
+      if constexpr (kSplit && !kQ8) {
+        if (sparse && i + step < end) {
+          prefetch_block(static_cast<int>(list[i + step]), false);
+          prefetch_block(static_cast<int>(list[i + step]), true);
+        }
+      }
       if (block >= n_blocks) break;  // seen by a later query of the list's tile only
       attend_block<DK, DV, kQ8, kSplit>(p, q, rows, min_cell, kv_head, block, entry >> 31 != 0,
                                         state);
@@ -285,7 +314,8 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
   // Join the block's four streams, then the blocks: the last to arrive does it.
   extern __shared__ __align__(16) uint8_t shared[];
   Parts<DV>& parts = *reinterpret_cast<Parts<DV>*>(shared);
-  const int n_rows = p.map.heads * p.map.queries;
+  // Of 16 rows; one token of a model without grouped queries has one.
+  const int n_rows = p.map.heads * (last_query - query0 + 1);
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int i = g + 8 * r;
@@ -413,7 +443,16 @@ __global__ void __launch_bounds__(kWarps * 32)
   const Row row = make_row(a.structure, first_cell(p) + query, head);
   const float* q = a.q + index * dk;
   float largest = -INFINITY, sum = 0, out[kPlainDims] = {};
-  for (int cell = 0; cell <= row.cell; ++cell) {
+  const SparseRange range =
+      a.sparse.rule.from > 0 ? sparse_range(a.sparse.rule, row.cell, kKeyBlock) : SparseRange{};
+  const uint32_t* list =
+      a.sparse.blocks +
+      (static_cast<int64_t>(query) * a.kv.n_kv_head + kv_head) * a.sparse.capacity;
+  const int n_read = range.best > 0 ? range.n_read() * kKeyBlock : row.cell + 1;
+  for (int i = 0; i < n_read; ++i) {
+    const int cell =
+        range.best > 0 ? static_cast<int>(list[i / kKeyBlock]) * kKeyBlock + i % kKeyBlock : i;
+    if (cell > row.cell) break;
     float score = 0;
     for (int d = lane; d < dk; d += 32)
       score = fmaf(q[d], plain_element(a.kv, false, kv_head, cell, d), score);
@@ -437,13 +476,13 @@ __global__ void __launch_bounds__(kWarps * 32)
     if (i * 32 + lane < dv) a.out[index * dv + i * 32 + lane] = sum > 0 ? out[i] / sum : 0.0f;
 }
 
-RowMap row_map(int n_head, int n_kv_head) {
+RowMap row_map(int n_head, int n_kv_head, bool sparse) {
   const int group = n_head / n_kv_head;
   RowMap m{1, 1, group};
   for (int h = 2; h <= 16 && h <= group; ++h)
     if (group % h == 0) m.heads = h;
   m.parts = group / m.heads;
-  while (m.queries * 2 * m.heads <= 16) m.queries *= 2;
+  while (!sparse && m.queries * 2 * m.heads <= 16) m.queries *= 2;
   return m;
 }
 
@@ -477,18 +516,24 @@ int attention_streams(int n_tokens, int n_kv_head, int multiprocessors) {
 }
 
 int64_t attention_partial_floats(int n_tokens, int n_head, int n_kv_head, int head_dim_v,
-                                 int multiprocessors) {
+                                 bool sparse, int multiprocessors) {
   const int streams = attention_streams(n_tokens, n_kv_head, multiprocessors);
   if (streams == 1) return 0;
-  const RowMap m = row_map(n_head, n_kv_head);
+  const RowMap m = row_map(n_head, n_kv_head, sparse);
   return ceil_div(n_tokens, m.queries) * n_kv_head * m.parts * (streams / kWarps) * 16 *
          (head_dim_v + 2);
 }
 
 cudaError_t attention(const Launch& l, const AttentionKernelArgs& a) {
+  const bool sparse = a.sparse.rule.from > 0;
+  if (sparse) {
+    if (a.n_tokens > kMostSparseTokens || a.structure.mode != StructureMode::off || a.kv.latent)
+      return cudaErrorInvalidValue;
+    if (const cudaError_t e = choose_blocks(l, a); e != cudaSuccess) return e;
+  }
   Params p;
   p.a = a;
-  p.map = row_map(a.n_head, a.kv.n_kv_head);
+  p.map = row_map(a.n_head, a.kv.n_kv_head, sparse);
   p.tiles = static_cast<int32_t>(ceil_div(a.n_tokens, p.map.queries));
   p.streams = attention_streams(a.n_tokens, a.kv.n_kv_head, l.multiprocessors);
   p.splits = p.streams == 1 ? 0 : p.streams / kWarps;

@@ -28,6 +28,49 @@ KvCells CudaKv::layer(int32_t l) const {
   return c;
 }
 
+Result<void> CudaKv::reserve_means(size_t* counter) {
+  if (!means_from_.empty()) return {};
+  if (n_cells > kMostSparseCells)
+    return fail(ErrorCode::unsupported, "GPU: sparse attention takes contexts of up to " +
+                                            std::to_string(kMostSparseCells) +
+                                            " tokens, this one has " + std::to_string(n_cells) +
+                                            "; use a shorter one, or sparseAttention off");
+  const auto floats = static_cast<size_t>(shape.n_layer) * static_cast<size_t>(shape.n_kv_head) *
+                      static_cast<size_t>(n_cells / kKeyBlock) *
+                      static_cast<size_t>(shape.head_dim_k);
+  auto memory = DeviceMemory::allocate(floats * sizeof(float), counter);
+  if (!memory) return tl::unexpected(memory.error());
+  means_ = std::move(*memory);
+  means_from_.assign(static_cast<size_t>(shape.n_layer), 0);
+  return {};
+}
+
+float* CudaKv::means(int32_t l) const {
+  return means_.as<float>() +
+         int64_t{l} * shape.n_kv_head * (n_cells / kKeyBlock) * shape.head_dim_k;
+}
+
+SparseSpace::SparseSpace(const SparseRule& rule, const KvShape& kv, int32_t n_head,
+                         int32_t n_tokens) {
+  const int64_t blocks = ceil_div(kv.n_cells, kKeyBlock);
+  capacity = most_sparse_blocks(rule, static_cast<int32_t>(blocks) * kKeyBlock, kKeyBlock);
+  score_bytes = int64_t{n_tokens} * n_head * blocks * static_cast<int64_t>(sizeof(float));
+  bytes = score_bytes +
+          int64_t{n_tokens} * kv.n_kv_head * capacity * static_cast<int64_t>(sizeof(uint32_t));
+}
+
+SparseArgs SparseSpace::args(const SparseRule& rule, const CudaKv& kv, int32_t l,
+                             void* memory) const {
+  SparseArgs a;
+  a.rule = rule;
+  a.means = kv.means(l);
+  a.means_from = {nullptr, kv.means_from(l)};
+  a.scores = static_cast<float*>(memory);
+  a.blocks = reinterpret_cast<uint32_t*>(static_cast<uint8_t*>(memory) + score_bytes);
+  a.capacity = capacity;
+  return a;
+}
+
 // --- memory
 // -----------------------------------------------------------------------------------------
 
@@ -61,6 +104,7 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(int device) {
         !r)
       return tl::unexpected(r.error());
   b->launch_.multiprocessors = properties.multiProcessorCount;
+  b->launch_.shared_bytes = static_cast<int64_t>(properties.sharedMemPerMultiprocessor);
   b->dependent_launch_ = properties.major >= 9;
   b->description_ = std::string(properties.name) + ", " +
                     std::to_string(properties.totalGlobalMem >> 30) + " GiB, compute " +

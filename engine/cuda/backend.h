@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,6 +54,27 @@ class CudaKv final : public KvStore {
   int32_t n_cells = 0;  ///< shape.n_cells rounded up to whole key blocks
   DeviceMemory k, v;    ///< [n_layer] layers each
   KvCells layer(int32_t l) const;
+
+  // Mean keys of blocks, by which SparseRule chooses. The memory is taken at the first pass that
+  // asks for them and not cleared; which blocks have theirs is kept here.
+  /// Errors: out_of_memory, and unsupported where the cache is too long to choose from.
+  Result<void> reserve_means(size_t* counter);
+  float* means(int32_t l) const;
+  /// First block of layer l without its mean.
+  int32_t means_from(int32_t l) const { return means_from_.empty() ? 0 : means_from_[at(l)]; }
+  /// Blocks [0, end) of layer l have them now.
+  void keep_means(int32_t l, int32_t end) {
+    if (!means_from_.empty()) means_from_[at(l)] = std::max(means_from_[at(l)], end);
+  }
+  /// Cells from `first` on of layer l are about to change.
+  void forget_means(int32_t l, int32_t first) {
+    if (!means_from_.empty()) means_from_[at(l)] = std::min(means_from_[at(l)], first / kKeyBlock);
+  }
+
+ private:
+  static size_t at(int32_t l) { return static_cast<size_t>(l); }
+  DeviceMemory means_;               // [n_layer][n_kv_head][n_cells / kKeyBlock][head_dim_k]
+  std::vector<int32_t> means_from_;  // [n_layer], empty without memory
 };
 
 /// Labels and block lists of the pass under way, on the device.
@@ -75,6 +97,16 @@ class DeviceStructure {
   int32_t query_tile_ = 1;
   std::vector<int32_t> host_offsets_;
   std::vector<uint32_t> host_blocks_;
+};
+
+/// What choosing blocks needs beside the cache, in one piece of memory.
+struct SparseSpace {
+  int64_t score_bytes = 0, bytes = 0;
+  int32_t capacity = 0;
+  /// For passes of up to n_tokens over a cache of that shape.
+  SparseSpace(const SparseRule& rule, const KvShape& kv, int32_t n_head, int32_t n_tokens);
+  /// `memory` of `bytes`; the means of layer l.
+  SparseArgs args(const SparseRule& rule, const CudaKv& kv, int32_t l, void* memory) const;
 };
 
 class CudaBackend final : public Backend {
@@ -177,7 +209,7 @@ class CudaBackend final : public Backend {
     int32_t layer = 0, first_cell = 0, n_tokens = 0;
   } structure_of_;  // the pass `structure_` was filled for
   DeviceMemory arrivals_, ids_, emphasis_, staging_, activations_, half_, dequantized_, partial_,
-      cublas_workspace_;
+      sparse_, cublas_workspace_;
   // Of mixtures and latent attention.
   DeviceMemory expert_gate_, expert_up_, expert_half_, expert_rows_, expert_order_, scores_;
   std::vector<int32_t> expert_counts_, expert_base_;

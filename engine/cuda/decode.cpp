@@ -1,11 +1,13 @@
 // The fused decode step: five launches a layer, captured once as a graph and replayed.
 //
 //   norm + quantize + QKV + RoPE + KV write
-//   attention, streams of keys joined by the last block
+//   attention, streams of keys joined by the last block; past SparseRule::from two launches before
+//     it choose the blocks
 //   quantize + output projection + residual
 //   norm + quantize + gate, up + SiLU
 //   quantize + down projection + residual
 //
+// Several tokens, and one token's row of 8,192 columns and more, are quantized by launches between.
 // On compute capability 9.0 and newer each kernel starts while the one before it drains and has its
 // first weights in registers when its input is ready (programmatic dependent launch). Token and
 // position live in device memory, so a graph is captured once for a number of tokens and a cache.
@@ -26,18 +28,19 @@ class Program final : public StepProgram {
   Result<void> prepare();
 
  private:
-  cudaError_t enqueue_layers(const CudaKv& kv, int32_t n, bool structured) override;
+  cudaError_t enqueue_layers(const CudaKv& kv, int32_t n, Kind kind) override;
   Result<void> update_structure(const TokenStructure& cells, int32_t n_cells,
                                 const VisibleBlocks* visible, int32_t n) override;
   StructureArgs structure_args() const override { return structure_.args(); }
+  SparseRule sparse_rule() const override { return m_.sparse; }
   cudaError_t enqueue_qkv(const DecoderOps::Layer& layer, const KvCells& cells, int32_t n);
-  cudaError_t enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, bool structured);
+  cudaError_t enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, Kind kind);
 
   DecoderOps m_;
   RopeArgs rope_;
   bool fused_rope_ = false;
   int32_t dim_k_ = 0, dim_v_ = 0, n_embd_ = 0, n_ff_ = 0;
-  DeviceMemory emphasis_, partial_;
+  DeviceMemory emphasis_, partial_, sparse_;
   float *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mixed_ = nullptr, *gate_ = nullptr,
         *up_ = nullptr;
   DeviceStructure structure_;
@@ -70,11 +73,19 @@ Result<void> Program::prepare() {
   if (auto r = take_arena(std::max<int64_t>({n_embd_, n_ff_, int64_t{m_.n_head} * dim_v_})); !r)
     return r;
 
+  const bool sparse = m_.sparse.from > 0;
   const int64_t partial = attention_partial_floats(kMaxColumns, m_.n_head, m_.kv.n_kv_head, dim_v_,
-                                                   launch_.multiprocessors);
+                                                   sparse, launch_.multiprocessors);
   auto memory = DeviceMemory::allocate(static_cast<size_t>(partial) * sizeof(float), b_.counter());
   if (!memory) return tl::unexpected(memory.error());
   partial_ = std::move(*memory);
+  if (sparse) {
+    memory = DeviceMemory::allocate(
+        static_cast<size_t>(SparseSpace(m_.sparse, m_.kv, m_.n_head, kMaxColumns).bytes),
+        b_.counter());
+    if (!memory) return tl::unexpected(memory.error());
+    sparse_ = std::move(*memory);
+  }
 
   const size_t table = 3 * static_cast<size_t>(m_.n_head);
   std::vector<float> emphasis;
@@ -147,7 +158,7 @@ cudaError_t Program::enqueue_qkv(const DecoderOps::Layer& layer, const KvCells& 
   return e;
 }
 
-cudaError_t Program::enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, bool structured) {
+cudaError_t Program::enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, Kind kind) {
   const DecoderOps::Layer& layer = m_.layers[static_cast<size_t>(l)];
   AttentionKernelArgs a;
   a.q = q_;
@@ -159,7 +170,12 @@ cudaError_t Program::enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, b
   a.scale = m_.attention_scale;
   a.partial = partial_.as<float>();
   a.arrivals = b_.arrivals();
-  if (structured && layer.mode != StructureMode::off) {
+  if (kind.sparse) {
+    const SparseSpace space(m_.sparse, kv.shape, m_.n_head, n);
+    a.sparse = space.args(m_.sparse, kv, l, sparse_.data());
+    a.sparse.means_from = {&state_->means_from, 0};
+  }
+  if (kind.structured && layer.mode != StructureMode::off) {
     a.structure = structure_.args();
     a.structure.mode = layer.mode;
     a.structure.prune = m_.prune;
@@ -171,12 +187,12 @@ cudaError_t Program::enqueue_attention(const CudaKv& kv, int32_t l, int32_t n, b
   return cuda::attention(launch_, a);
 }
 
-cudaError_t Program::enqueue_layers(const CudaKv& kv, int32_t n, bool structured) {
+cudaError_t Program::enqueue_layers(const CudaKv& kv, int32_t n, Kind kind) {
   cudaError_t e = cudaSuccess;
   for (int32_t l = 0; l < static_cast<int32_t>(m_.layers.size()) && e == cudaSuccess; ++l) {
     const DecoderOps::Layer& layer = m_.layers[static_cast<size_t>(l)];
     e = enqueue_qkv(layer, kv.layer(l), n);
-    if (e == cudaSuccess) e = enqueue_attention(kv, l, n, structured);
+    if (e == cudaSuccess) e = enqueue_attention(kv, l, n, kind);
     const Projection attn_out[] = {{layer.wo, x_, layer.bo}};
     if (e == cudaSuccess) e = project(attn_out, mixed_, nullptr, n, true);
     if (e == cudaSuccess) e = gate_up(layer.w_gate, layer.w_up, x_, layer.ffn_norm, n, gate_, up_);

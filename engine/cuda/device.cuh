@@ -96,6 +96,32 @@ __device__ __forceinline__ uint4 load_stream(const void* p) {
   return v;
 }
 
+// --- 16 bytes from device to shared memory without registers in between; before sm_80 with them.
+// A thread's copies since its last commit_copies() are a group; wait_copies<N>() waits for all but
+// its last N groups. Other threads see them after the next barrier.
+
+__device__ __forceinline__ void copy_16(void* shared, const void* global) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                   static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+               "l"(global)
+               : "memory");
+#else
+  *static_cast<uint4*>(shared) = __ldcg(static_cast<const uint4*>(global));
+#endif
+}
+__device__ __forceinline__ void commit_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+template <int kLeft>
+__device__ __forceinline__ void wait_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
+#endif
+}
+
 __device__ __forceinline__ void prefetch_l2(const void* p) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
 }

@@ -15,7 +15,8 @@ namespace cambium::engine::cuda {
 struct Launch {
   cudaStream_t stream = nullptr;
   int multiprocessors = 1;
-  bool dependent = false;  ///< programmatic dependent launch (compute capability >= 9.0)
+  int64_t shared_bytes = 0;  ///< shared memory of a multiprocessor
+  bool dependent = false;    ///< programmatic dependent launch (compute capability >= 9.0)
 };
 
 /// The position of a pass: an immediate, or read by the kernel.
@@ -41,7 +42,8 @@ struct Activations {
 };
 inline constexpr int kMaxColumns = 8;  ///< tokens the quantized kernels take at once
 
-/// x [n_tokens <= 8, cols] -> width-8 activations, rms-normed with `norm` [cols] unless null.
+/// x [n_tokens <= 8, cols] -> activations, rms-normed with `norm` [cols] unless null; width 8, or 1
+/// for one token, which must come without a norm.
 cudaError_t quantize_rows(const Launch&, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out);
 
@@ -82,11 +84,11 @@ struct MatmulArgs {
   int32_t n_targets = 1;
   int32_t cols = 0;
   int32_t n_tokens = 1;
-  /// One token: x is read, normed (unless null) and quantized by every block.
+  /// One token: x is read, normed (unless null) and quantized by every block, unless x is null.
   const float* x = nullptr;
   const float* norm = nullptr;
   float eps = 0;
-  /// More: already quantized.
+  /// More, or x null: already quantized.
   Activations activations;
   Epilogue epilogue = Epilogue::store;
   /// rope_kv: which target is q (0), k (1), v (2); F16 cache only; even n_rot == head_dim_k.
@@ -138,6 +140,7 @@ cudaError_t kv_write(const Launch&, const KvCells&, Cell first_cell, int n_token
 struct StepState {
   int32_t ids[kMaxColumns];
   int32_t first_cell;
+  int32_t means_from;  ///< SparseArgs::means_from
 };
 /// best[i] = the lowest index of the largest of logits[i, :], and its log-probability.
 cudaError_t choose(const Launch&, const float* logits, int64_t n_vocab, int n_tokens,
@@ -160,6 +163,18 @@ struct StructureArgs {
   int32_t query_tile = 1;
 };
 
+/// SparseRule on the device. The queries of a pass, at most kMostSparseTokens, choose each their own
+/// blocks, so that a token's result does not depend on those beside it.
+struct SparseArgs {
+  SparseRule rule;  ///< from 0: every block is read, and nothing below is needed
+  float* means =
+      nullptr;      ///< mean keys of this layer's blocks, [n_kv_head][n_cells / 32][head_dim_k]
+  Cell means_from;  ///< first block without its mean; choosing adds those it asks for
+  float* scores = nullptr;     ///< workspace, [n_tokens][n_head][n_cells / 32]
+  uint32_t* blocks = nullptr;  ///< what is chosen, [n_tokens][n_kv_head][capacity], ascending
+  int32_t capacity = 0;        ///< most_sparse_blocks()
+};
+
 struct AttentionKernelArgs {
   const float* q = nullptr;
   float* out = nullptr;
@@ -168,6 +183,7 @@ struct AttentionKernelArgs {
   Cell first_cell;
   float scale = 1;
   StructureArgs structure;
+  SparseArgs sparse;            ///< without structure only
   float* partial = nullptr;     ///< workspace of attention_partial_floats()
   int32_t* arrivals = nullptr;  ///< zeroed counters, kMaxArrivals; left zero
 };
@@ -178,7 +194,12 @@ inline constexpr int kKeyBlock = 32;
 /// on the model and device alone, so that a token's result does not depend on how many run with it.
 int attention_streams(int n_tokens, int n_kv_head, int multiprocessors);
 int64_t attention_partial_floats(int n_tokens, int n_head, int n_kv_head, int head_dim_v,
-                                 int multiprocessors);
+                                 bool sparse, int multiprocessors);
+/// With a sparse rule choose_blocks() goes before it.
 cudaError_t attention(const Launch&, const AttentionKernelArgs&);
+/// Fills sparse.blocks, and sparse.means up to the last query's sparse_range().last.
+cudaError_t choose_blocks(const Launch&, const AttentionKernelArgs&);
+/// Cells of the longest cache that choose_blocks() takes.
+inline constexpr int kMostSparseCells = 11264 * kKeyBlock;
 
 }  // namespace cambium::engine::cuda

@@ -34,7 +34,7 @@ class LatentProgram final : public StepProgram {
   using Layer = LatentDecoderOps::Layer;
   /// What this step cannot run and the ops can; empty: nothing.
   const char* obstacle() const;
-  cudaError_t enqueue_layers(const CudaKv& kv, int32_t n, bool structured) override;
+  cudaError_t enqueue_layers(const CudaKv& kv, int32_t n, Kind kind) override;
   cudaError_t enqueue_attention(const Layer& layer, const KvCells& kv, int32_t n);
   cudaError_t enqueue_mixture(const Layer& layer, int32_t n);
   cudaError_t enqueue_ffn(const LatentDecoderOps::Ffn& ffn, const Weight* norm, int32_t n);
@@ -228,7 +228,7 @@ cudaError_t LatentProgram::enqueue_mixture(const Layer& layer, int32_t n) {
   return shared && !joined && e == cudaSuccess ? project(shared_down, gate_, nullptr, n, true) : e;
 }
 
-cudaError_t LatentProgram::enqueue_layers(const CudaKv& kv, int32_t n, bool /*structured*/) {
+cudaError_t LatentProgram::enqueue_layers(const CudaKv& kv, int32_t n, Kind /*kind*/) {
   cudaError_t e = cudaSuccess;
   for (size_t l = 0; l < m_.layers.size() && e == cudaSuccess; ++l) {
     const Layer& layer = m_.layers[l];

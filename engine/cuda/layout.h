@@ -24,13 +24,8 @@
 
 #include <cstdint>
 
+#include "engine/host_device.h"
 #include "engine/tensor.h"
-
-#ifdef __CUDACC__
-#define CAMBIUM_HD __host__ __device__
-#else
-#define CAMBIUM_HD
-#endif
 
 namespace cambium::engine::cuda {
 

@@ -103,7 +103,15 @@ __device__ __forceinline__ void finish(const Params& p, Part part, int r, int co
   }
 }
 
-template <TileType T, bool kSingle>
+// Several tokens, where a multiprocessor's shared memory is large enough: a warp's column tiles of
+// activations go through it, kStages of them at a time, so that they are under way together. A row
+// that fits is brought once.
+constexpr int kStages = 3;
+constexpr int kStageValues = kTileCols * kMaxColumns;
+constexpr int kStageBytes =
+    kStageValues + kTileCols / 32 * kMaxColumns * static_cast<int>(sizeof(float2));
+
+template <TileType T, bool kSingle, bool kStaged>
 __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_constant__ Params p) {
   constexpr int kWidth = kSingle ? 1 : kMaxColumns;
   extern __shared__ __align__(16) uint8_t shared[];
@@ -134,11 +142,46 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   if constexpr (kSingle) {
     int8_t* own_values = reinterpret_cast<int8_t*>(shared);
     float2* own_scales = reinterpret_cast<float2*>(shared + p.col_tiles * kTileCols);
-    quantize_row(p.args.x, p.args.norm, p.args.eps, p.args.cols, 0, 1, own_values, own_scales,
-                 scratch);
+    if (p.args.x != nullptr) {
+      quantize_row(p.args.x, p.args.norm, p.args.eps, p.args.cols, 0, 1, own_values, own_scales,
+                   scratch);
+    } else {
+      const int value_bytes = p.col_tiles * kTileCols;
+      const int bytes = value_bytes + p.col_tiles * 8 * static_cast<int>(sizeof(float2));
+      for (int i = threadIdx.x * 16; i < bytes; i += kThreads * 16)
+        copy_16(shared + i, i < value_bytes
+                                ? reinterpret_cast<const uint8_t*>(values) + i
+                                : reinterpret_cast<const uint8_t*>(scales) + (i - value_bytes));
+      commit_copies();
+      wait_copies<0>();
+    }
     __syncthreads();
     values = own_values;
     scales = own_scales;
+  }
+  // Of this warp: column tile `step` comes into its stage `to_stage`.
+  const int stages = min(steps, kStages);
+  uint8_t* const own = shared + warp * (stages * kStageBytes);
+  const auto bring = [&](int step, int to_stage) {
+    const int col_tile = step * kWarps + warp;
+    if (col_tile >= p.col_tiles) return;
+    uint8_t* to = own + to_stage * kStageBytes + lane * 16;
+    const int8_t* from = values + static_cast<int64_t>(col_tile) * kStageValues + lane * 16;
+#pragma unroll
+    for (int i = 0; i < kStageValues; i += 512) copy_16(to + i, from + i);
+    copy_16(to + kStageValues,
+            reinterpret_cast<const uint8_t*>(scales + col_tile * 8 * kWidth) + lane * 16);
+  };
+  int stage = 0;                       // that is read next
+  int brought = 0, brought_stage = 0;  // what is brought next, and where to
+  if constexpr (kStaged) {
+#pragma unroll
+    for (int i = 0; i < kStages - 1; ++i) {
+      if (i < steps) bring(i, i);
+      commit_copies();
+    }
+    brought = kStages - 1;
+    brought_stage = kStages - 1;
   }
 
   Sums<T, kSingle> lane_sums;
@@ -149,9 +192,27 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
     LaneTile<T> next;
     fetch(next, next_at);
     const int col_tile = at.step * kWarps + warp;
-    if (col_tile < p.col_tiles)
+    if constexpr (kStaged) {
+      __syncwarp();  // the stage that is written next has been read to its end
+      if (brought < steps) {
+        bring(brought, brought_stage);
+        ++brought;
+        if (++brought_stage == kStages) brought_stage = 0;
+        if (brought == steps && steps > kStages) brought = 0;
+      }
+      commit_copies();
+      wait_copies<kStages - 1>();
+      __syncwarp();
+      if (col_tile < p.col_tiles) {
+        const uint8_t* from = own + stage * kStageBytes;
+        lane_sums.add(tile, reinterpret_cast<const int8_t*>(from),
+                      reinterpret_cast<const float2*>(from + kStageValues), lane);
+      }
+      if (++stage == stages) stage = 0;
+    } else if (col_tile < p.col_tiles) {
       lane_sums.add(tile, values + static_cast<int64_t>(col_tile) * 8 * 32 * kWidth,
                     scales + col_tile * 8 * kWidth, lane);
+    }
     if (next_at.step == 0) {
       // The row tile is done: add up the warps' shares.
       const int g = lane / 4, t = lane % 4;
@@ -186,6 +247,7 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
     tile = next;
     at = next_at;
   }
+  if constexpr (kStaged) wait_copies<0>();  // of tiles that nobody comes to read
 }
 
 template <TileType T>
@@ -193,10 +255,21 @@ cudaError_t launch_type(const Launch& l, const Params& p) {
   const bool single = p.args.n_tokens == 1;
   const int grid = static_cast<int>(
       p.first_item[3] < 2 * l.multiprocessors ? p.first_item[3] : 2 * l.multiprocessors);
-  const size_t shared =
-      single ? static_cast<size_t>(p.col_tiles) * (kTileCols + 8 * sizeof(float2)) : 0;
-  return single ? launch(l, matmul_kernel<T, true>, dim3(grid), dim3(kThreads), shared, p)
-                : launch(l, matmul_kernel<T, false>, dim3(grid), dim3(kThreads), shared, p);
+  if (single)
+    return launch(l, matmul_kernel<T, true, false>, dim3(grid), dim3(kThreads),
+                  static_cast<size_t>(p.col_tiles) * (kTileCols + 8 * sizeof(float2)), p);
+  // Two blocks a multiprocessor must fit, with the sums and what the system takes of each.
+  constexpr int kMost = kStages * kWarps * kStageBytes;
+  constexpr int kSumBytes = 2 * kWarps * kMaxColumns * kTileRows * static_cast<int>(sizeof(float));
+  if (2 * (kMost + kSumBytes + 2048) > l.shared_bytes)
+    return launch(l, matmul_kernel<T, false, false>, dim3(grid), dim3(kThreads), 0, p);
+  if (cudaError_t e = cudaFuncSetAttribute(matmul_kernel<T, false, true>,
+                                           cudaFuncAttributeMaxDynamicSharedMemorySize, kMost);
+      e != cudaSuccess)
+    return e;
+  const int64_t steps = ceil_div(p.col_tiles, kWarps);
+  return launch(l, matmul_kernel<T, false, true>, dim3(grid), dim3(kThreads),
+                static_cast<size_t>(steps < kStages ? steps : kStages) * kWarps * kStageBytes, p);
 }
 
 __global__ void __launch_bounds__(kRowThreads)
@@ -207,15 +280,34 @@ __global__ void __launch_bounds__(kRowThreads)
   grid_wait();
   const int column = blockIdx.x;
   quantize_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, norm, eps,
-               cols, column, kMaxColumns, out.values, out.scales, scratch);
+               cols, column, kMaxColumns, out.values, out.scales, scratch, blockIdx.y, gridDim.y);
+}
+
+// Without a norm a row's blocks of 32 are apart: a thread takes four columns, the grid the rest.
+__global__ void __launch_bounds__(kRowThreads)
+    quantize_blocks_kernel(const float* x, int cols, int n_tokens, Activations out) {
+  launch_dependents();
+  grid_wait();
+  const int column = blockIdx.x, width = gridDim.x;
+  const int k = (blockIdx.y * kRowThreads + threadIdx.x) * 4;
+  if (k >= (cols + kTileCols - 1) / kTileCols * kTileCols) return;  // whole warps
+  float4 v[1];
+  load_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, k, cols, v);
+  store_quantized(v[0], k, static_cast<int64_t>(k / 32) * width + column, out.values, out.scales);
 }
 
 }  // namespace
 
 cudaError_t quantize_rows(const Launch& l, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out) {
-  return launch(l, quantize_kernel, dim3(kMaxColumns), dim3(kRowThreads), 0, x, norm, eps, cols,
-                n_tokens, out);
+  if (norm == nullptr)
+    return launch(l, quantize_blocks_kernel,
+                  dim3(n_tokens == 1 ? 1 : kMaxColumns,
+                       static_cast<unsigned>(ceil_div(cols, kRowThreads * 4))),
+                  dim3(kRowThreads), 0, x, cols, n_tokens, out);
+  if (n_tokens == 1) return cudaErrorInvalidValue;
+  return launch(l, quantize_kernel, dim3(kMaxColumns, kRowLoads), dim3(kRowThreads), 0, x, norm,
+                eps, cols, n_tokens, out);
 }
 
 cudaError_t matmul_tiles(const Launch& l, const MatmulArgs& args) {

@@ -2,11 +2,12 @@
 #include <cstdio>
 
 #include "engine/cuda/backend.h"
+#include "engine/cuda_loader.h"
 
 #define CAMBIUM_EXPORT extern "C" __attribute__((visibility("default")))
 
 /// Which Backend this module implements.
-CAMBIUM_EXPORT int cambium_cuda_interface() { return cambium::engine::kBackendInterface; }
+CAMBIUM_EXPORT int cambium_cuda_interface() { return cambium::engine::backend_build(); }
 
 /// A new backend on GPU `device`, owned by the caller, or null with a message in `error` [n bytes].
 /// `code` gets the ErrorCode.

@@ -172,14 +172,16 @@ void CudaBackend::rope(float* x, const RopeTable& table, int32_t first_pos, int3
 void CudaBackend::kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens,
                            const float* k, const float* v) {
   bind();
-  note(cuda::kv_write(launch_, static_cast<CudaKv&>(kv).layer(layer), {nullptr, first_cell},
-                      n_tokens, k, v),
+  auto& store = static_cast<CudaKv&>(kv);
+  store.forget_means(layer, first_cell);
+  note(cuda::kv_write(launch_, store.layer(layer), {nullptr, first_cell}, n_tokens, k, v),
        "kv_write");
 }
 
 void CudaBackend::attention(const AttentionArgs& args) {
   bind();
-  const auto& kv = static_cast<const CudaKv&>(*args.kv);
+  // The means of keys are a cache within the store, which is the engine thread's alone.
+  auto& kv = const_cast<CudaKv&>(static_cast<const CudaKv&>(*args.kv));
   if (kv.shape.latent) return latent_attention(args);
   AttentionKernelArgs a;
   a.q = args.q;
@@ -217,12 +219,24 @@ void CudaBackend::attention(const AttentionArgs& args) {
       a.structure.bias = tables + n;
     }
   }
-  const int64_t floats = attention_partial_floats(args.n_tokens, args.n_head, kv.shape.n_kv_head,
-                                                  kv.shape.head_dim_v, launch_.multiprocessors);
+  const int32_t last_cell = args.first_cell + args.n_tokens - 1;
+  const bool sparse = args.sparse.from > 0 && last_cell >= args.sparse.from &&
+                      args.n_tokens <= kMostSparseTokens && a.structure.mode == StructureMode::off;
+  if (sparse) {
+    if (!note(kv.reserve_means(&in_use_))) return;
+    const SparseSpace space(args.sparse, kv.shape, args.n_head, args.n_tokens);
+    void* memory = workspace(sparse_, static_cast<size_t>(space.bytes));
+    if (memory == nullptr) return;
+    a.sparse = space.args(args.sparse, kv, args.layer, memory);
+  }
+  const int64_t floats =
+      attention_partial_floats(args.n_tokens, args.n_head, kv.shape.n_kv_head, kv.shape.head_dim_v,
+                               sparse, launch_.multiprocessors);
   a.partial = static_cast<float*>(workspace(partial_, static_cast<size_t>(floats) * sizeof(float)));
   a.arrivals = arrivals();
   if (floats > 0 && a.partial == nullptr) return;
-  note(cuda::attention(launch_, a), "attention");
+  if (note(cuda::attention(launch_, a), "attention") && sparse)
+    kv.keep_means(args.layer, sparse_range(args.sparse, last_cell, kKeyBlock).last);
 }
 
 void CudaBackend::silu_mul(const float* gate, const float* up, float* y, int64_t n) {

@@ -39,7 +39,7 @@ MatmulArgs StepProgram::tiles_args(const Weight& w, const float* x, const Weight
   a.type = of(&w).tile;
   a.cols = static_cast<int32_t>(w.cols);
   a.n_tokens = n;
-  a.x = x;
+  a.x = quantizes(norm, w.cols, n) ? nullptr : x;
   a.norm = values_of(norm);
   a.eps = norm_eps_;
   a.activations = activations_;
@@ -48,7 +48,7 @@ MatmulArgs StepProgram::tiles_args(const Weight& w, const float* x, const Weight
 }
 
 cudaError_t StepProgram::quantize(const float* x, const Weight* norm, int64_t cols, int32_t n) {
-  if (n == 1) return cudaSuccess;
+  if (!quantizes(norm, cols, n)) return cudaSuccess;
   return quantize_rows(launch_, x, values_of(norm), norm_eps_, static_cast<int>(cols), n,
                        activations_);
 }
@@ -107,24 +107,24 @@ cudaError_t StepProgram::gate_up(const Weight* w_gate, const Weight* w_up, const
   return e;
 }
 
-cudaError_t StepProgram::enqueue(const CudaKv& kv, int32_t n, bool structured) {
+cudaError_t StepProgram::enqueue(const CudaKv& kv, int32_t n, Kind kind) {
   const CudaWeight& table = of(token_embd_);
   Launch first = launch_;
   first.dependent = false;  // what comes before it is a copy or another step
   cudaError_t e = cuda::embed(first, table.tiled, table.tile, table.stored, table.memory.data(),
                               table.cols, state_->ids, n, x_);
-  if (e == cudaSuccess) e = enqueue_layers(kv, n, structured);
+  if (e == cudaSuccess) e = enqueue_layers(kv, n, kind);
   const Projection out[] = {{output_, logits_}};
   if (e == cudaSuccess) e = project(out, x_, output_norm_, n, false);
   if (e == cudaSuccess) e = choose(launch_, logits_, output_->rows, n, best_);
   return e;
 }
 
-Result<cudaGraphExec_t> StepProgram::graph(const CudaKv& kv, int32_t n_tokens, bool structured) {
+Result<cudaGraphExec_t> StepProgram::graph(const CudaKv& kv, int32_t n_tokens, Kind kind) {
   // A list that moved when it grew makes the graphs that name it useless.
-  const StructureArgs s = structured ? structure_args() : StructureArgs{};
+  const StructureArgs s = kind.structured ? structure_args() : StructureArgs{};
   for (const Captured& c : graphs_)
-    if (c.kv_serial == kv.serial && c.n_tokens == n_tokens && c.structured == structured &&
+    if (c.kv_serial == kv.serial && c.n_tokens == n_tokens && c.kind == kind &&
         c.labels == s.scope && c.offsets == s.offsets && c.blocks == s.blocks)
       return c.exec;
   if (graphs_.size() >= 64) {
@@ -135,7 +135,7 @@ Result<cudaGraphExec_t> StepProgram::graph(const CudaKv& kv, int32_t n_tokens, b
                      "capturing a step");
       !r)
     return tl::unexpected(r.error());
-  const cudaError_t enqueued = enqueue(kv, n_tokens, structured);
+  const cudaError_t enqueued = enqueue(kv, n_tokens, kind);
   cudaGraph_t graph = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(launch_.stream, &graph);
   cudaGraphExec_t exec = nullptr;
@@ -146,12 +146,13 @@ Result<cudaGraphExec_t> StepProgram::graph(const CudaKv& kv, int32_t n_tokens, b
     cudaGetLastError();
     return tl::unexpected(to_error(e, "capturing a decode step"));
   }
-  graphs_.push_back({kv.serial, n_tokens, structured, s.scope, s.offsets, s.blocks, exec});
+  graphs_.push_back({kv.serial, n_tokens, kind, s.scope, s.offsets, s.blocks, exec});
   return exec;
 }
 
-Result<void> StepProgram::start(std::span<const int32_t> ids, const CudaKv& kv, int32_t first_cell,
-                                const TokenStructure* cells, const VisibleBlocks* visible) {
+Result<StepProgram::Kind> StepProgram::start(std::span<const int32_t> ids, CudaKv& kv,
+                                             int32_t first_cell, const TokenStructure* cells,
+                                             const VisibleBlocks* visible) {
   const auto n = static_cast<int32_t>(ids.size());
   b_.bind();
   if (n < 1 || n > kMaxColumns || first_cell < 0 || first_cell + n > kv.shape.n_cells)
@@ -159,23 +160,39 @@ Result<void> StepProgram::start(std::span<const int32_t> ids, const CudaKv& kv, 
                                                  " tokens at cell " + std::to_string(first_cell) +
                                                  " does not fit a cache of " +
                                                  std::to_string(kv.shape.n_cells));
-  if (cells != nullptr && !cells->empty()) {
-    auto r = update_structure(*cells, first_cell + n, visible, n);
-    if (!r) return r;
+  Kind kind;
+  kind.structured = cells != nullptr && !cells->empty();
+  if (kind.structured)
+    if (auto r = update_structure(*cells, first_cell + n, visible, n); !r)
+      return tl::unexpected(r.error());
+  const SparseRule rule = sparse_rule();
+  kind.sparse = !kind.structured && rule.from > 0 && first_cell + n > rule.from;
+  if (kind.sparse)
+    if (auto r = kv.reserve_means(b_.counter()); !r) return tl::unexpected(r.error());
+  int32_t means_from = first_cell / kKeyBlock;
+  for (int32_t l = 0; l < kv.shape.n_layer; ++l) {
+    kv.forget_means(l, first_cell);
+    means_from = std::min(means_from, kv.means_from(l));
   }
   std::copy(ids.begin(), ids.end(), mail_->state.ids);
   mail_->state.first_cell = first_cell;
-  return check(cudaMemcpyAsync(state_, &mail_->state, sizeof(StepState), cudaMemcpyHostToDevice,
-                               launch_.stream),
-               "starting a step");
+  mail_->state.means_from = means_from;
+  if (auto r = check(cudaMemcpyAsync(state_, &mail_->state, sizeof(StepState),
+                                     cudaMemcpyHostToDevice, launch_.stream),
+                     "starting a step");
+      !r)
+    return tl::unexpected(r.error());
+  return kind;
 }
 
 Result<void> StepProgram::step(std::span<const int32_t> ids, KvStore& kv, int32_t first_cell,
                                const TokenStructure* cells, const VisibleBlocks* visible,
                                std::span<BestToken> best) {
-  const auto& store = static_cast<const CudaKv&>(kv);
-  if (auto r = start(ids, store, first_cell, cells, visible); !r) return r;
-  auto exec = graph(store, static_cast<int32_t>(ids.size()), cells != nullptr && !cells->empty());
+  auto& store = static_cast<CudaKv&>(kv);
+  const auto kind = start(ids, store, first_cell, cells, visible);
+  if (!kind) return tl::unexpected(kind.error());
+  const auto n = static_cast<int32_t>(ids.size());
+  auto exec = graph(store, n, *kind);
   if (!exec) return tl::unexpected(exec.error());
   if (auto r = check(cudaGraphLaunch(*exec, launch_.stream), "launching a step"); !r) return r;
   if (auto r = check(cudaMemcpyAsync(mail_->best, best_, ids.size() * sizeof(BestToken),
@@ -184,6 +201,10 @@ Result<void> StepProgram::step(std::span<const int32_t> ids, KvStore& kv, int32_
       !r)
     return r;
   if (auto r = b_.synchronize(); !r) return r;
+  if (kind->sparse) {
+    const int32_t end = sparse_range(sparse_rule(), first_cell + n - 1, kKeyBlock).last;
+    for (int32_t l = 0; l < store.shape.n_layer; ++l) store.keep_means(l, end);
+  }
   std::copy_n(mail_->best, std::min(best.size(), ids.size()), best.begin());
   return {};
 }

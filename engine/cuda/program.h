@@ -52,17 +52,31 @@ class StepProgram : public DecodeProgram {
   /// rows that project() reads.
   Result<void> take_arena(int64_t widest);
 
+  /// What else than tokens and cache a graph is captured for.
+  struct Kind {
+    bool structured = false;
+    bool sparse = false;  ///< some query may leave blocks out
+    bool operator==(const Kind&) const = default;
+  };
   /// The layers, from x_ to x_.
-  virtual cudaError_t enqueue_layers(const CudaKv& kv, int32_t n, bool structured) = 0;
+  virtual cudaError_t enqueue_layers(const CudaKv& kv, int32_t n, Kind kind) = 0;
   /// Labels of the step to come; what a graph reads of them is part of its key.
   virtual Result<void> update_structure(const TokenStructure&, int32_t /*n_cells*/,
                                         const VisibleBlocks*, int32_t /*n*/) {
     return {};
   }
   virtual StructureArgs structure_args() const { return {}; }
+  /// Of steps without structure.
+  virtual SparseRule sparse_rule() const { return {}; }
 
   MatmulArgs tiles_args(const Weight& w, const float* x, const Weight* norm, int32_t n) const;
-  /// Norms and quantizes x for several tokens; for one the matmul does it.
+  /// Whether a launch of its own quantizes. Every block does it for itself where one token's row is
+  /// all there is, unless bringing its floats to all of them would take longer than a launch.
+  static bool quantizes(const Weight* norm, int64_t cols, int32_t n) {
+    constexpr int64_t kWideRow = 8192;
+    return n > 1 || (norm == nullptr && cols >= kWideRow);
+  }
+  /// Norms and quantizes x into the activations where quantizes().
   cudaError_t quantize(const float* x, const Weight* norm, int64_t cols, int32_t n);
   /// y = W · norm(x) for every target; neighbours of the same type go in one launch.
   cudaError_t project(std::span<const Projection> targets, const float* x, const Weight* norm,
@@ -82,7 +96,7 @@ class StepProgram : public DecodeProgram {
   struct Captured {
     uint64_t kv_serial;
     int32_t n_tokens;
-    bool structured;
+    Kind kind;
     const void *labels, *offsets, *blocks;  // what it reads of the structure
     cudaGraphExec_t exec;
   };
@@ -91,10 +105,10 @@ class StepProgram : public DecodeProgram {
     StepState state;
     BestToken best[kMaxColumns];
   };
-  Result<void> start(std::span<const int32_t> ids, const CudaKv& kv, int32_t first_cell,
+  Result<Kind> start(std::span<const int32_t> ids, CudaKv& kv, int32_t first_cell,
                      const TokenStructure* cells, const VisibleBlocks* visible);
-  Result<cudaGraphExec_t> graph(const CudaKv& kv, int32_t n_tokens, bool structured);
-  cudaError_t enqueue(const CudaKv& kv, int32_t n, bool structured);
+  Result<cudaGraphExec_t> graph(const CudaKv& kv, int32_t n_tokens, Kind kind);
+  cudaError_t enqueue(const CudaKv& kv, int32_t n, Kind kind);
   size_t logits_bytes() const {
     return kMaxColumns * static_cast<size_t>(output_->rows) * sizeof(float);
   }

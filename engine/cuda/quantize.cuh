@@ -84,10 +84,11 @@ __device__ __forceinline__ void store_quantized(float4 y, int k, int64_t block, 
 }
 
 /// Column `column` of `width` of an activation buffer; x null writes zeros. cols must be a multiple
-/// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero.
+/// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero. Under a
+/// norm `parts` blocks may share what is stored; each works out the norm of the whole row.
 __device__ __forceinline__ void quantize_row(const float* x, const float* norm, float eps, int cols,
                                              int column, int width, int8_t* values, float2* scales,
-                                             float* scratch) {
+                                             float* scratch, int part = 0, int parts = 1) {
   const int padded = (cols + kTileCols - 1) / kTileCols * kTileCols;
   // Eight neighbouring threads hold the 32 columns of a block, four each.
   const auto store = [&](int k, float4 y) {
@@ -119,6 +120,7 @@ __device__ __forceinline__ void quantize_row(const float* x, const float* norm, 
 #pragma unroll
     for (int i = 0; i < kRowLoads; ++i) {
       if (first + i * kApart >= padded) break;
+      if (i % parts != part) continue;
       store(first + i * kApart, make_float4(v[i].x * inverse * w[i].x, v[i].y * inverse * w[i].y,
                                             v[i].z * inverse * w[i].z, v[i].w * inverse * w[i].w));
     }

@@ -157,6 +157,7 @@ class Llama final : public Model {
     ops.attention_scale = config_.attention_scale;
     ops.rope = config_.rope();
     ops.prune = config_.structure.rule;
+    ops.sparse = config_.sparse;
     ops.kv = config_.kv_shape(config_.context);
     return fused_.compile(*backend_, ops);
   }

@@ -34,7 +34,7 @@ struct Flags {
   bool gpu = false;
   std::string shape, type = "q4_k";
   std::vector<std::string> replay;  ///< texts for speculation's row of --gpu
-  std::string data;                 ///< attention: sources to take prompts from
+  std::string data;                 ///< attention, long: sources to read
   /// Attention: of the rule; -1: as PruneRule has them.
   int32_t window = -1, sinks = -1, scope_window = -1;
 };
@@ -212,20 +212,26 @@ json figures_json(const Figures& figures) {
   return out;
 }
 
+/// The files of --data; none where it is not given.
+Result<std::vector<BenchText>> data_files(const Flags& flags) {
+  std::vector<BenchText> files;
+  if (flags.data.empty()) return files;
+  auto sources = eval::read_sources(flags.data);
+  if (!sources) return tl::unexpected(sources.error());
+  for (const training::SourceFile& file : sources->files)
+    files.push_back({std::string(file.path), std::string(file.text)});
+  return files;
+}
+
 Result<void> attention(const engine::Generator& model, int threads, const Flags& flags,
                        Figures& figures) {
   engine::PruneRule rule;
   if (flags.window >= 0) rule.window = flags.window;
   if (flags.sinks >= 0) rule.sinks = flags.sinks;
   if (flags.scope_window >= 0) rule.scope_window = flags.scope_window;
-  std::vector<BenchText> files;
-  if (!flags.data.empty()) {
-    auto sources = eval::read_sources(flags.data);
-    if (!sources) return tl::unexpected(sources.error());
-    for (const training::SourceFile& file : sources->files)
-      files.push_back({std::string(file.path), std::string(file.text)});
-  }
-  return bench_attention(model, threads, rule, files, figures);
+  auto files = data_files(flags);
+  if (!files) return tl::unexpected(files.error());
+  return bench_attention(model, threads, rule, *files, figures);
 }
 
 int bench(Run& run, const Flags& flags) {
@@ -238,7 +244,8 @@ int bench(Run& run, const Flags& flags) {
 
   if (flags.gpu) {
     const TemporaryFolder folder;
-    GpuFlags gpu{flags.shape, flags.type, config.device, folder.file(""), flags.replay, flags.json};
+    GpuFlags gpu{flags.shape,  flags.type, config.device, folder.file(""),
+                 flags.replay, flags.json, wanted(kLong)};
     if (gpu.replay.empty())
       for (const char* name : {"engine/gguf.cpp", "engine/scheduler.cpp", "lsp/cli/bench.cpp"})
         gpu.replay.push_back(std::string(CAMBIUM_SOURCE_DIR) + "/" + name);
@@ -308,7 +315,9 @@ int bench(Run& run, const Flags& flags) {
     say(kLong);
     auto choice = choose_model(config);
     if (!choice) return run.fail(choice.error());
-    if (auto done = bench_long(choice->path, load_options(config), figures); !done) {
+    auto files = data_files(flags);
+    if (!files) return run.fail(files.error());
+    if (auto done = bench_long(choice->path, load_options(config), *files, figures); !done) {
       return run.fail(done.error());
     }
   }
@@ -357,7 +366,7 @@ void add_bench(CLI::App& app, Run& run) {
   verb->add_option("--type", flags->type, "Type of its weights: q4_k, q5_k, q6_k, q8_0, q4_0, f16");
   verb->add_option("--replay", flags->replay, "With --gpu: texts that speculation is tried on");
   verb->add_option("--data", flags->data,
-                   "For attention: sources to take prompts from, a folder or a container");
+                   "For attention and long: sources to read, a folder or a container");
   verb->add_option("--window", flags->window, "For attention: places on either side always seen")
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--scope-window", flags->scope_window,

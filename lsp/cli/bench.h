@@ -87,9 +87,10 @@ struct ReviewTime {
 Result<ReviewTime> time_review(engine::Generator& model, int32_t sites, int32_t holes);
 /// Usual, and with every site and hole that the limits allow.
 Result<void> bench_review(engine::Generator& model, Figures& figures);
-/// Block-sparse attention over long answers: time at R1's shape, agreement on the model `path`.
+/// Block-sparse attention over long answers: time at R1's shape, agreement on the model `path` over
+/// texts of one project each (none given: this one's own).
 Result<void> bench_long(const std::string& path, const engine::LoadOptions& options,
-                        Figures& figures);
+                        const std::vector<BenchText>& files, Figures& figures);
 /// How a mixture's tokens were spread over its experts ([n_expert] counts; none for a dense model);
 /// `each` lists every expert's share.
 void add_expert_figures(const std::string& name, const std::vector<uint64_t>& loads, bool each,
@@ -103,6 +104,7 @@ struct GpuFlags {
   std::vector<std::string>
       replay;  ///< text files for speculation's row; those not there are left out
   bool json = false;
+  bool only_long = false;  ///< long answers' rows and no others
 };
 struct Run;
 /// `cambium bench --gpu`: measures, and prints the table or JSON.

@@ -51,11 +51,12 @@ std::string goal_text(const engine::GpuFigure& figure) {
 }
 
 void print(Run& run, const engine::GpuReport& report) {
+  run.out << report.device << '\n'
+          << fmt::format("copies {:.0f} GB/s (read and written)", report.copy_bandwidth / 1e9);
+  if (report.matrix_rate > 0)
+    run.out << fmt::format(", F16 matrix products {:.0f} TFLOP/s", report.matrix_rate / 1e12);
   run.out
-      << report.device << '\n'
-      << fmt::format("copies {:.0f} GB/s (read and written), F16 matrix products {:.0f} TFLOP/s\n",
-                     report.copy_bandwidth / 1e9, report.matrix_rate / 1e12)
-      << "medians; spread is half the distance of the 10th and 90th percentile; limit: bytes of "
+      << "\nmedians; spread is half the distance of the 10th and 90th percentile; limit: bytes of "
          "weights and cells over the\ncopies' rate, for prefill and attention of many operations "
          "over the matrix products'\n\n"
       << fmt::format("{:<62} {:>9} {:<6} {:>7} {:>6}  {:<30} {}\n", "", "measured", "", "spread",
@@ -154,6 +155,18 @@ Result<std::vector<engine::GpuFigure>> review_figures(const engine::GpuBenchOpti
   return rows;
 }
 
+/// Rows for a review with the shape that is named, else with the one that a goal is set for.
+Result<void> add_review(const engine::GpuBenchOptions& options, engine::GpuReport& report) {
+  const engine::GpuBenchOptions::File reviewed =
+      options.files.empty() ? engine::GpuBenchOptions::File{"deepseek-coder-6.7b"}
+                            : options.files.front();
+  if (options.on_progress) options.on_progress("measuring a review");
+  auto review = review_figures(reviewed, options.device, options.folder);
+  if (!review) return tl::unexpected(review.error());
+  for (engine::GpuFigure& figure : *review) report.figures.push_back(std::move(figure));
+  return {};
+}
+
 }  // namespace
 
 Result<engine::DType> weight_type(std::string_view name) {
@@ -177,6 +190,7 @@ Result<void> bench_gpu(Run& run, const GpuFlags& flags) {
   engine::GpuBenchOptions options;
   options.device = flags.device == "auto" ? "cuda" : flags.device;
   options.folder = flags.folder;
+  options.only_long = flags.only_long;
   options.replay = replay_texts(flags.replay);
   if (!flags.json)
     options.on_progress = [&](const std::string& what) { run.err << what << '\n' << std::flush; };
@@ -189,14 +203,9 @@ Result<void> bench_gpu(Run& run, const GpuFlags& flags) {
   }
   auto report = engine::bench_gpu(options);
   if (!report) return tl::unexpected(report.error());
-  // Of the shape that is named, else of the one that a goal is set for.
-  const engine::GpuBenchOptions::File reviewed =
-      options.files.empty() ? engine::GpuBenchOptions::File{"deepseek-coder-6.7b"}
-                            : options.files.front();
-  if (options.on_progress) options.on_progress("measuring a review");
-  auto review = review_figures(reviewed, options.device, flags.folder);
-  if (!review) return tl::unexpected(review.error());
-  for (engine::GpuFigure& figure : *review) report->figures.push_back(std::move(figure));
+  if (!flags.only_long) {
+    if (auto done = add_review(options, *report); !done) return done;
+  }
   if (flags.json) {
     run.out << to_json(*report).dump(2) << '\n';
   } else {

@@ -21,9 +21,10 @@ struct Cache {
 };
 
 // The same keys and values in every cache; those of block 20 answer the queries.
-Cache filled(const std::string& isa, const std::vector<float>& k, const std::vector<float>& v) {
+Cache filled(const std::string& isa, const std::vector<float>& k, const std::vector<float>& v,
+             DType type = DType::f16) {
   Cache c{make_cpu_backend(2, isa), nullptr};
-  auto kv = c.backend->create_kv({1, kKvHeads, kDim, kDim, kCells, DType::f16});
+  auto kv = c.backend->create_kv({1, kKvHeads, kDim, kDim, kCells, type});
   REQUIRE(kv.has_value());
   c.kv = std::move(*kv);
   c.backend->kv_write(*c.kv, 0, 0, kCells, k.data(), v.data());
@@ -50,30 +51,57 @@ TEST_CASE("sparse attention: the kernels choose and read the blocks that the pla
   std::mt19937 rng(3);
   const auto k = normal(rng, kCells * kKvHeads * kDim), v = normal(rng, kCells * kKvHeads * kDim);
   const SparseRule rule{.from = 512, .sinks = 32, .window = 64};
-  auto plain = filled("scalar", k, v);
-  for (const std::string& isa : isas()) {
-    CAPTURE(isa);
-    auto fast = filled(isa, k, v);
-    for (const int32_t n : {1, 8}) {
-      const int32_t first = kCells - n;
-      const auto q = normal(rng, static_cast<size_t>(n * kHeads * kDim), 3.0f);
-      const auto want = attend(plain, q, first, n, rule), got = attend(fast, q, first, n, rule);
-      CHECK(relative_error(got.data(), want.data(), got.size()) < 2e-3);
-      const auto dense = attend(fast, q, first, n, {});
-      CHECK(relative_error(got.data(), dense.data(), got.size()) > 1e-2);
-      // Below the threshold, and with a window over everything, it is the dense result.
-      CHECK(attend(fast, q, first, n, {.from = kCells}) == dense);
-      CHECK(attend(fast, q, first, n, {.from = 1, .window = kCells}) == dense);
-      // A step of several gives each query what it gets alone.
-      for (int32_t t = 0; t < n; ++t) {
-        const size_t row = kHeads * kDim, at = static_cast<size_t>(t) * row;
-        const std::vector<float> one(q.begin() + static_cast<ptrdiff_t>(at),
-                                     q.begin() + static_cast<ptrdiff_t>(at + row));
-        const auto alone = attend(fast, one, first + t, 1, rule);
-        CHECK(std::equal(alone.begin(), alone.end(), got.begin() + static_cast<ptrdiff_t>(at)));
+  for (const DType type : {DType::f16, DType::q8_0}) {
+    CAPTURE(type_traits(type)->name);
+    auto plain = filled("scalar", k, v, type);
+    for (const std::string& isa : isas()) {
+      CAPTURE(isa);
+      auto fast = filled(isa, k, v, type);
+      for (const int32_t n : {1, 8}) {
+        const int32_t first = kCells - n;
+        const auto q = normal(rng, static_cast<size_t>(n * kHeads * kDim), 3.0f);
+        const auto want = attend(plain, q, first, n, rule), got = attend(fast, q, first, n, rule);
+        CHECK(relative_error(got.data(), want.data(), got.size()) <
+              (type == DType::f16 ? 2e-3 : 2e-2));
+        const auto dense = attend(fast, q, first, n, {});
+        CHECK(relative_error(got.data(), dense.data(), got.size()) > 5e-2);
+        // Below the threshold, and with a window over everything, it is the dense result.
+        CHECK(attend(fast, q, first, n, {.from = kCells}) == dense);
+        CHECK(attend(fast, q, first, n, {.from = 1, .window = kCells}) == dense);
+        // A step of several gives each query what it gets alone.
+        for (int32_t t = 0; t < n; ++t) {
+          const size_t row = kHeads * kDim, at = static_cast<size_t>(t) * row;
+          const std::vector<float> one(q.begin() + static_cast<ptrdiff_t>(at),
+                                       q.begin() + static_cast<ptrdiff_t>(at + row));
+          const auto alone = attend(fast, one, first + t, 1, rule);
+          CHECK(std::equal(alone.begin(), alone.end(), got.begin() + static_cast<ptrdiff_t>(at)));
+        }
       }
     }
   }
+}
+
+TEST_CASE("sparse attention: the rule leaves out blocks between the sinks and the window") {
+  const SparseRule rule{.from = 2048, .sinks = 33, .window = 100};
+  CHECK(sparse_range(rule, 2047, 32).best == 0);
+  CHECK(sparse_range(rule, 2047, 32).n_read() == 64);
+  for (int32_t cell = 2048; cell < 70000; cell += 61) {
+    CAPTURE(cell);
+    const SparseRange range = sparse_range(rule, cell, 32);
+    CHECK(range.first == 2);
+    CHECK(range.last * 32 <= cell + 1 - 100);
+    CHECK((range.last + 1) * 32 > cell + 1 - 100);
+    CHECK(range.end == cell / 32 + 1);
+    CHECK(range.best == static_cast<int32_t>(std::sqrt(static_cast<double>(cell))));
+    CHECK(range.n_read() <= most_sparse_blocks(rule, cell + 1, 32));
+  }
+  // Squares and what is beside them, where a root in 32 bits may be off.
+  for (int32_t root = 1; root <= 46340; root += 7) {
+    CHECK(whole_root(root * root) == root);
+    CHECK(whole_root(root * root - 1) == root - 1);
+  }
+  // Not more than there are.
+  CHECK(sparse_range({.from = 1, .sinks = 0, .window = 0}, 900, 32).best == 0);
 }
 
 TEST_CASE("sparse attention: a far block that answers the query is found, also after it changed") {

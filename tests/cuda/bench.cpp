@@ -28,6 +28,7 @@ struct Shape {
 };
 constexpr Shape k1_3b = {"1.3B", 24, 2048, 5504, 16, 16, 32256, 1e5f, 0.25f};
 constexpr Shape k6_7b = {"6.7B", 32, 4096, 11008, 32, 32, 32256, 1e5f, 0.25f};
+constexpr Shape k8b = {"Llama-8B", 32, 4096, 14336, 32, 8, 128256, 5e5f, 1.0f};
 constexpr int32_t kHeadDim = 128;
 
 struct Model {
@@ -175,8 +176,8 @@ void bench_kernels(CudaBackend& b, const Model& m, const KvStore& kv, double ban
 }
 
 void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DType output_type,
-                 double bandwidth) {
-  constexpr int32_t kCells = 512;
+                 double bandwidth, bool kernels) {
+  constexpr int32_t kFar = 8192, kCells = kFar + 64;
   Model m;
   if (!make_model(b, s, type, down_type, output_type, kCells, m)) return;
   const std::string name = std::string(s.name) + " " + std::string(type_traits(type)->name);
@@ -194,14 +195,17 @@ void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DT
       b.kv_write(**kv, l, 0, kCells, some.data(), some.data());
     if (!fine(b)) return;
   }
-  double single = 0;
-  for (const int32_t n : {1, 2, 8}) {
+  const auto steps = [&](int32_t n, int32_t cell) {
     const std::vector<int32_t> ids(static_cast<size_t>(n), 5);
     std::vector<BestToken> best(ids.size());
-    const Timing t = time_host(100, [&] {
-      if (auto r = (*program)->step(ids, **kv, 64, nullptr, nullptr, best); !r)
+    return time_host(100, [&] {
+      if (auto r = (*program)->step(ids, **kv, cell, nullptr, nullptr, best); !r)
         std::printf("%s\n", r.error().message.c_str());
     });
+  };
+  double single = 0;
+  for (const int32_t n : {1, 2, 8}) {
+    const Timing t = steps(n, 64);
     if (n == 1) single = t.median;
     row(name + " step of " + std::to_string(n),
         format("%.3f ms (+-%.1f%%)", t.median, 100 * t.spread / t.median),
@@ -209,12 +213,18 @@ void bench_model(CudaBackend& b, const Shape& s, DType type, DType down_type, DT
                         100 * m.read_bytes / (t.median * 1e-3) / bandwidth)
                : format("%.2f single steps", t.median / single));
   }
-  bench_kernels(b, m, **kv, bandwidth);
+  for (const int32_t n : {1, 8}) {
+    const Timing t = steps(n, kFar);
+    row(name + " step of " + std::to_string(n) + " at 8,192 cells",
+        format("%.3f ms (+-%.1f%%)", t.median, 100 * t.spread / t.median),
+        format("%.0f tok/s", 1e3 * n / t.median));
+  }
+  if (kernels) bench_kernels(b, m, **kv, bandwidth);
 }
 
 }  // namespace
 
-void bench(CudaBackend& b, const std::string& only) {
+void bench(CudaBackend& b, const std::string& only, bool kernels) {
   const auto wanted = [&](const char* name) {
     return only.empty() || std::string(name).find(only) != std::string::npos;
   };
@@ -222,10 +232,11 @@ void bench(CudaBackend& b, const std::string& only) {
   row("device-to-device copy", format("%.0f GB/s", bandwidth / 1e9),
       "read and written bytes counted");
   using D = DType;
-  if (wanted("6.7B Q4_K")) bench_model(b, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth);
-  if (wanted("6.7B Q8_0")) bench_model(b, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth);
+  if (wanted("6.7B Q4_K")) bench_model(b, k6_7b, D::q4_k, D::q4_k, D::q6_k, bandwidth, kernels);
+  if (wanted("6.7B Q8_0")) bench_model(b, k6_7b, D::q8_0, D::q8_0, D::q8_0, bandwidth, kernels);
+  if (wanted("Llama-8B Q4_K")) bench_model(b, k8b, D::q4_k, D::q4_k, D::q6_k, bandwidth, kernels);
   if (wanted("V2-Lite Q4_K")) bench_latent(b, bandwidth);
-  if (wanted("1.3B Q4_K")) bench_model(b, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth);
+  if (wanted("1.3B Q4_K")) bench_model(b, k1_3b, D::q4_k, D::q5_0, D::q6_k, bandwidth, kernels);
   fine(b);
 }
 

@@ -121,6 +121,8 @@ struct Floats {
 void check_matmul(CudaBackend& b, Random& random, Report& report);
 void check_elementwise(CudaBackend& b, Random& random, Report& report);
 void check_attention(CudaBackend& b, Random& random, Report& report);
+void check_sparse(CudaBackend& b, Random& random, Report& report);
+void check_sparse_steps(CudaBackend& b, Random& random, Report& report);
 void check_decode(CudaBackend& b, Random& random, Report& report);
 void check_mixture(CudaBackend& b, Random& random, Report& report);
 void check_errors(CudaBackend& b, Report& report);
@@ -134,7 +136,7 @@ void check_families(Random& random, Report& report);
 /// The model of `model_path` through the engine, on prompts cut from the texts.
 void check_engine(const std::string& model_path, std::span<const std::string> text_paths,
                   Random& random, Report& report);
-/// Steps and single kernels; `only` picks models whose name contains it.
-void bench(CudaBackend& b, const std::string& only);
+/// Steps and, unless told not to, single kernels; `only` picks models whose name contains it.
+void bench(CudaBackend& b, const std::string& only, bool kernels);
 
 }  // namespace cambium::engine::cuda::verify

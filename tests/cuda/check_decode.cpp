@@ -130,6 +130,7 @@ std::vector<float> forward(CudaBackend& b, Report& report, const Model& m, const
     a.prune = m.ops.prune;
     a.emphasis_scale = l.emphasis_scale;
     a.emphasis_bias = l.emphasis_bias;
+    a.sparse = m.ops.sparse;
     if (cells != nullptr && l.mode == StructureMode::prune) {
       visible = visible_blocks(*cells, first, n, m.ops.prune, b.query_tile(n), b.key_block());
       a.visible = &visible;
@@ -257,12 +258,100 @@ void check_small(CudaBackend& b, Random& random, Report& report, const Shape& s)
   }
 }
 
+/// Steps that choose their blocks: one graph over many cells, from the last dense one on.
+void check_sparse_shape(CudaBackend& b, Random& random, Report& report, const Shape& s) {
+  constexpr int32_t kPrompt = 1795, kFrom = 1800, kCells = 1880;
+  // With the next block to choose from at every 32nd cell.
+  constexpr SparseRule kRule{.from = kFrom, .sinks = 33, .window = 1};
+  Model m;
+  if (!make_model(b, random, report, s, m)) return;
+  m.ops.kv.n_cells = kCells;
+  auto dense = b.compile_decode(m.ops);
+  m.ops.sparse = kRule;
+  auto sparse = b.compile_decode(m.ops);
+  if (!report.expect_value(dense, "compile") || !report.expect_value(sparse, "compile")) return;
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < kCells; ++i) ids.push_back(random.below(s.n_vocab));
+  enum { fused, alone, ops, plain, again, kStores };
+  std::vector<std::unique_ptr<KvStore>> stores;
+  for (int i = 0; i < kStores; ++i) {
+    auto kv = b.create_kv(m.ops.kv);
+    if (!report.expect_value(kv, "kv")) return;
+    forward(b, report, m, s, **kv, std::span(ids).first(kPrompt), 0, nullptr);
+    stores.push_back(std::move(*kv));
+  }
+  const std::string name = std::string(s.name) + " sparse";
+  const auto run = [&](DecodeProgram& program, int store, std::span<const int32_t> tokens,
+                       int32_t at) {
+    std::vector<BestToken> best(tokens.size(), {-1, 1});
+    std::vector<float> logits(tokens.size() * static_cast<size_t>(s.n_vocab), NAN);
+    report.expect_value(
+        program.step(tokens, *stores[static_cast<size_t>(store)], at, nullptr, nullptr, best),
+        name);
+    report.expect_value(program.logits(logits), name + " logits");
+    for (size_t i = 0; i < best.size(); ++i)
+      report.expect(
+          best[i].id == best_of(std::span(logits).subspan(i * static_cast<size_t>(s.n_vocab),
+                                                          static_cast<size_t>(s.n_vocab))),
+          name + " choice");
+    return logits;
+  };
+  const auto same = [](const std::vector<float>& x, const std::vector<float>& y) {
+    return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+  };
+  const auto part = [&](int32_t at, int32_t n) {
+    return std::span<const int32_t>(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n));
+  };
+  int32_t at = kPrompt;
+  double apart = 0;
+  for (const int32_t n : {1, 2, 8, 1, 3, 8, 8, 5, 8, 1, 8, 8, 4}) {
+    const std::string label = name + " cell " + std::to_string(at) + " n " + std::to_string(n);
+    const std::vector<float> got = run(**sparse, fused, part(at, n), at);
+    const std::vector<float> want =
+        forward(b, report, m, s, *stores[ops], part(at, n), at, nullptr);
+    // Where two blocks are worth the same, rounding decides.
+    report.expect(relative_error(got, want), 8e-2, label);
+    std::vector<float> singles;
+    for (int32_t i = 0; i < n; ++i) {
+      const std::vector<float> one = run(**sparse, alone, part(at + i, 1), at + i);
+      singles.insert(singles.end(), one.begin(), one.end());
+    }
+    report.expect(same(singles, got), label + " differs token by token");
+    const std::vector<float> all = run(**dense, plain, part(at, n), at);
+    if (at + n <= kFrom) report.expect(same(all, got), label + " differs from dense");
+    if (at >= kFrom) apart = std::max(apart, relative_error(got, all));
+    at += n;
+  }
+  std::printf("  %-24s from dense: %.4f\n", s.name, apart);
+  report.expect(apart > 1e-3, name + " leaves nothing out");
+  // Cut off before blocks that were chosen from, and written anew; beside it a cache that never held
+  // anything else.
+  for (size_t i = kPrompt; i < ids.size(); ++i) ids[i] = random.below(s.n_vocab);
+  for (at = kPrompt; at + 8 <= kCells; at += 8)
+    report.expect(
+        same(run(**sparse, fused, part(at, 8), at), run(**sparse, again, part(at, 8), at)),
+        name + " after a cut, cell " + std::to_string(at));
+}
+
 }  // namespace
+
+void check_sparse_steps(CudaBackend& b, Random& random, Report& report) {
+  using D = DType;
+  report.group("sparse fused step");
+  for (const Shape& s : {Shape{"llama Q4_K", 256, 512, 8, 2, 64, 300, D::q4_k, D::q4_k, D::q4_k,
+                               D::q6_k, RopeLayout::interleaved, false, false, D::f16},
+                         Shape{"qwen3 Q8_0, Q8_0 cache", 256, 512, 3, 3, 128, 301, D::q8_0, D::q8_0,
+                               D::q8_0, D::q8_0, RopeLayout::split, false, true, D::q8_0}})
+    check_sparse_shape(b, random, report, s);
+}
 
 void check_decode(CudaBackend& b, Random& random, Report& report) {
   using D = DType;
   constexpr Shape kShapes[] = {
       {"llama Q4_K", 512, 1024, 4, 4, 128, 500, D::q4_k, D::q6_k, D::q6_k, D::q6_k,
+       RopeLayout::interleaved, false, false, D::f16},
+      // A row of down is longer than what a block quantizes for itself, and than its stages.
+      {"llama Q4_K, wide", 256, 8448, 2, 2, 128, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
        RopeLayout::interleaved, false, false, D::f16},
       {"llama Q4_K, Q5_0 down", 512, 672, 4, 2, 128, 301, D::q4_k, D::q4_k, D::q5_0, D::q8_0,
        RopeLayout::interleaved, false, false, D::f16},

@@ -3,9 +3,9 @@
 //   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check | --check=GROUP]
 //                      [--model FILE --text FILE...]
 //
-// GROUP: small, matmul, attention, decode, mixture, families, devices, errors or engine; the last
-// needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small enough for
-// compute-sanitizer to end in a minute.
+// GROUP: small, matmul, attention, sparse, decode, mixture, families, devices, errors or engine; the
+// last needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small
+// enough for compute-sanitizer to end in a minute.
 //
 // Exit code 0 all good, 1 something failed, 77 no device (ctest shows "skipped").
 #include <algorithm>
@@ -20,7 +20,7 @@
 int main(int argc, char** argv) {
   using namespace cambium::engine::cuda;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was found survives a crash
-  bool with_check = true, with_bench = false;
+  bool with_check = true, with_bench = false, kernels = true;
   std::string only, group, model;
   std::vector<std::string> texts;
   uint64_t seed = std::random_device{}();
@@ -33,6 +33,8 @@ int main(int argc, char** argv) {
     } else if (a.starts_with("--bench")) {
       with_bench = true;
       if (a.starts_with("--bench=")) only = a.substr(8);
+    } else if (a == "--no-kernels") {
+      kernels = false;
     } else if (a == "--seed" && i + 1 < argc) {
       seed = std::strtoull(argv[++i], nullptr, 10);
     } else if (a == "--model" && i + 1 < argc) {
@@ -41,8 +43,8 @@ int main(int argc, char** argv) {
       while (i + 1 < argc && argv[i + 1][0] != '-') texts.emplace_back(argv[++i]);
     } else {
       std::printf(
-          "usage: %s [--seed N] [--bench[=NAME]] [--no-check | --check=GROUP] [--model FILE --text "
-          "FILE...]\n",
+          "usage: %s [--seed N] [--bench[=NAME] [--no-kernels]] [--no-check | --check=GROUP] "
+          "[--model FILE --text FILE...]\n",
           argv[0]);
       return 2;
     }
@@ -62,6 +64,10 @@ int main(int argc, char** argv) {
     if (wanted("small")) verify::check_elementwise(b, random, report);
     if (wanted("matmul")) verify::check_matmul(b, random, report);
     if (wanted("attention")) verify::check_attention(b, random, report);
+    if (wanted("sparse")) {
+      verify::check_sparse(b, random, report);
+      verify::check_sparse_steps(b, random, report);
+    }
     if (wanted("decode")) verify::check_decode(b, random, report);
     if (wanted("mixture")) verify::check_mixture(b, random, report);
     if (wanted("families")) verify::check_families(random, report);
@@ -73,6 +79,6 @@ int main(int argc, char** argv) {
     failures = report.total();
     std::printf(failures == 0 ? "all checks passed\n" : "%d checks FAILED\n", failures);
   }
-  if (with_bench) verify::bench(b, only);
+  if (with_bench) verify::bench(b, only, kernels);
   return failures == 0 ? 0 : 1;
 }

@@ -101,8 +101,11 @@ void check_matmul(CudaBackend& b, Random& random, Report& report) {
     struct Shape {
       int64_t rows, cols;
     };
-    std::vector<Shape> shapes = {{37, wide ? 768 : 352}, {1, wide ? 256 : 32}, {200, 4352}};
+    std::vector<Shape> shapes = {
+        {37, wide ? 768 : 352}, {1, wide ? 256 : 32}, {200, 4352}, {40, 8448}};
     if (is_float) shapes.push_back({19, 101});
+    // Three of them are more row tiles than two blocks a multiprocessor, of longer rows than stages.
+    if (type == DType::q4_k) shapes.push_back({1500, 6400});
     for (const auto& [rows, cols] : shapes) {
       const HostMatrix w = random_matrix(random, type, rows, cols, 0.05f);
       auto weight = b.load_weight(w.view, WeightUse::both);
