@@ -5,11 +5,10 @@
 #include "engine/ops.h"
 #include "engine/result.h"
 
-extern "C" int cambium_cuda_interface();
-extern "C" cambium::engine::Backend* cambium_cuda_create(int, char* error, size_t n, int* code);
+#define EXPORT extern "C" __attribute__((visibility("default")))
 
-int cambium_cuda_interface() { return cambium::engine::kBackendInterface; }
-cambium::engine::Backend* cambium_cuda_create(int, char* error, size_t n, int* code) {
+EXPORT int cambium_cuda_interface() { return cambium::engine::kBackendInterface; }
+EXPORT cambium::engine::Backend* cambium_cuda_create(int, char* error, size_t n, int* code) {
   std::snprintf(error, n, "it was asked for a backend");
   *code = static_cast<int>(cambium::ErrorCode::device);
   return nullptr;
