@@ -21,8 +21,7 @@ class Demo(unittest.TestCase):
         self.assertGreaterEqual(len(cursors), 3)
         for cursor in cursors:
             with self.subTest(cursor=cursor):
-                after = self.shown.partition(f"\n{cursor}\n")[2]
-                code = re.split(r" tokens?, the first after", after)[0]
+                code = self.shown.partition(f"\n{cursor}\n")[2].partition(" · stop: ")[0]
                 self.assertRegex(code, r"«[^»]*\S[^»]*»")
 
     def test_the_paths_and_verbs_that_it_ends_with_exist(self):
