@@ -231,8 +231,7 @@ VisibleBlocks visible_blocks(const TokenStructure& cells, int32_t first_query, i
       const bool has_sink = b * key_block < rule.sinks;
       if (past || has_sink || Summaries::any_visible(queries, tile, keys, block, rule)) {
         out.blocks.push_back(b);
-        out.full.push_back(!past &&
-                           Summaries::all_visible(queries, tile, keys, block, rule));
+        out.full.push_back(!past && Summaries::all_visible(queries, tile, keys, block, rule));
       }
     }
     out.offsets.push_back(static_cast<int32_t>(out.blocks.size()));
@@ -323,8 +322,7 @@ class StructureComparison {
                   int64_t window) const {
     const int64_t low = place - window, high = place + window;
     return keys_alike(moved, i, std::min(low, low + shift), std::max(low, low + shift)) &&
-           keys_alike(moved, i, std::min(high, high + shift) + 1,
-                      std::max(high, high + shift) + 1);
+           keys_alike(moved, i, std::min(high, high + shift) + 1, std::max(high, high + shift) + 1);
   }
 
   // Does cell i see the keys with a place in [begin, end) in both sequences or in neither?

@@ -196,8 +196,8 @@ inline Relations relations(const AttentionTile& t, int32_t row, int32_t cell) {
 inline M prune_visible(const AttentionTile& t, int32_t row, int32_t cell, I cells) {
   const I distance = abs_int(sub_int(set1_int(t.label[row].place), load_int(t.place + cell)));
   const Relations r = relations(t, row, cell);
-  const M related = both(either(r.same, r.path),
-                         less_equal(distance, set1_int(t.prune.scope_window)));
+  const M related =
+      both(either(r.same, r.path), less_equal(distance, set1_int(t.prune.scope_window)));
   return either(either(related, less_equal(distance, set1_int(t.prune.window))),
                 less_equal(cells, set1_int(t.prune.sinks - 1)));
 }

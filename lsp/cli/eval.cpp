@@ -341,7 +341,8 @@ Result<eval::ModelUnderTest> parse_model(const std::string& argument, const Conf
           ErrorCode::invalid_argument,
           "'" + part + "' in '" + argument +
               "': expected adapter=FILE, structure=auto, off, emphasis, prune, own or tree, "
-              "window=N, sinks=N, scope-window=N, prompt-tokens=N, max-tokens=N or copying=PERCENT");
+              "window=N, sinks=N, scope-window=N, prompt-tokens=N, max-tokens=N or "
+              "copying=PERCENT");
     }
   }
   if (model.path.empty()) {

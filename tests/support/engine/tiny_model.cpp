@@ -233,9 +233,10 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
   if (file.has("cambium.structure.prune_heads")) {
     heads = *file.get_u32s("cambium.structure.prune_heads");
   }
-  const PruneRule rule{static_cast<int32_t>(*file.get_u32("cambium.structure.window", 0)),
-                       static_cast<int32_t>(*file.get_u32("cambium.structure.sinks", 0)),
-                       static_cast<int32_t>(*file.get_u32("cambium.structure.scope_window", INT32_MAX))};
+  const PruneRule rule{
+      static_cast<int32_t>(*file.get_u32("cambium.structure.window", 0)),
+      static_cast<int32_t>(*file.get_u32("cambium.structure.sinks", 0)),
+      static_cast<int32_t>(*file.get_u32("cambium.structure.scope_window", INT32_MAX))};
 
   const Vector embedding = m.tensor("token_embd.weight");
   Vector output = m.tensor("output.weight");
@@ -317,8 +318,7 @@ std::vector<std::vector<double>> naive_logits(const GgufFile& file,
           if (mode == StructureMode::own && pruning) {
             const int32_t apart = std::abs(labels.at(t).place - labels.at(j).place);
             const bool near = apart <= rule.window;
-            const bool own =
-                labels.at(t).scope == labels.at(j).scope && apart <= rule.scope_window;
+            const bool own = labels.at(t).scope == labels.at(j).scope && apart <= rule.scope_window;
             if (!near && !own && j >= static_cast<size_t>(rule.sinks)) score[j] = 0;
           }
           sum += score[j];
