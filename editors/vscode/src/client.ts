@@ -1,9 +1,10 @@
 // The server process and the connection to it: start, restart with back-off, and say what is wrong.
 import * as vscode from "vscode";
 import {
-  CloseAction, ErrorAction, LanguageClient, LanguageClientOptions, Middleware, ProgressType, RevealOutputChannelOn,
-  ServerOptions, State as ClientState,
+  CloseAction, ErrorAction, LanguageClient, LanguageClientOptions, ProgressType, RevealOutputChannelOn, ServerOptions,
+  State as ClientState,
 } from "vscode-languageclient/node";
+import { addActions } from "./actions";
 import { findServer } from "./find";
 import { InlineSuggestions } from "./inline";
 import { forServer, serverArguments } from "./settings";
@@ -42,7 +43,6 @@ export class Server implements vscode.Disposable {
     private readonly context: vscode.ExtensionContext,
     private readonly status: StatusItem,
     private readonly log: vscode.LogOutputChannel,
-    private readonly provideCodeActions: Middleware["provideCodeActions"],
   ) {
     context.subscriptions.push(
       vscode.workspace.onDidGrantWorkspaceTrust(() => this.tellTrust()),
@@ -157,7 +157,7 @@ export class Server implements vscode.Disposable {
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       middleware: {
         provideInlineCompletionItems: this.suggestions.middleware,
-        provideCodeActions: this.provideCodeActions,
+        provideCodeActions: addActions,
         provideDiagnostics: async (document, previous, token, next) => {
           const report = await next(document, previous, token);
           return report && "items" in report ? { ...report, items: inWords(report.items) } : report;

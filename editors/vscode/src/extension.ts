@@ -1,6 +1,5 @@
 // Wires the pieces: the status item, the commands, the server.
 import * as vscode from "vscode";
-import { addActions } from "./actions";
 import type { Server } from "./client";
 import { registerMenu } from "./menu";
 import { Pause } from "./pause";
@@ -21,7 +20,7 @@ export function activate(context: vscode.ExtensionContext): void {
   const report = (error: unknown): void => status.set({ state: "problem", message: String(error) });
   // The language client is most of the code: it is read after the editor has started, not while.
   const started = import("./client.js").then(({ Server }) => {
-    const made = new Server(context, status, log, addActions);
+    const made = new Server(context, status, log);
     context.subscriptions.push(made);
     made.start().catch(report);
     return made;
