@@ -344,11 +344,11 @@ scenario("a comment is written from the lightbulb, a change to what one asks for
 scenario("a finding is explained in the chat, from its lightbulb; its fix is seen before it is made", async () => {
   await code.open("hail.lua", 2, 14);
   await code.page.locator(".view-overlays .squiggly-error, .view-overlays .squiggly-warning").first().waitFor();
-  const pick = async (title) => {
-    await code.waitForEditorFocus();
+  const pick = async (title, limit) => {
+    await code.waitForEditorFocus(limit);
     await code.press("Control+.");
     const row = code.page.locator(".action-widget .monaco-list-row", { hasText: title }).first();
-    await row.waitFor();
+    await row.waitFor({ timeout: limit });
     return row;
   };
   const row = await pick("Explain:");
@@ -357,8 +357,11 @@ scenario("a finding is explained in the chat, from its lightbulb; its fix is see
   await chatPage().locator(".answer", { hasText: "one bracket too many" }).waitFor();
   assert.match(chat.asked.at(-1).messages.at(-1).content, /A review says of line 2: /);
   await code.screenshot("vscode-finding-explained");
-  await code.command("View: Focus Active Editor Group");
-  await (await pick("Preview:")).click();
+  const offered = await until("the editor has the keys again and offers the fix", async () => {
+    await code.command("View: Focus Active Editor Group"); // the chat may take them once more, late
+    return pick("Preview:", 6000);
+  });
+  await offered.click();
   await code.page.locator(".monaco-diff-editor .line-insert, .monaco-diff-editor .char-delete, .monaco-diff-editor .line-delete").first().waitFor();
   await code.screenshot("vscode-fix-preview");
   assert.match(code.read("hail.lua"), /write\(name\)\)/, "nothing is changed yet");

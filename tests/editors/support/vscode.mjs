@@ -198,9 +198,9 @@ export class VSCode {
   }
 
   /** Waits until keys go to the text of an editor. */
-  waitForEditorFocus() {
+  waitForEditorFocus(limit = patience) {
     return until("an editor has the focus", () => this.page.evaluate(() =>
-      document.activeElement?.matches(".editor-instance .native-edit-context, .editor-instance textarea")));
+      document.activeElement?.matches(".editor-instance .native-edit-context, .editor-instance textarea")), limit);
   }
 
   /** Saves, and returns what the file then holds. */
