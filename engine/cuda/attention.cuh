@@ -30,9 +30,7 @@ struct Params {
   int32_t splits;   ///< blocks of these: streams / 4
 };
 
-__device__ __forceinline__ int first_cell(const Params& p) {
-  return p.a.first_cell.device != nullptr ? *p.a.first_cell.device : p.a.first_cell.value;
-}
+__device__ __forceinline__ int first_cell(const Params& p) { return p.a.first_cell.read(); }
 
 __device__ __forceinline__ bool head_prunes(const StructureArgs& s, int head) {
   return head < 64 ? (s.prune_heads >> head & 1) != 0 : s.prune_heads == ~0ull;

@@ -78,8 +78,7 @@ __global__ void rope_kernel(float* x, RopeArgs rope, Cell first_pos, int64_t pai
   const int half = rope.n_rot / 2;
   const int pair = static_cast<int>(i % half);
   const int64_t head = i / half;  // token · n_head + head
-  const int pos = (first_pos.device != nullptr ? *first_pos.device : first_pos.value) +
-                  static_cast<int>(head / n_head);
+  const int pos = first_pos.read() + static_cast<int>(head / n_head);
   float sine, cosine;
   sincosf(static_cast<float>(pos) * rope.freq[pair], &sine, &cosine);
   sine *= rope.magnitude;
@@ -97,7 +96,7 @@ __global__ void __launch_bounds__(kThreads)
     kv_write_kernel(KvCells kv, Cell first_cell, int n_tokens, const float* k, const float* v) {
   launch_dependents();
   grid_wait();
-  const int first = first_cell.device != nullptr ? *first_cell.device : first_cell.value;
+  const int first = first_cell.read();
   const int k_groups = (kv.head_dim_k + 31) / 32,
             v_groups = kv.latent ? 0 : (kv.head_dim_v + 31) / 32;
   const int64_t group = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;

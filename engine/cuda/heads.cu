@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(kThreads) absorb_kernel(const __grid_constant_
   const int head = blockIdx.y, token = blockIdx.z, cell_dim = a.rope_dims + a.kv_rank;
   if (blockIdx.x == gridDim.x - 1) {
     grid_wait();
-    const int pos = (a.cell.device != nullptr ? *a.cell.device : a.cell.value) + token;
+    const int pos = a.cell.read() + token;
     float* q_cell = a.q_cell + (static_cast<int64_t>(token) * h.stack.n + head) * cell_dim;
     rotate_all(a, pos, h.x + token * h.x_token + head * h.x_head + a.nope,
                [&](int d, float v) { q_cell[d] = v; });
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(kThreads)
   LaneTile<T> tile;
   if (row_tile * kTileRows < a.stack.rows) tile.load(tiles, threadIdx.x % 32);
   grid_wait();
-  const int cell = (first_cell.device != nullptr ? *first_cell.device : first_cell.value) + token;
+  const int cell = first_cell.read() + token;
   const int active = latent_active(cell, parts.splits);
   join_factors(parts, token, head, active, factor);
   __syncthreads();

@@ -23,6 +23,9 @@ struct Launch {
 struct Cell {
   const int32_t* device = nullptr;
   int32_t value = 0;
+#ifdef __CUDACC__
+  __device__ int32_t read() const { return device != nullptr ? *device : value; }
+#endif
 };
 
 /// Weights that a later kernel reads: one that waits more than it loads starts them on their way to

@@ -58,8 +58,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
   const int split = blockIdx.x, group = blockIdx.y, token = blockIdx.z;
   // Not of the kernel before this one: may be read at once.
-  const int cell =
-      (a.first_cell.device != nullptr ? *a.first_cell.device : a.first_cell.value) + token;
+  const int cell = a.first_cell.read() + token;
   const int n_blocks = cell / kKeyBlock + 1;
   const int active = latent_active(cell, p.parts.splits);
   if (split >= active) {
@@ -181,7 +180,7 @@ __global__ void __launch_bounds__(kThreads)
   launch_dependents();
   grid_wait();
   const int head = blockIdx.x, token = blockIdx.y;
-  const int cell = (first_cell.device != nullptr ? *first_cell.device : first_cell.value) + token;
+  const int cell = first_cell.read() + token;
   const int active = latent_active(cell, parts.splits);
   join_factors(parts, token, head, active, factor);
   __syncthreads();

@@ -60,7 +60,7 @@ __device__ __forceinline__ void finish(const Params& p, Part part, int r, int co
   }
   // rope_kv. Rows of a head: q and k rotate in pairs, v is stored as it is.
   const int role = a.role[part.target];
-  const int cell = (a.cell.device != nullptr ? *a.cell.device : a.cell.value) + column;
+  const int cell = a.cell.read() + column;
   const int head_dim = role == 2 ? a.kv.head_dim_v : a.kv.head_dim_k;
   const bool pairs = p.tiles_per_item == 2;
   const int other_row = row - (pairs ? a.kv.head_dim_k / 2 : 0);

@@ -12,16 +12,6 @@ constexpr int kScoreWarps = 8;
 constexpr int kChooseThreads = 1024;
 constexpr int kSharedBytes = 48 << 10;  // what a kernel gets without asking
 
-__device__ __forceinline__ int at(const Cell& cell) {
-  return cell.device != nullptr ? *cell.device : cell.value;
-}
-
-__device__ __forceinline__ int warp_sum_int(int v) {
-#pragma unroll
-  for (int m = 16; m > 0; m >>= 1) v += __shfl_xor_sync(~0u, v, m);
-  return v;
-}
-
 /// Of the keys in the block at cell0.
 __device__ __forceinline__ float mean_element(const KvCells& kv, int head, int cell0, int d) {
   const int64_t first = k_offset(kv, head, cell0, d);
@@ -53,7 +43,7 @@ __global__ void __launch_bounds__(kScoreWarps * 32, 4)
   const int kv_head = blockIdx.y, token = blockIdx.z;
   const int group = a.n_head / a.kv.n_kv_head, dk = a.kv.head_dim_k;
   const int n_blocks = a.kv.n_cells / kKeyBlock;
-  const SparseRange range = sparse_range(a.sparse.rule, at(a.first_cell) + token, kKeyBlock);
+  const SparseRange range = sparse_range(a.sparse.rule, a.first_cell.read() + token, kKeyBlock);
   // The last query's blocks include those of the queries before it: it is the one to keep means.
   const bool keeps = token == a.n_tokens - 1;
   if (range.best == 0 && !keeps) return;
@@ -62,7 +52,7 @@ __global__ void __launch_bounds__(kScoreWarps * 32, 4)
   const float* q = a.q + (static_cast<int64_t>(token) * a.n_head + kv_head * group) * dk;
   for (int i = threadIdx.x; i < group * dk; i += kScoreWarps * 32) queries[i] = q[i];
   __syncthreads();
-  const int known = at(a.sparse.means_from);
+  const int known = a.sparse.means_from.read();
   float* scores =
       a.sparse.scores + (static_cast<int64_t>(token) * a.n_head + kv_head * group) * n_blocks;
   for (int block = range.first + blockIdx.x * kScoreWarps + warp; block < range.last;
@@ -103,7 +93,7 @@ __global__ void __launch_bounds__(kChooseThreads)
   const int kv_head = blockIdx.x, token = blockIdx.y;
   const int group = a.n_head / a.kv.n_kv_head;
   const int n_blocks = a.kv.n_cells / kKeyBlock;
-  const SparseRange range = sparse_range(a.sparse.rule, at(a.first_cell) + token, kKeyBlock);
+  const SparseRange range = sparse_range(a.sparse.rule, a.first_cell.read() + token, kKeyBlock);
   if (range.best == 0) return;
   const int n = range.last - range.first;
   const float* scores = a.sparse.scores + range.first +
@@ -179,12 +169,12 @@ __global__ void __launch_bounds__(kChooseThreads)
     __syncthreads();
     const int counted = warp_counts[turn][lane];
     const uint32_t lanes_before = (1u << lane) - 1;
-    const int here = before + warp_sum_int(lane < warp ? counted : 0);
+    const int here = before + warp_sum(lane < warp ? counted : 0);
     const int larger_before = (here >> 16) + __popc(all_larger & lanes_before),
               equal_before = (here & 0xffff) + __popc(all_equal & lanes_before);
     if (larger || (equal && equal_before < of_equals))
       chosen[range.first + larger_before + min(equal_before, of_equals)] = range.first + b;
-    before += warp_sum_int(counted);
+    before += warp_sum(counted);
   }
 }
 
