@@ -44,13 +44,10 @@ bool escalates(const CascadeCase& one, double threshold) {
   return assist::doubt_about(one.confidence, one.small.shown, threshold).ask_larger;
 }
 
-/// Half of the projects, the same ones whatever the cases are: by a hash (FNV-1a) of "<language>/<project>".
+/// Half of the projects, the same ones whatever the cases are: by a hash of "<language>/<project>".
 bool calibrates(std::string_view path) {
   const size_t project = path.find('/') + 1;
-  uint32_t hash = 2166136261u;
-  for (const char c : path.substr(0, path.find('/', project)))
-    hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
-  return (hash >> 16 & 1) == 0;
+  return (stable_hash(path.substr(0, path.find('/', project))) >> 16 & 1) == 0;
 }
 
 /// As assist::CascadeCompleter answers.

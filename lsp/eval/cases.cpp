@@ -210,6 +210,12 @@ std::string project_of(std::string_view path) {
   return std::string(path.substr(0, path.find('/')));
 }
 
+uint32_t stable_hash(std::string_view text, uint32_t start) {
+  uint32_t hash = start;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return hash;
+}
+
 std::string language_name(const SourceFile& file) {
   const syntax::Language* language = syntax::language_of_file(file.path, file.text.substr(0, 256));
   return language != nullptr && language->programming ? std::string(language->name) : "";

@@ -56,6 +56,9 @@ Result<std::vector<Case>> choose_cases(const Sources& sources, const CaseOptions
 /// The project of a path "<language>/<project>/…": the same in whatever language the file is.
 std::string project_of(std::string_view path);
 
+/// FNV-1a of `text` from `start` on. It does not change with the library, as what is drawn by it must not.
+uint32_t stable_hash(std::string_view text, uint32_t start = 2166136261u);
+
 /// Name of the language a file counts under; empty if it is none we complete.
 std::string language_name(const training::SourceFile& file);
 

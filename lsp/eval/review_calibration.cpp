@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lsp/eval/cases.h"
+
 namespace cambium::eval {
 namespace {
 
@@ -95,10 +97,7 @@ std::vector<double> fit(const std::vector<Row>& rows) {
 }
 
 size_t fold_of(const std::string& project) {
-  // FNV-1a: it must not change with the library.
-  uint32_t hash = 0x9747b28cu;
-  for (const char c : project) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
-  return (hash >> 12) % kFolds;
+  return (stable_hash(project, 0x9747b28cu) >> 12) % kFolds;
 }
 
 struct Scored {
