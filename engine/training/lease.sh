@@ -86,12 +86,13 @@ logs() { tail -n "$1" "$work"/*.log; }
 
 # results RUN OUT: exported and measured; the model in pieces, the rest as small.tar.gz. The twin's begin with twin-.
 results() {
-  local run=$work/$1 out=$2 prefix=${1#run}
+  local run=$work/$1 out=$2 prefix=${1#run} gpu=0
+  [ "$1" = run ] || gpu=${GPUS:-1}
   prefix=${prefix:+$prefix-}
   python3 "$here/export.py" model "$run/model.pt" "$carry/vocabulary.json" "$run" || return
   split -b 14000000 -d -a 1 "$run/coder.gguf" "$out/${prefix}coder.gguf."
   python3 "$here/plot.py" "$run/log.jsonl" "$run/loss.png" || true  # the machine may lack Matplotlib
-  python3 "$here/evaluate.py" "$run/model.pt" "$work/heldout" --gguf "$run/coder.gguf" \
+  CUDA_VISIBLE_DEVICES=$gpu python3 "$here/evaluate.py" "$run/model.pt" "$work/heldout" --gguf "$run/coder.gguf" \
     >"$run/quantization.json" 2>"$run/evaluate.err" || tail -n 5 "$run/evaluate.err"
   cat "$work"/shards/*/meta.json >"$run/shards.json"
   cp "$work/run/installed.tsv" "$run/" 2>/dev/null || true  # only where `installed` ran
@@ -169,11 +170,10 @@ finish)
   done
   logs 2
   results run "$out" &
-  [ ! -f "$work/twin/model.pt" ] || CUDA_VISIBLE_DEVICES=${GPUS:-1} results twin "$out"
+  [ ! -f "$work/twin/model.pt" ] || results twin "$out"
   wait
   ;;
 export)
-  [ "$2" = run ] || export CUDA_VISIBLE_DEVICES=${GPUS:-1}
   results "$2" "$3"
   ;;
 weights)

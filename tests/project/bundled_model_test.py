@@ -1,19 +1,11 @@
 """The two models in the tree: the one that ships has the parent mask on without being asked for, and it skips work; its
 plain twin has none."""
 import json
-import os
-import pathlib
-import subprocess
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.environ["CAMBIUM_BIN"]
-SHIPPED = ROOT / "engine/models/cambium-coder.gguf"
+from binary import MODEL, ROOT, run
+
 PLAIN = ROOT / "engine/models/cambium-coder-plain.gguf"
-
-
-def run(*args):
-    return subprocess.run([BINARY, *map(str, args)], capture_output=True, text=True, timeout=240)
 
 
 def complete(place, *flags):
@@ -24,7 +16,7 @@ def complete(place, *flags):
 
 class BundledModels(unittest.TestCase):
     def test_the_file_says_which_layers_see_only_their_own_scope(self):
-        told = run("models", "info", SHIPPED).stdout
+        told = run("models", "info", MODEL).stdout
         self.assertRegex(told, r"architecture +cambium")
         self.assertRegex(told, r"7 prune all but their own scope \(window 96, sinks 4, scopes seen 384 tokens far\).* "
                                r"5 are plain")

@@ -1,18 +1,12 @@
 """The binary needs no GPU driver: what belongs to CUDA is in a module of its own, opened on demand."""
-import os
 import pathlib
 import re
 import subprocess
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = os.environ["CAMBIUM_BIN"]
-MODEL = ROOT / "engine/models/cambium-coder.gguf"
+from binary import BINARY, MODEL, ROOT, run
+
 SOURCE = ROOT / "engine/gguf.h"
-
-
-def run(*args):
-    return subprocess.run([BINARY, *map(str, args)], capture_output=True, text=True, timeout=120)
 
 
 class Cuda(unittest.TestCase):
