@@ -52,7 +52,7 @@ def add_hyperparameters(writer, config, n_vocab, name):
     arch = "cambium" if structured else "llama"
     writer.add("general.architecture", arch)
     writer.add("general.name", name)
-    writer.add("general.license", "apache-2.0")
+    writer.add("general.license", "mit")
     writer.add("general.size_label", f"{parameters(config, n_vocab) / 1e6:.0f}M")
     writer.add(f"{arch}.vocab_size", n_vocab)
     writer.add(f"{arch}.context_length", config["context"])
