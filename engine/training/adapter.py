@@ -27,10 +27,14 @@ TARGETS = ("attn_q", "attn_k", "attn_v", "attn_output")
 
 def base_config(file):
     """The fields of model.Config of a `llama` file; ValueError where a file needs what this trainer has not."""
-    keys = file.metadata
-    arch = keys["general.architecture"]
+    arch = file.metadata["general.architecture"]
     if arch != "llama":
         raise ValueError(f"the base has architecture {arch}; adapters are trained for llama")
+    return shape_of(file, file.metadata)
+
+
+def shape_of(file, keys):
+    """The same of any file that is a `llama` but for its structure; keys: its metadata under llama's names."""
     scaling = keys.get("llama.rope.scaling.type", "none")
     if scaling not in ("none", "linear"):
         raise ValueError(f"the base has RoPE scaling {scaling}; none and linear are supported")

@@ -1,0 +1,98 @@
+"""Exported files on the same held-out text, document by document.
+
+    compare.py HELDOUT BASE.gguf OTHER.gguf… --vocabulary VOCABULARY.json
+
+HELDOUT: shards of `cambium-prepare --labels`, at any depth, such as a folder of --fim 0 and one of --fim 1. Every
+document counts once, with its first 2,048 tokens. Prints JSON: nats a token over all of it and over the middles of
+its holes; the shares of lines and of blocks that greedy decoding would write exactly, and of holes where it would
+stop at the end and nowhere before; the loss by language; and of each OTHER what it differs by from BASE, with
+95 % intervals over resampled documents. Needs PyTorch and a GPU.
+"""
+import argparse
+import json
+
+import numpy as np
+import torch
+
+import adapter
+import gguf
+import rows
+from analysis import FIGURES, bootstrap
+from experiment import newline_tokens, summarize, totals
+from model import Coder, Config
+from structure import END, ENDLESS
+from train import raise_recompile_limit, start_weights, to_device
+
+LENGTH, BATCH, PIECE = 2048, 32, 4  # tokens a row; rows a forward pass, and of them rows whose logits are held
+
+
+def config_of(path):
+    """model.Config of an exported file, its structure included."""
+    file = gguf.read(path)
+    arch = file.metadata["general.architecture"]
+    keys = {k.replace(f"{arch}.", "llama.", 1) if k.startswith(f"{arch}.") else k: v for k, v in file.metadata.items()}
+    config = adapter.shape_of(file, keys)
+    if "cambium.structure.mode" in file.metadata:
+        config |= {"structure": tuple(int(m) for m in file.metadata["cambium.structure.mode"]),
+                   "window": file.metadata["cambium.structure.window"],
+                   "sinks": file.metadata["cambium.structure.sinks"],
+                   "scope_window": file.metadata.get("cambium.structure.scope_window", ENDLESS)}
+    return Config(**config)
+
+
+@torch.no_grad()
+def predictions(path, packed, device="cuda"):
+    """Per row and position [n, LENGTH]: nats lost, whether the target is the likeliest token, whether the end is."""
+    coder = Coder(config_of(path)).to(device)
+    missing, unknown = coder.load_state_dict(start_weights(path, device), strict=False)
+    if unknown or any("logit_scale" not in name for name in missing):
+        raise SystemExit(f"{path} is another kind of model: lacks {missing}, has {unknown} besides")
+    coder.compile()
+    head = coder.head().bfloat16()
+    n = len(packed)
+    nll = np.zeros((n, LENGTH), np.float32)
+    right, ends = np.zeros((n, LENGTH), bool), np.zeros((n, LENGTH), bool)
+    for begin in range(0, n, BATCH):
+        which = np.arange(begin, begin + BATCH) % n  # the last pass wraps, so that all have one shape
+        batch = to_device({k: torch.from_numpy(np.stack([packed[i][k] for i in which])) for k in packed[0]}, device)
+        with torch.autocast(device, torch.bfloat16):
+            hidden = coder.hidden(batch)
+        for i in range(0, BATCH, PIECE):
+            logits = (hidden[i:i + PIECE].bfloat16() @ head.T).float()
+            targets = batch["targets"][i:i + PIECE]
+            best, here = logits.argmax(-1), which[i:i + PIECE]
+            loss = torch.logsumexp(logits, -1) - logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+            nll[here] = loss.cpu().numpy()
+            right[here], ends[here] = (best == targets).cpu().numpy(), (best == END).cpu().numpy()
+    return nll, right, ends
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("heldout")
+    parser.add_argument("base")
+    parser.add_argument("others", nargs="+")
+    parser.add_argument("--vocabulary", required=True)
+    options = parser.parse_args()
+    raise_recompile_limit()
+    torch.set_float32_matmul_precision("high")
+    documents = rows.heldout_documents(options.heldout, LENGTH)
+    packed, where = rows.heldout_rows(documents, LENGTH)
+    text = {name: np.stack([row[name] for row in packed]) for name in ("tokens", "loss")}
+    text["place"] = np.stack([row["labels"][:, 2] for row in packed])
+    language = np.array([document[0] for document in documents])
+    newline = newline_tokens(options.vocabulary)
+    sums, files = {}, {}
+    for path in (options.base, *options.others):
+        sums[path, 0] = summarize(*predictions(path, packed), text, {"where": where, "language": language}, newline)
+        files[path] = totals(sums[path, 0], language)
+        if path == options.base:
+            continue
+        files[path]["difference"] = {
+            figure: [files[path][figure] - files[options.base][figure], *bootstrap(sums, path, options.base, figure)]
+            for figure in FIGURES}
+    print(json.dumps({"tokens": int(text["loss"].sum()), "documents": len(documents), "files": files}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
