@@ -11,6 +11,7 @@
 #   lease.sh status [SECONDS]  wait that long (or until training ends), print the last lines
 #   lease.sh finish OUT        wait for the end of all runs, then export each
 #   lease.sh export RUN OUT    one that has ended, run or twin: its file, what quantization costs, its log, to OUT
+#   lease.sh twin MINUTES      what `start` calls for AFTER=1
 #   lease.sh weights OUT N     part 1 or 2 of the bfloat16 weights, in pieces
 #
 # Settings, from the environment:
@@ -19,6 +20,7 @@
 #   TRAIN_FLAGS      more for train.py: --structure 002200220022
 #   TWIN_FLAGS       where set: a second run of train.py beside the first, with these flags, on the next GPU;
 #                    its results begin with twin-
+#   AFTER=1          the second run begins when the first has ended, on the same GPU (say so to `export` as well)
 #   GPUS             GPUs of the first run, a process each (1)
 #   SEED             another number: other holes in the same files
 #   PASSES, THREADS  of cambium-prepare: 2 passes with other holes, 16 threads
@@ -76,6 +78,17 @@ running() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
 # steps RUN: lines that it has written.
 steps() { grep -c '"step"' "$work/$1.log" || true; }
 
+# twin MINUTES: the second run, with TWIN_FLAGS; after the first, where AFTER says so.
+twin() {
+  local first=${GPUS:-1}
+  if [ -n "${AFTER:-}" ]; then
+    first=0
+    while running "$(cat "$work/run0.pid")"; do sleep 1; done
+  fi
+  # shellcheck disable=SC2086 # several flags
+  train "$first" 1 twin --minutes "$1" $TWIN_FLAGS
+}
+
 alive() {
   local pid
   for pid in "$work"/*.pid; do running "$(cat "$pid" 2>/dev/null)" && return 0; done
@@ -87,7 +100,7 @@ logs() { tail -n "$1" "$work"/*.log; }
 # results RUN OUT: exported and measured; the model in pieces, the rest as small.tar.gz. The twin's begin with twin-.
 results() {
   local run=$work/$1 out=$2 prefix=${1#run} gpu=0
-  [ "$1" = run ] || gpu=${GPUS:-1}
+  [ "$1" = run ] || [ -n "${AFTER:-}" ] || gpu=${GPUS:-1}
   prefix=${prefix:+$prefix-}
   python3 "$here/export.py" model "$run/model.pt" "$carry/vocabulary.json" "$run" || return
   split -b 14000000 -d -a 1 "$run/coder.gguf" "$out/${prefix}coder.gguf."
@@ -126,8 +139,14 @@ start)
   fi
   # shellcheck disable=SC2086 # several flags
   train 0 "${GPUS:-1}" run --minutes "${2:-17}" ${TRAIN_FLAGS:-}
-  # shellcheck disable=SC2086
-  [ -z "${TWIN_FLAGS+set}" ] || train "${GPUS:-1}" 1 twin --minutes "${2:-17}" $TWIN_FLAGS
+  if [ -n "${TWIN_FLAGS+set}" ]; then
+    if [ -n "${AFTER:-}" ]; then
+      setsid nohup "$here/lease.sh" twin "${2:-17}" >"$work/twin.wait" 2>&1 </dev/null &
+      echo $! >"$work/wait.pid"
+    else
+      twin "${2:-17}"
+    fi
+  fi
   for _ in $(seq 150); do
     sleep 1
     alive || break
@@ -175,6 +194,9 @@ finish)
   ;;
 export)
   results "$2" "$3"
+  ;;
+twin)
+  twin "$2"
   ;;
 weights)
   out=$2
