@@ -2,7 +2,6 @@
 // seen before it is made; and its own ways to do what the server's commands do, with questions and progress.
 import * as vscode from "vscode";
 import type { LanguageClient, Middleware } from "vscode-languageclient/node";
-import type { Chat } from "./chat";
 import { fingerprintOf, placeOf, type Finding } from "./conversation";
 import type { Previews } from "./preview";
 import { translated } from "./words";
@@ -36,9 +35,9 @@ function findingHere(): Finding | undefined {
   return findings(uri, near)[0];
 }
 
-/** Has a finding explained in the chat; without one, that at the cursor. */
-export async function explainFinding(chat: Chat, finding = findingHere()): Promise<void> {
-  if (finding) await chat.explainFinding(finding);
+/** Has a finding explained; without one, that at the cursor. */
+export async function explainFinding(explain: (finding: Finding) => Promise<void>, finding = findingHere()): Promise<void> {
+  if (finding) await explain(finding);
   else void vscode.window.showInformationMessage(vscode.l10n.t("There is no finding of Cambium at the cursor."));
 }
 

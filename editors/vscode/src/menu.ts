@@ -44,7 +44,7 @@ export function registerMenu(
     "cambium.writeComment": async (target?: Target) => write(await server, "comment", targetOf(target)),
     "cambium.writeTests": async (target?: Target) => write(await server, "tests", targetOf(target)),
     "cambium.changeCode": async (target?: Target) => write(await server, "change", targetOf(target)),
-    "cambium.explainFinding": (finding?: Finding) => explainFinding(chat, finding),
+    "cambium.explainFinding": (finding?: Finding) => explainFinding((each) => chat.explainFinding(each), finding),
     "cambium.previewFix": async (fix: Unresolved) => previewFix((await server).running, previews, fix),
     "cambium.acceptPreview": () => previews.accept(),
     "cambium.discardPreview": () => previews.discard(),
