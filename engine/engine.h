@@ -24,7 +24,7 @@ struct EngineOptions {
 };
 
 /// Cells from which block-sparse attention is used, where a setting turns it on: about where it
-/// begins to save time on a CPU. One H200 gains from some 17,000 on (engine/cuda/README.md).
+/// begins to save time on a CPU. One H200 gains from some 20,000 on (engine/cuda/README.md).
 inline constexpr int32_t kSparseFrom = 8192;
 
 struct LoadOptions {
