@@ -92,8 +92,8 @@ class Between {
     const std::string all = std::string(before_) + std::string(word) + std::string(after_);
     for (size_t at = text_.find(all); at != text_.npos; at = text_.find(all, at + 1)) {
       const size_t end = at + all.size();
-      const bool begins = at == 0 || !syntax::is_word_byte(all.front()) ||
-                          !syntax::is_word_byte(text_[at - 1]);
+      const bool begins =
+          at == 0 || !syntax::is_word_byte(all.front()) || !syntax::is_word_byte(text_[at - 1]);
       const bool ends = end == text_.size() || !syntax::is_word_byte(all.back()) ||
                         !syntax::is_word_byte(text_[end]);
       if (begins && ends && at + before_.size() != range_.begin) return true;

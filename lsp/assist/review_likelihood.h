@@ -6,7 +6,7 @@
 // sites with the best alternatives are then read on from with the alternative in place: code after a
 // slip goes on as if it were not there. Those that this speaks for are looked at once more, with a hole
 // from the site to the end of its line in a fill-in-the-middle prompt. The first pass is laid out as the beginning of that prompt,
-// and sites are taken from the last to the first, so that each costs some 25 tokens and, as a hole, its
+// and sites are taken from the last to the first, so that each costs some 50 tokens and, as a hole, its
 // suffix and a token or two: all else is in the KV cache already.
 //
 // Blocking; any thread but the engine's and the strand.
@@ -51,7 +51,7 @@ struct LikelihoodLimits {
   int32_t most_sites = 8;        ///< of a piece, looked at again
   float least_left = 1.0f;       ///< below, a site is not looked at again
   float least_ahead = 2.0f;      ///< up to it, a site gets no hole
-  float least_both = -1.0f;      ///< up to it, the two directions do not agree
+  float least_both = 0.0f;       ///< up to it, the two directions do not agree
 };
 
 /// The suspicions of one function that all ways of looking agree on, ascending by place. Errors:

@@ -128,8 +128,10 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
   std::string text;
   if (heading)
     text =
-        "half\tcase\tweight\tlanguage\tproject\tpath\tbegin\tbug\tkind\thit\trestores\treported\tscore\tleft\t"
-        "chosen\tahead\tafter\tbeyond\tboth\tconfidence\trivals\talternatives\tuses\talternative_uses\t"
+        "half\tcase\tweight\tlanguage\tproject\tpath\tbegin\tbug\tkind\thit\trestores\treported\tsc"
+        "ore\tleft\t"
+        "chosen\tahead\tafter\tbeyond\tboth\tconfidence\trivals\talternatives\tuses\talternative_"
+        "uses\t"
         "written_elsewhere\talternative_elsewhere\twritten\talternative\n";
   const auto plain = [](std::string value) {
     std::replace_if(
@@ -140,7 +142,8 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
     const auto& one = run.cases[judged.of_case];
     const auto& s = judged.suspicion;
     text += fmt::format(
-        "{}\t{}\t{:.4f}\t{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t"
+        "{}\t{}\t{:.4f}\t{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}"
+        "\t{:.3f}\t{:.3f}\t"
         "{:.3f}\t{:.3f}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{}\t{}\n",
         half, judged.of_case, one.weight, one.language->name, one.project, one.path, s.range.begin,
         one.bug.empty() ? "-" : one.bug, syntax::to_string(s.kind), judged.hit, judged.restores,
@@ -183,8 +186,7 @@ std::vector<syntax::SiteKind> kinds_with_more() {
   std::vector<syntax::SiteKind> kinds;
   for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
     const auto one = static_cast<syntax::SiteKind>(kind);
-    if (one != syntax::SiteKind::name &&
-        std::find(muted.begin(), muted.end(), one) == muted.end())
+    if (one != syntax::SiteKind::name && std::find(muted.begin(), muted.end(), one) == muted.end())
       kinds.push_back(one);
   }
   return kinds;
@@ -333,8 +335,8 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
     if (!judged) return run.fail(judged.error());
     const eval::Calibrated fitted = eval::calibrate(*judged, {});
     calibration = fitted.calibration;
-    const std::string origin =
-        fmt::format("{}, {} functions and {} more to fit on, seed {}", can.model, pairs, more, seed);
+    const std::string origin = fmt::format("{}, {} functions and {} more to fit on, seed {}",
+                                           can.model, pairs, more, seed);
     if (auto written = write_file(flags.table, eval::table_source(calibration, origin)); !written)
       return run.fail(written.error());
     eval::report_by(*judged, calibration);

@@ -91,7 +91,8 @@ ReviewFile read(const training::SourceFile& file, const syntax::Language& langua
 
 /// Where a slip can be made, and what then stands there.
 std::vector<syntax::Site> places_of(const syntax::FunctionSites& function,
-                                    const syntax::RepeatedStatements& repeated, std::string_view text) {
+                                    const syntax::RepeatedStatements& repeated,
+                                    std::string_view text) {
   std::vector<syntax::Site> places = function.sites;
   // These name what may be missing, so a slip is made where it is there.
   std::erase_if(places, [](const syntax::Site& site) {
