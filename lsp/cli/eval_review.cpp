@@ -128,11 +128,10 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
   std::string text;
   if (heading)
     text =
-        "half\tcase\tweight\tlanguage\tproject\tpath\tbegin\tbug\tkind\thit\trestores\treported\tsc"
-        "ore\tleft\t"
-        "chosen\tahead\tafter\tbeyond\tboth\tconfidence\trivals\talternatives\tuses\talternative_"
-        "uses\t"
-        "written_elsewhere\talternative_elsewhere\twritten\talternative\n";
+        "half\tcase\tweight\tlanguage\tproject\tpath\tbegin\tbug\tkind\thit\trestores\treported"
+        "\tscore\tleft\tchosen\tahead\tafter\tbeyond\tboth\tconfidence"
+        "\trivals\talternatives\tuses\talternative_uses"
+        "\twritten_elsewhere\talternative_elsewhere\twritten\talternative\n";
   const auto plain = [](std::string value) {
     std::replace_if(
         value.begin(), value.end(), [](char c) { return c == '\t' || c == '\n'; }, ' ');
@@ -142,9 +141,10 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
     const auto& one = run.cases[judged.of_case];
     const auto& s = judged.suspicion;
     text += fmt::format(
-        "{}\t{}\t{:.4f}\t{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}"
-        "\t{:.3f}\t{:.3f}\t"
-        "{:.3f}\t{:.3f}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{}\t{}\n",
+        "{}\t{}\t{:.4f}\t{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}"
+        "\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}"
+        "\t{}\t{}\t{}\t{}"
+        "\t{:d}\t{:d}\t{}\t{}\n",
         half, judged.of_case, one.weight, one.language->name, one.project, one.path, s.range.begin,
         one.bug.empty() ? "-" : one.bug, syntax::to_string(s.kind), judged.hit, judged.restores,
         judged.reported, judged.score, s.left, s.chosen, s.ahead, s.after, s.beyond, s.both,
