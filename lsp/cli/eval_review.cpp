@@ -128,7 +128,7 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
   std::string text;
   if (heading)
     text =
-        "half\tcase\tweight\tlanguage\tproject\tpath\tbegin\tbug\tkind\thit\trestores\treported"
+        "half\tcase\tlanguage\tproject\tpath\tbegin\tbug\tweight\tkind\thit\trestores\treported"
         "\tscore\tleft\tchosen\tahead\tafter\tbeyond\tboth\tconfidence"
         "\trivals\talternatives\tuses\talternative_uses"
         "\twritten_elsewhere\talternative_elsewhere\twritten\talternative\n";
@@ -141,15 +141,15 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
     const auto& one = run.cases[judged.of_case];
     const auto& s = judged.suspicion;
     text += fmt::format(
-        "{}\t{}\t{:.4f}\t{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}"
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.4f}\t{}\t{:d}\t{:d}\t{:d}"
         "\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}"
         "\t{}\t{}\t{}\t{}"
         "\t{:d}\t{:d}\t{}\t{}\n",
-        half, judged.of_case, one.weight, one.language->name, one.project, one.path, s.range.begin,
-        one.bug.empty() ? "-" : one.bug, syntax::to_string(s.kind), judged.hit, judged.restores,
-        judged.reported, judged.score, s.left, s.chosen, s.ahead, s.after, s.beyond, s.both,
-        s.confidence, s.rivals, s.alternatives, s.uses, s.alternative_uses, s.written_elsewhere,
-        s.alternative_elsewhere, plain(judged.written), plain(s.alternative));
+        half, judged.of_case, one.language->name, one.project, one.path, s.range.begin,
+        one.bug.empty() ? "-" : one.bug, one.weight, syntax::to_string(s.kind), judged.hit,
+        judged.restores, judged.reported, judged.score, s.left, s.chosen, s.ahead, s.after,
+        s.beyond, s.both, s.confidence, s.rivals, s.alternatives, s.uses, s.alternative_uses,
+        s.written_elsewhere, s.alternative_elsewhere, plain(judged.written), plain(s.alternative));
   }
   return text;
 }
