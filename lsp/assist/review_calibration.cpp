@@ -19,7 +19,14 @@ ReviewFeatures features_of(const Suspicion& suspicion) {
           std::log1p(static_cast<double>(suspicion.alternatives)) / 2,
           // A variable that a slip took the only use of is used nowhere.
           when(name && suspicion.alternative_uses == 0),
-          when(name && suspicion.alternative_uses == 1), when(name && suspicion.uses == 0)};
+          when(name && suspicion.alternative_uses == 1), when(name && suspicion.uses == 0),
+          // A piece in which the model wants much otherwise is one that it does not know.
+          std::log1p(static_cast<double>(suspicion.rivals)) / 2, nats(suspicion.chosen, -8, 0),
+          // What follows against the alternative counts by another measure than what is for it.
+          nats(suspicion.after, -4, 0), nats(suspicion.beyond, -8, 8),
+          std::pow(nats(suspicion.ahead, 0, 20), 2) / 6,
+          when(suspicion.alternative_elsewhere && !suspicion.written_elsewhere),
+          when(suspicion.written_elsewhere)};
 }
 
 size_t review_language(std::string_view name) {

@@ -1,6 +1,6 @@
 // How sure a suspicion is, and from which level on it is worth a person's time.
 //
-// A suspicion's parts (what the text before says, what comes after, both sides, how the name is used) are
+// A suspicion's parts (what the text before says, what comes after, both sides, what the file has elsewhere) are
 // weighed by a logistic model, by the kind of place, with an offset for the language; the score is its
 // log-odds. `cambium eval --review --calibrate` fits it for a model file and writes the table that is built
 // in, review_calibration_table.h. Plain values; any thread.
@@ -17,7 +17,7 @@ namespace cambium::assist {
 
 struct Suspicion;
 
-inline constexpr size_t kReviewFeatures = 8;
+inline constexpr size_t kReviewFeatures = 15;
 using ReviewFeatures = std::array<double, kReviewFeatures>;
 /// About 1 large each; evidence beyond what a model can mean is cut off.
 ReviewFeatures features_of(const Suspicion& suspicion);

@@ -9,6 +9,7 @@
 #include "engine/tokenizer.h"
 #include "lsp/assist/prompt.h"
 #include "lsp/assist/token_structure.h"
+#include "syntax/bytes.h"
 #include "syntax/middle_labeler.h"
 
 namespace cambium::assist {
@@ -53,7 +54,57 @@ struct Candidate {
   size_t tokens_end = 0;   ///< of the site's last token; a byte of the text
   size_t after = 0;        ///< the first token after the hole, in the window
   std::string lead, tail;  ///< what the site's tokens hold beside it
-  float left = 0, ahead = 0;
+  float left = 0, chosen = 0;
+};
+
+/// Suspicion's of these names.
+struct Ahead {
+  float ahead = 0, after = 0, beyond = 0;
+};
+
+/// A range of the text with the word or sign before it and after it in the same line.
+class Between {
+ public:
+  Between(std::string_view text, syntax::ByteRange range)
+      : text_(text),
+        range_(range),
+        before_(text.substr(0, range.begin)),
+        after_(text.substr(range.end)) {
+    const auto gap = [](char c) { return c == ' ' || c == '\t'; };
+    size_t begin = before_.size();
+    while (begin > 0 && gap(before_[begin - 1])) --begin;
+    if (begin > 0 && before_[begin - 1] != '\n') {
+      const bool word = syntax::is_word_byte(before_[--begin]);
+      while (word && begin > 0 && syntax::is_word_byte(before_[begin - 1])) --begin;
+    }
+    before_.remove_prefix(begin);
+    size_t end = 0;
+    while (end < after_.size() && gap(after_[end])) ++end;
+    if (end < after_.size() && after_[end] != '\n') {
+      const bool word = syntax::is_word_byte(after_[end++]);
+      while (word && end < after_.size() && syntax::is_word_byte(after_[end])) ++end;
+    }
+    after_ = after_.substr(0, end);
+  }
+
+  /// Whether `word` stands between the same in another place of the text.
+  bool elsewhere(std::string_view word) const {
+    const std::string all = std::string(before_) + std::string(word) + std::string(after_);
+    for (size_t at = text_.find(all); at != text_.npos; at = text_.find(all, at + 1)) {
+      const size_t end = at + all.size();
+      const bool begins =
+          at == 0 || !syntax::is_word_byte(all.front()) || !syntax::is_word_byte(text_[at - 1]);
+      const bool ends = end == text_.size() || !syntax::is_word_byte(all.back()) ||
+                        !syntax::is_word_byte(text_[end]);
+      if (begins && ends && at + before_.size() != range_.begin) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::string_view text_;
+  syntax::ByteRange range_;
+  std::string_view before_, after_;
 };
 
 class Scorer {
@@ -123,6 +174,7 @@ class Scorer {
     }
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.left > b.left; });
+    const auto rivals = static_cast<uint32_t>(candidates.size());
     if (candidates.size() > static_cast<size_t>(limits_.most_sites)) {
       candidates.resize(static_cast<size_t>(limits_.most_sites));
     }
@@ -132,11 +184,14 @@ class Scorer {
     for (Candidate& candidate : candidates) {
       const auto ahead = look_ahead(candidate);
       if (!ahead) return tl::unexpected(ahead.error());
-      if (*ahead <= limits_.least_ahead) continue;
-      candidate.ahead = *ahead;
+      if (ahead->ahead <= limits_.least_ahead) continue;
       auto suspicion = look_at_both_sides(candidate);
       if (!suspicion) return tl::unexpected(suspicion.error());
       if (suspicion->both <= limits_.least_both) continue;
+      suspicion->ahead = ahead->ahead;
+      suspicion->after = ahead->after;
+      suspicion->beyond = ahead->beyond;
+      suspicion->rivals = rivals;
       out.push_back(std::move(*suspicion));
     }
     return window_end_;
@@ -201,17 +256,22 @@ class Scorer {
       if (!more || *more < limits_.least_left || (best.alternative && *more <= best.left)) continue;
       best.alternative = &alternative;
       best.left = *more;
+      best.chosen = *more + rows_.logprobs[best.first + parted - first_];
     }
     return best.alternative == nullptr ? std::nullopt : std::optional(std::move(best));
   }
 
-  /// What follows is likelier after the alternative by so much, the alternative itself included.
-  Result<float> look_ahead(const Candidate& candidate) {
-    const size_t stop =
-        std::min(candidate.after + static_cast<size_t>(limits_.ahead_tokens), window_.size());
-    const size_t stop_byte = stop == window_.size() ? window_end_ : window_.bytes[stop];
-    float as_written = 0;
-    for (size_t i = candidate.first; i < stop; ++i) as_written += rows_.logprobs[i - first_];
+  /// How much likelier the alternative and what follows are than what is written.
+  Result<Ahead> look_ahead(const Candidate& candidate) {
+    const auto after_at = [&](int32_t tokens) {
+      return std::min(candidate.after + static_cast<size_t>(tokens), window_.size());
+    };
+    const auto byte_of = [&](size_t token) {
+      return token == window_.size() ? window_end_ : window_.bytes[token];
+    };
+    const size_t near = after_at(limits_.ahead_tokens);
+    const size_t stop = after_at(limits_.ahead_tokens + limits_.beyond_tokens);
+    const size_t stop_byte = byte_of(stop);
     TokenSpan otherwise;
     const auto n = static_cast<std::ptrdiff_t>(candidate.first);
     otherwise.ids.assign(window_.ids.begin(), window_.ids.begin() + n);
@@ -235,9 +295,19 @@ class Scorer {
     request.cancel = cancel_;
     auto scored = score(generator_, std::move(request));
     if (!scored) return tl::unexpected(scored.error());
-    float sum = 0;
-    for (const float logprob : scored->logprobs) sum += logprob;
-    return sum - as_written;
+    const size_t own_bytes =
+        candidate.lead.size() + candidate.alternative->size() + candidate.tail.size();
+    const size_t near_bytes = own_bytes + byte_of(near) - candidate.tokens_end;
+    Ahead out;
+    const auto add = [&](float logprob, bool follows, bool is_near) {
+      (is_near ? out.ahead : out.beyond) += logprob;
+      if (follows && is_near) out.after += logprob;
+    };
+    for (size_t i = 0; i < scored->logprobs.size(); ++i)
+      add(scored->logprobs[i], offsets[i] >= own_bytes, offsets[i] < near_bytes);
+    for (size_t i = candidate.first; i < stop; ++i)
+      add(-rows_.logprobs[i - first_], i >= candidate.after, i < near);
+    return out;
   }
 
   Result<Suspicion> look_at_both_sides(const Candidate& candidate) {
@@ -284,10 +354,13 @@ class Scorer {
     suspicion.range = candidate.site->range;
     suspicion.alternative = *candidate.alternative;
     suspicion.left = candidate.left;
-    suspicion.ahead = candidate.ahead;
+    suspicion.chosen = candidate.chosen;
     suspicion.both = *otherwise - *as_written;
     suspicion.confidence = *otherwise;
     suspicion.alternatives = static_cast<uint32_t>(candidate.site->alternatives.size());
+    const Between between(text_, candidate.site->range);
+    suspicion.alternative_elsewhere = between.elsewhere(suspicion.alternative);
+    suspicion.written_elsewhere = between.elsewhere(written);
     suspicion.uses = candidate.site->uses;
     if (!candidate.site->alternative_uses.empty()) {
       const auto chosen = candidate.alternative - candidate.site->alternatives.data();

@@ -128,10 +128,10 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
   std::string text;
   if (heading)
     text =
-        "half\tcase\tlanguage\tproject\tpath\tbegin\tbug\tkind\thit\trestores\treported\tscore\tlef"
-        "t\tahead\tbot"
-        "h\t"
-        "confidence\talternatives\tuses\talternative_uses\twritten\talternative\n";
+        "half\tcase\tlanguage\tproject\tpath\tbegin\tbug\tweight\tkind\thit\trestores\treported"
+        "\tscore\tleft\tchosen\tahead\tafter\tbeyond\tboth\tconfidence"
+        "\trivals\talternatives\tuses\talternative_uses"
+        "\twritten_elsewhere\talternative_elsewhere\twritten\talternative\n";
   const auto plain = [](std::string value) {
     std::replace_if(
         value.begin(), value.end(), [](char c) { return c == '\t' || c == '\n'; }, ' ');
@@ -141,14 +141,15 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
     const auto& one = run.cases[judged.of_case];
     const auto& s = judged.suspicion;
     text += fmt::format(
-        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:d}\t{:d}\t{:d}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}"
-        "\t{}"
-        "\t{}\t{}"
-        "\t{}\t{}\n",
+        "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.4f}\t{}\t{:d}\t{:d}\t{:d}"
+        "\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}\t{:.3f}"
+        "\t{}\t{}\t{}\t{}"
+        "\t{:d}\t{:d}\t{}\t{}\n",
         half, judged.of_case, one.language->name, one.project, one.path, s.range.begin,
-        one.bug.empty() ? "-" : one.bug, syntax::to_string(s.kind), judged.hit, judged.restores,
-        judged.reported, judged.score, s.left, s.ahead, s.both, s.confidence, s.alternatives,
-        s.uses, s.alternative_uses, plain(judged.written), plain(s.alternative));
+        one.bug.empty() ? "-" : one.bug, one.weight, syntax::to_string(s.kind), judged.hit,
+        judged.restores, judged.reported, judged.score, s.left, s.chosen, s.ahead, s.after,
+        s.beyond, s.both, s.confidence, s.rivals, s.alternatives, s.uses, s.alternative_uses,
+        s.written_elsewhere, s.alternative_elsewhere, plain(judged.written), plain(s.alternative));
   }
   return text;
 }
@@ -178,15 +179,31 @@ struct Half {
 };
 constexpr Half kCalibrate{"calibrate", 0}, kReport{"report", 1};
 
-Result<ReviewRun> run_half(Run& run, engine::Generator& generator,
-                           const std::vector<training::SourceFile>& files,
-                           const eval::Halves& halves, const Half& half, size_t per_language,
-                           uint64_t seed) {
+/// Those whose few slips among the pairs tell too little: all but the misused variables, which every other
+/// slip is, and what is never reported.
+std::vector<syntax::SiteKind> kinds_with_more() {
+  const std::vector<syntax::SiteKind> muted = eval::LevelRule{}.muted;
+  std::vector<syntax::SiteKind> kinds;
+  for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
+    const auto one = static_cast<syntax::SiteKind>(kind);
+    if (one != syntax::SiteKind::name && std::find(muted.begin(), muted.end(), one) == muted.end())
+      kinds.push_back(one);
+  }
+  return kinds;
+}
+
+std::vector<eval::ReviewCase> cases_of(const std::vector<training::SourceFile>& files,
+                                       const eval::Halves& halves, const Half& half,
+                                       size_t per_language, uint64_t seed) {
   eval::ReviewCaseOptions options;
   options.per_language = per_language;
   options.seed = seed;
   options.half = half.number;
-  auto cases = eval::review_cases(files, halves, options);
+  return eval::review_cases(files, halves, options);
+}
+
+Result<ReviewRun> run_half(Run& run, engine::Generator& generator, const Half& half,
+                           std::vector<eval::ReviewCase> cases) {
   const size_t total = cases.size();
   ProgressBar bar(run, std::string("half to ") + half.name);
   return eval::run_review_cases(generator, std::move(cases), [&](size_t n) {
@@ -307,16 +324,19 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
       into.update(made.to_json());
     else
       made.print(run.out);
-    suspicions += table_of(judged, half.name, suspicions.empty());
   };
   assist::ReviewCalibration calibration = assist::bundled_calibration();
   if (!flags.table.empty()) {
-    auto judged = run_half(run, **generator, *files, halves, kCalibrate, flags.per_language, seed);
+    auto cases = cases_of(*files, halves, kCalibrate, flags.per_language, seed);
+    const size_t pairs = cases.size();
+    eval::add_cases(cases, {.kinds = kinds_with_more()});
+    const size_t more = cases.size() - pairs;
+    auto judged = run_half(run, **generator, kCalibrate, std::move(cases));
     if (!judged) return run.fail(judged.error());
     const eval::Calibrated fitted = eval::calibrate(*judged, {});
     calibration = fitted.calibration;
-    const std::string origin =
-        fmt::format("{}, {} functions, seed {}", can.model, judged->cases.size(), seed);
+    const std::string origin = fmt::format("{}, {} functions and {} more to fit on, seed {}",
+                                           can.model, pairs, more, seed);
     if (auto written = write_file(flags.table, eval::table_source(calibration, origin)); !written)
       return run.fail(written.error());
     eval::report_by(*judged, calibration);
@@ -325,13 +345,17 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
       one.score = fitted.held_out_scores[i];
       one.reported = one.score >= calibration.level_of(one.suspicion.kind);
     }
+    suspicions += table_of(*judged, kCalibrate.name, true);
+    eval::keep_pairs(*judged, pairs);
     add(*judged, kCalibrate, "fits without the project", report["calibration"]);
   }
   const bool of_report = flags.half == "report" || !flags.table.empty();
   const Half& half = of_report ? kReport : kCalibrate;
-  auto judged = run_half(run, **generator, *files, halves, half, flags.per_language, seed);
+  auto judged =
+      run_half(run, **generator, half, cases_of(*files, halves, half, flags.per_language, seed));
   if (!judged) return run.fail(judged.error());
   eval::report_by(*judged, calibration);
+  suspicions += table_of(*judged, half.name, suspicions.empty());
   add(*judged, half, flags.table.empty() ? "the table built in" : flags.table, report);
   if (!flags.cases.empty()) {
     if (auto written = write_file(flags.cases, suspicions); !written)

@@ -30,6 +30,7 @@ constexpr size_t kLanguageColumn = kShared * (1 + syntax::kSiteKinds);
 struct Row {
   std::vector<std::pair<size_t, double>> entries;
   double target = 0;
+  double weight = 1, offset = 0;  ///< how often it counts; added to its log-odds while fitting
 };
 
 Row row_of(const ReviewRun& run, const Judged& judged) {
@@ -44,7 +45,26 @@ Row row_of(const ReviewRun& run, const Judged& judged) {
   const size_t language = assist::review_language(run.cases[judged.of_case].language->name);
   if (language < kReviewLanguages.size()) row.entries.emplace_back(kLanguageColumn + language, 1);
   row.target = judged.restores ? 1 : 0;
+  row.weight = judged.restores ? 1 : run.cases[judged.of_case].weight;
   return row;
+}
+
+/// By kind of place: the log of how many times more right suspicions there are than their cases weigh. Where
+/// a kind was given more slips, all of them tell what its evidence is worth; that right ones are that much
+/// rarer is taken back here. (Prentice and Pyke, "Logistic disease incidence models and case-control
+/// studies", 1979.)
+std::array<double, syntax::kSiteKinds> offsets_of(const ReviewRun& run,
+                                                  const std::vector<const Judged*>& judged) {
+  std::array<double, syntax::kSiteKinds> counted{}, weighed{}, out{};
+  for (const Judged* one : judged) {
+    if (!one->restores) continue;
+    counted[static_cast<size_t>(one->suspicion.kind)] += 1;
+    weighed[static_cast<size_t>(one->suspicion.kind)] += run.cases[one->of_case].weight;
+  }
+  for (size_t kind = 0; kind < out.size(); ++kind) {
+    if (weighed[kind] > 0) out[kind] = std::log(counted[kind] / weighed[kind]);
+  }
+  return out;
 }
 
 /// Solves A x = b for a symmetric, positive definite A [n, n] (Cholesky), in place of b.
@@ -76,13 +96,13 @@ std::vector<double> fit(const std::vector<Row>& rows) {
       gradient[i] = -penalty[i] * weights[i];
     }
     for (const Row& row : rows) {
-      double sum = 0;
+      double sum = row.offset;
       for (const auto& [i, value] : row.entries) sum += weights[i] * value;
       const double p = 1 / (1 + std::exp(-sum));
       for (const auto& [i, value] : row.entries) {
-        gradient[i] += (row.target - p) * value;
+        gradient[i] += row.weight * (row.target - p) * value;
         for (const auto& [j, other] : row.entries)
-          hessian[i * kColumns + j] += p * (1 - p) * value * other;
+          hessian[i * kColumns + j] += row.weight * p * (1 - p) * value * other;
       }
     }
     solve(hessian, gradient);
@@ -101,21 +121,21 @@ size_t fold_of(const std::string& project) {
 }
 
 struct Scored {
-  double score = 0;
-  const Judged* judged = nullptr;
+  double score = 0, weight = 1;
+  bool hit = false;
 };
 
 /// The least level of a kind whose reports are right in `precision` of cases, as far as can be told;
 /// kNever if none is.
 double level_for(const std::vector<Scored>& descending, double precision, const LevelRule& rule) {
-  double level = kNever;
-  size_t hits = 0;
+  double level = kNever, hits = 0, all = 0;
   for (size_t i = 0; i < descending.size(); ++i) {
-    hits += descending[i].judged->hit ? 1 : 0;
+    all += descending[i].weight;
+    if (descending[i].hit) hits += descending[i].weight;
     const bool last_of_ties =
         i + 1 == descending.size() || descending[i + 1].score < descending[i].score;
     if (!last_of_ties || i + 1 < rule.fewest_reports) continue;
-    const Interval right = proportion(hits, i + 1);
+    const Interval right = proportion(hits, all);
     if (right.mean >= precision && right.low >= rule.least_low) level = descending[i].score;
   }
   return level;
@@ -136,7 +156,11 @@ double best_level(const std::vector<Scored>& descending, const LevelRule& rule) 
 ReviewCalibration fit_calibration(const ReviewRun& run, const std::vector<const Judged*>& judged) {
   std::vector<Row> rows;
   rows.reserve(judged.size());
-  for (const Judged* one : judged) rows.push_back(row_of(run, *one));
+  const auto offsets = offsets_of(run, judged);
+  for (const Judged* one : judged) {
+    rows.push_back(row_of(run, *one));
+    rows.back().offset = offsets[static_cast<size_t>(one->suspicion.kind)];
+  }
   const std::vector<double> weights = fit(rows);
   ReviewCalibration calibration;
   for (size_t kind = 0; kind < syntax::kSiteKinds; ++kind) {
@@ -179,7 +203,7 @@ Calibrated calibrate(const ReviewRun& run, const LevelRule& rule) {
   for (size_t i = 0; i < run.judged.size(); ++i) {
     const Judged& judged = run.judged[i];
     of_kind[static_cast<size_t>(judged.suspicion.kind)].push_back(
-        {out.held_out_scores[i], &judged});
+        {out.held_out_scores[i], run.cases[judged.of_case].weight, judged.hit});
   }
   for (std::vector<Scored>& scored : of_kind) {
     std::stable_sort(scored.begin(), scored.end(),

@@ -1,6 +1,9 @@
 // Fits what a review's suspicions are worth, on cases with a known slip, and says from which level on they
 // are worth reporting.
 //
+// A case counts as often as it weighs (ReviewCase::weight), but all right suspicions tell what evidence is
+// worth: that there are more of them than they weigh is taken back from the odds.
+//
 // Pure; any thread. The same run gives the same table.
 #pragma once
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <utility>
 
 #include "lsp/assist/review_calibration.h"
@@ -87,6 +89,38 @@ ReviewFile read(const training::SourceFile& file, const syntax::Language& langua
   return out;
 }
 
+/// Where a slip can be made, and what then stands there.
+std::vector<syntax::Site> places_of(const syntax::FunctionSites& function,
+                                    const syntax::RepeatedStatements& repeated,
+                                    std::string_view text) {
+  std::vector<syntax::Site> places = function.sites;
+  // These name what may be missing, so a slip is made where it is there.
+  std::erase_if(places, [](const syntax::Site& site) {
+    return site.kind == syntax::SiteKind::await || site.kind == syntax::SiteKind::return_ ||
+           site.kind == syntax::SiteKind::leftover;
+  });
+  add_losses(text, function.range, places);
+  for (const syntax::Site& site : repeated.consistent) {
+    if (site.range.begin >= function.range.begin && site.range.end <= function.range.end)
+      places.push_back(site);
+  }
+  return places;
+}
+
+/// Nothing where the file then has errors.
+std::optional<ReviewCase> with_slip(const ReviewCase& clean, const syntax::Site& site,
+                                    const std::string& slip) {
+  ReviewCase bug = clean;
+  bug.bug = syntax::to_string(site.kind);
+  bug.original = clean.text.substr(site.range.begin, site.range.end - site.range.begin);
+  bug.text.replace(site.range.begin, site.range.end - site.range.begin, slip);
+  bug.slip = {site.range.begin, site.range.begin + static_cast<uint32_t>(slip.size())};
+  bug.function.end = static_cast<uint32_t>(bug.function.end + bug.text.size() - clean.text.size());
+  const auto after = syntax::Parser(*clean.language).parse(bug.text);
+  if (!after || after->has_error()) return std::nullopt;
+  return bug;
+}
+
 /// A project's part of a language's cases.
 using InLanguage = std::pair<const syntax::Language*, std::string>;
 
@@ -136,17 +170,7 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
       const size_t chosen = below(functions.size());
       const syntax::FunctionSites function = std::move(functions[chosen]);
       functions.erase(functions.begin() + static_cast<std::ptrdiff_t>(chosen));
-      std::vector<syntax::Site> places = function.sites;
-      // These name what may be missing, so a slip is made where it is there.
-      std::erase_if(places, [](const syntax::Site& site) {
-        return site.kind == syntax::SiteKind::await || site.kind == syntax::SiteKind::return_ ||
-               site.kind == syntax::SiteKind::leftover;
-      });
-      add_losses(file->text, function.range, places);
-      for (const syntax::Site& site : repeated.consistent) {
-        if (site.range.begin >= function.range.begin && site.range.end <= function.range.end)
-          places.push_back(site);
-      }
+      std::vector<syntax::Site> places = places_of(function, repeated, file->text);
       std::vector<syntax::SiteKind> kinds;
       for (const syntax::Site& site : places) {
         if (std::find(kinds.begin(), kinds.end(), site.kind) == kinds.end())
@@ -177,17 +201,10 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
       clean.project = project;
       clean.text = std::string(file->text);
       clean.function = function.range;
-      ReviewCase bug = clean;
-      bug.bug = syntax::to_string(kind);
-      bug.original = clean.text.substr(site.range.begin, site.range.end - site.range.begin);
-      bug.text.replace(site.range.begin, site.range.end - site.range.begin, slip);
-      bug.slip = {site.range.begin, site.range.begin + static_cast<uint32_t>(slip.size())};
-      bug.function.end =
-          static_cast<uint32_t>(bug.function.end + bug.text.size() - clean.text.size());
-      const auto after = syntax::Parser(*language).parse(bug.text);
-      if (!after || after->has_error()) continue;
+      auto bug = with_slip(clean, site, slip);
+      if (!bug) continue;
       cases.push_back(std::move(clean));
-      cases.push_back(std::move(bug));
+      cases.push_back(std::move(*bug));
       ++of_language[language];
       ++of_both;
       ++of_kind[static_cast<size_t>(kind)];
@@ -195,6 +212,61 @@ std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& fi
     }
   }
   return cases;
+}
+
+void add_cases(std::vector<ReviewCase>& pairs, const MoreCases& more) {
+  std::map<std::string, double, std::less<>> before;
+  std::set<std::pair<std::string, uint32_t>> taken;
+  for (const ReviewCase& one : pairs) {
+    ++before[one.bug];
+    taken.emplace(one.path, one.function.begin);
+  }
+  auto after = before;
+  std::vector<ReviewCase> added;
+  for (size_t pair = 0; pair + 1 < pairs.size(); pair += 2) {
+    const ReviewCase& clean = pairs[pair];
+    const ReviewFile source = read({clean.path, clean.text}, *clean.language);
+    if (!source.tree) continue;
+    // By place: a pair more or less changes nothing of what the others get.
+    std::mt19937_64 random(stable_hash(clean.path, clean.function.begin));
+    const auto take = [&](auto& from) {
+      const auto chosen = from.begin() + static_cast<std::ptrdiff_t>(random() % from.size());
+      const auto one = *chosen;
+      from.erase(chosen);
+      return one;
+    };
+    const auto repeated = syntax::repeated_statements(source.tree->root(), clean.text);
+    std::vector<const syntax::FunctionSites*> others;
+    for (const syntax::FunctionSites& function : source.functions) {
+      if (!(function.range == clean.function)) {
+        if (!taken.contains({clean.path, function.range.begin})) others.push_back(&function);
+        continue;
+      }
+      for (const syntax::SiteKind kind : more.kinds) {
+        if (!before.contains(syntax::to_string(kind))) continue;
+        std::vector<syntax::Site> places = places_of(function, repeated, clean.text);
+        std::erase_if(places, [&](const syntax::Site& site) {
+          return site.kind != kind || site.range.begin == pairs[pair + 1].slip.begin;
+        });
+        for (size_t i = 0; i < more.slips && !places.empty(); ++i) {
+          syntax::Site site = take(places);
+          auto bug = with_slip(clean, site, take(site.alternatives));
+          if (!bug) continue;
+          ++after[bug->bug];
+          added.push_back(std::move(*bug));
+        }
+      }
+    }
+    for (size_t i = 0; i < more.untouched && !others.empty(); ++i) {
+      ReviewCase other = clean;
+      other.function = take(others)->range;
+      taken.emplace(other.path, other.function.begin);
+      ++after[""];
+      added.push_back(std::move(other));
+    }
+  }
+  std::move(added.begin(), added.end(), std::back_inserter(pairs));
+  for (ReviewCase& one : pairs) one.weight = before[one.bug] / after[one.bug];
 }
 
 }  // namespace cambium::eval

@@ -22,6 +22,7 @@ struct ReviewCase {
   std::string bug;             ///< SiteKind's name; empty: untouched
   syntax::ByteRange slip;      ///< what was put in
   std::string original;        ///< what stood there
+  double weight = 1;           ///< as how many cases this one counts: add_cases
 };
 
 struct ReviewCaseOptions {
@@ -39,5 +40,17 @@ Halves review_halves(const std::vector<training::SourceFile>& files);
 /// to 80 lines; languages without enough of them give what there is. Only of projects of one half.
 std::vector<ReviewCase> review_cases(const std::vector<training::SourceFile>& files,
                                      const Halves& halves, const ReviewCaseOptions& options);
+
+/// Cases beside the pairs of review_cases, to fit on: none of them changes what the pairs are.
+struct MoreCases {
+  /// Slips a function of each of these kinds, where it has a place for them; none of a kind that no pair has.
+  std::vector<syntax::SiteKind> kinds;
+  size_t slips = 1;
+  size_t untouched = 1;  ///< other functions of its file
+};
+
+/// Appends them. Slips of a kind then weigh as many together as without, and so do untouched functions, so
+/// that shares stay what they were.
+void add_cases(std::vector<ReviewCase>& pairs, const MoreCases& more);
 
 }  // namespace cambium::eval

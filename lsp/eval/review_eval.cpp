@@ -49,6 +49,12 @@ Result<ReviewRun> run_review_cases(engine::Generator& generator, std::vector<Rev
   return run;
 }
 
+void keep_pairs(ReviewRun& run, size_t cases) {
+  run.cases.resize(cases);
+  for (ReviewCase& one : run.cases) one.weight = 1;
+  std::erase_if(run.judged, [&](const Judged& judged) { return judged.of_case >= cases; });
+}
+
 void report_by(ReviewRun& run, const assist::ReviewCalibration& calibration) {
   for (size_t begin = 0, end = 0; begin < run.judged.size(); begin = end) {
     const ReviewCase& one = run.cases[run.judged[begin].of_case];

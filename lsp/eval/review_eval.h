@@ -37,6 +37,9 @@ struct ReviewRun {
 Result<ReviewRun> run_review_cases(engine::Generator& generator, std::vector<ReviewCase> cases,
                                    const std::function<bool(size_t)>& progress);
 
+/// Leaves out all but the first cases, the pairs, and what was judged of others; every case counts once.
+void keep_pairs(ReviewRun& run, size_t cases);
+
 /// Says of each of a run's suspicions how sure `calibration` is, and whether the product reports it.
 void report_by(ReviewRun& run, const assist::ReviewCalibration& calibration);
 

@@ -40,15 +40,15 @@ Interval bootstrap(std::span<const double> a, std::span<const double> b, Statist
 
 }  // namespace
 
-Interval proportion(size_t successes, size_t n) {
+Interval proportion(double successes, double n) {
   if (n == 0) return {};
-  const auto count = static_cast<double>(n);
-  const double p = static_cast<double>(successes) / count;
-  const double scale = 1 + kZ * kZ / count;
-  const double center = (p + kZ * kZ / (2 * count)) / scale;
-  const double half = kZ / scale * std::sqrt(p * (1 - p) / count + kZ * kZ / (4 * count * count));
+  const double p = successes / n;
+  const double scale = 1 + kZ * kZ / n;
+  const double center = (p + kZ * kZ / (2 * n)) / scale;
+  const double half = kZ / scale * std::sqrt(p * (1 - p) / n + kZ * kZ / (4 * n * n));
   // The ends are exact where no or every case succeeded; rounding would leave them a hair off.
-  return {p, successes == 0 ? 0 : center - half, successes == n ? 1 : center + half, n};
+  return {p, successes == 0 ? 0 : center - half, successes == n ? 1 : center + half,
+          static_cast<size_t>(n)};
 }
 
 Interval mean(std::span<const double> values) {

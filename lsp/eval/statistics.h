@@ -12,8 +12,9 @@ struct Interval {
   size_t n = 0;
 };
 
-/// A share of successes (Wilson 1927): sound for few cases and for shares near 0 or 1.
-Interval proportion(size_t successes, size_t n);
+/// A share of successes (Wilson 1927): sound for few cases and for shares near 0 or 1. Cases may have
+/// weights, of which these are the sums.
+Interval proportion(double successes, double n);
 
 /// Mean of values, by the normal approximation. Of fewer than two values the ends are the mean.
 Interval mean(std::span<const double> values);

@@ -4,7 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "lsp/training/random.h"
 #include "syntax/languages.h"
@@ -75,6 +77,82 @@ TEST_CASE("the score is the log-odds of being right") {
   }
   for (const int strong : {0, 1})
     CHECK(odds[strong] / all[strong] == doctest::Approx(right[strong] / all[strong]).epsilon(0.06));
+}
+
+TEST_CASE("more slips of a kind tell more of it, and it counts as no less rare") {
+  auto run = run_of(SiteKind::compare, {0.5, 0.1});
+  const size_t had = run.judged.size();
+  // Each right one five times, and half of the wrong ones twice.
+  constexpr int kTimes = 5;
+  for (size_t i = 0; i < had; ++i) {
+    const int times = run.judged[i].hit ? kTimes : i % 2 == 0 ? 2 : 1;
+    run.cases[i].weight = 1.0 / times;
+    for (int n = 1; n < times; ++n) {
+      eval::Judged again = run.judged[i];
+      again.of_case = run.cases.size();
+      run.cases.push_back(run.cases[i]);
+      run.judged.push_back(again);
+    }
+  }
+  const auto fitted = eval::calibrate(run, {.false_per_1000 = 1000});
+  double right[2] = {}, all[2] = {}, odds[2] = {};
+  for (const eval::Judged& judged : run.judged) {
+    const int strong = judged.suspicion.ahead > 5 ? 1 : 0;
+    const double weight = run.cases[judged.of_case].weight;
+    all[strong] += weight;
+    right[strong] += judged.hit ? weight : 0;
+    odds[strong] +=
+        weight / (1 + std::exp(-fitted.calibration.score_of(judged.suspicion, "python")));
+  }
+  for (const int strong : {0, 1})
+    CHECK(odds[strong] / all[strong] == doctest::Approx(right[strong] / all[strong]).epsilon(0.1));
+}
+
+TEST_CASE("a level counts what its reports weigh") {
+  auto run = run_of(SiteKind::number, {0.9, 0});
+  CHECK(level_of(eval::calibrate(run, {.false_per_1000 = 1000}), SiteKind::number) <
+        assist::kNever);
+  for (eval::ReviewCase& one : run.cases) {
+    if (!one.bug.empty()) one.weight = 0.05;
+  }
+  CHECK(level_of(eval::calibrate(run, {.false_per_1000 = 1000}), SiteKind::number) ==
+        assist::kNever);
+}
+
+TEST_CASE("each part of a suspicion is one of its features") {
+  using assist::Suspicion;
+  const auto parts = [](const std::function<void(Suspicion&)>& change) {
+    Suspicion suspicion;
+    suspicion.alternative_uses = 3;
+    suspicion.uses = 3;
+    const auto before = assist::features_of(suspicion);
+    change(suspicion);
+    const auto after = assist::features_of(suspicion);
+    std::vector<size_t> changed;
+    for (size_t i = 0; i < before.size(); ++i) {
+      if (before[i] != after[i]) changed.push_back(i);
+    }
+    return changed;
+  };
+  using Changed = std::vector<size_t>;
+  CHECK(parts([](Suspicion& one) { one.left = 3; }) == Changed{0});
+  CHECK(parts([](Suspicion& one) { one.ahead = 3; }) == Changed{1, 12});
+  CHECK(parts([](Suspicion& one) { one.ahead = -3; }) == Changed{1});
+  CHECK(parts([](Suspicion& one) { one.both = 3; }) == Changed{2});
+  CHECK(parts([](Suspicion& one) { one.confidence = -3; }) == Changed{3});
+  CHECK(parts([](Suspicion& one) { one.alternatives = 3; }) == Changed{4});
+  CHECK(parts([](Suspicion& one) { one.alternative_uses = 0; }) == Changed{5});
+  CHECK(parts([](Suspicion& one) { one.alternative_uses = 1; }) == Changed{6});
+  CHECK(parts([](Suspicion& one) { one.uses = 0; }) == Changed{7});
+  CHECK(parts([](Suspicion& one) { one.rivals = 3; }) == Changed{8});
+  CHECK(parts([](Suspicion& one) { one.chosen = -3; }) == Changed{9});
+  CHECK(parts([](Suspicion& one) { one.after = -3; }) == Changed{10});
+  CHECK(parts([](Suspicion& one) { one.after = 3; }).empty());  // that is in what is ahead
+  CHECK(parts([](Suspicion& one) { one.beyond = 3; }) == Changed{11});
+  CHECK(parts([](Suspicion& one) { one.alternative_elsewhere = true; }) == Changed{13});
+  CHECK(parts([](Suspicion& one) { one.written_elsewhere = true; }) == Changed{14});
+  CHECK(parts([](Suspicion& one) { one.alternative_elsewhere = one.written_elsewhere = true; }) ==
+        Changed{14});
 }
 
 TEST_CASE("a kind is reported from the level on where enough of its reports are right") {

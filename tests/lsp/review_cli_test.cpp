@@ -119,6 +119,81 @@ TEST_CASE("cases of the evaluation have one slip each, and are the same for a se
   }
 }
 
+TEST_CASE("cases to fit on are added behind the pairs, and shares stay what they were") {
+  std::string body;
+  for (int i = 0; i < 6; ++i) {
+    const std::string n = std::to_string(i);
+    body +=
+        "def f" + n + "(first, second):\n    total = first + " + n +
+        "\n    if total < second and first:\n        return g(total, second)\n    print(first)\n"
+        "    return total\n\n";
+  }
+  body += "def short(first):\n    return first\n";
+  std::vector<training::SourceFile> files;
+  std::vector<std::string> paths;
+  for (int project = 0; project < 8; ++project)
+    paths.push_back("python/p" + std::to_string(project) + "/a.py");
+  for (const std::string& path : paths) files.push_back({path, body});
+  const auto pairs = eval::review_cases(files, eval::review_halves(files), {.half = 0});
+  const auto shares = [](const std::vector<eval::ReviewCase>& cases) {
+    std::map<std::string, double> weights;
+    for (const eval::ReviewCase& one : cases) weights[one.bug] += one.weight;
+    return weights;
+  };
+  REQUIRE(shares(pairs).contains("compare"));
+  auto cases = pairs;
+  using syntax::SiteKind;
+  eval::add_cases(
+      cases,
+      {.kinds = {SiteKind::compare, SiteKind::logic, SiteKind::await}, .slips = 2, .untouched = 1});
+  auto again = pairs;
+  eval::add_cases(
+      again,
+      {.kinds = {SiteKind::compare, SiteKind::logic, SiteKind::await}, .slips = 2, .untouched = 1});
+  REQUIRE(cases.size() == again.size());
+  REQUIRE(cases.size() > pairs.size());
+  std::set<std::pair<std::string, uint32_t>> untouched;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const eval::ReviewCase& one = cases[i];
+    CHECK(one.text == again[i].text);
+    if (i < pairs.size()) {
+      CHECK(one.text == pairs[i].text);
+      CHECK(one.bug == pairs[i].bug);
+    }
+    if (one.bug.empty()) {
+      CHECK(one.text == body);
+      CHECK(untouched.emplace(one.path, one.function.begin).second);  // no function twice
+      CHECK(body.substr(one.function.begin, 9) != "def short");
+      continue;
+    }
+    std::string back = one.text;
+    back.replace(one.slip.begin, one.slip.end - one.slip.begin, one.original);
+    CHECK(back == body);
+    if (i >= pairs.size()) CHECK((one.bug == "compare" || one.bug == "logic"));
+    CHECK((one.bug == "compare" || one.bug == "logic" ? one.weight < 1 : one.weight == 1));
+  }
+  // Every function has one comparison; those that had no slip of it get one.
+  size_t compared = 0;
+  for (const eval::ReviewCase& one : cases) compared += one.bug == "compare" ? 1 : 0;
+  CHECK(compared == pairs.size() / 2);
+  CHECK(untouched.size() == pairs.size());
+  const auto before = shares(pairs), after = shares(cases);
+  REQUIRE(before.size() == after.size());
+  for (const auto& [kind, weight] : before) {
+    CAPTURE(kind);
+    CHECK(after.at(kind) == doctest::Approx(weight));
+  }
+
+  eval::ReviewRun run;
+  run.cases = cases;
+  run.judged.resize(cases.size());
+  for (size_t i = 0; i < cases.size(); ++i) run.judged[i].of_case = i;
+  eval::keep_pairs(run, pairs.size());
+  CHECK(run.cases.size() == pairs.size());
+  CHECK(run.judged.size() == pairs.size());
+  for (const eval::ReviewCase& one : run.cases) CHECK(one.weight == 1);
+}
+
 TEST_CASE("a project is in one half with all its languages, and each language in both") {
   const std::string python =
       "def f(first, second):\n    total = first\n    if total < second:\n        return g(total)\n"

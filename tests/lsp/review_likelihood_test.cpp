@@ -311,6 +311,66 @@ TEST_CASE("a slip of each kind leads to a finding that says so, and its fix rest
   CHECK(kinds.size() == syntax::kSiteKinds);
 }
 
+TEST_CASE(
+    "a suspicion says what the alternative is worth, what follows says, and what lies beyond") {
+  const syntax::Language& language = *syntax::language_by_id("python");
+  const std::string text = "def f(aa, bb):\n    cc = aa\n    return g(bb, one, two, three)\n";
+  Opinionated model;
+  model.opinions = {{"cc = aa\n    return g(", "cc", -0.5f},
+                    {"cc = aa\n    return g(", "bb", -6},
+                    {"<MID>", "cc", -1},
+                    {"<MID>", "bb", -3},
+                    {"g(cc, one", ",", -1},
+                    {"g(cc, one, two", ",", -0.25f}};
+  LikelihoodLimits limits;
+  const auto tokens = [&](const std::string& part) {
+    return static_cast<int32_t>(model.tokenizer()->encode(part).size());
+  };
+  limits.ahead_tokens = tokens(", one,");
+  const auto found = suspicions_in(model, language, text, limits);
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].alternative == "cc");
+  CHECK(found[0].left == doctest::Approx(5.5));
+  CHECK(found[0].chosen == doctest::Approx(-0.5));
+  CHECK(found[0].ahead == doctest::Approx(6.5));
+  CHECK(found[0].after == doctest::Approx(1));
+  CHECK(found[0].beyond == doctest::Approx(1.75));
+  CHECK(found[0].rivals == 1);
+  limits.beyond_tokens = tokens(" two");
+  CHECK(suspicions_in(model, language, text, limits).at(0).beyond == doctest::Approx(0));
+  limits.ahead_tokens += limits.beyond_tokens + 1;
+  CHECK(suspicions_in(model, language, text, limits).at(0).after == doctest::Approx(2.75));
+
+  // Where it wants another thing too, each has a rival.
+  model.opinions.push_back({"    cc =", " bb", -0.5f});
+  model.opinions.push_back({"    cc =", " aa", -3});
+  CHECK(suspicions_in(model, language, text, limits).at(0).rivals == 2);
+}
+
+TEST_CASE("what a file has elsewhere between the same two words is told apart from its likes") {
+  const syntax::Language& language = *syntax::language_by_id("python");
+  const struct {
+    const char* beside;
+    bool alternative, written;
+  } cases[] = {
+      {"h(aa < bb)\n", true, false},   {"h(aa <= bb)\n", false, true},
+      {"h(aa < bbb)\n", false, false}, {"h(caa <= bb)\n", false, false},
+      {"h(aa  < bb)\n", false, false}, {"h(aa < bb, aa <= bb)\n", true, true},
+      {"h(aa, bb)\n", false, false},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(one.beside);
+    const std::string right = one.beside + std::string("def f(aa, bb):\n    return aa < bb\n");
+    const std::string wrong = one.beside + std::string("def f(aa, bb):\n    return aa <= bb\n");
+    Knowing model(right);
+    const auto found = suspicions_in(model, language, wrong);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].alternative == "<");
+    CHECK(found[0].alternative_elsewhere == one.alternative);
+    CHECK(found[0].written_elsewhere == one.written);
+  }
+}
+
 TEST_CASE("a function that is longer than the model's context is read in pieces") {
   std::string right = "def f(aa, bb):\n";
   for (int i = 100; i < 160; ++i) right += "    aa = g(" + std::to_string(i) + ", aa, bb)\n";
