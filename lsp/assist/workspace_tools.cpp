@@ -7,6 +7,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "lsp/assist/constant_expression.h"
 #include "syntax/languages.h"
 #include "syntax/outline.h"
 #include "syntax/tree.h"
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 constexpr size_t kMostFiles = 2000;
 constexpr uintmax_t kLargestFile = 256 << 10;
 constexpr size_t kMostHits = 12;
+constexpr size_t kMostNames = 12;  ///< of an expression and of what they are defined by
 constexpr size_t kLongestLine = 160;
 constexpr size_t kLongestAnswer = 2000;  ///< bytes: a few hundred tokens
 constexpr std::chrono::milliseconds kParseTime{200};
@@ -52,7 +54,8 @@ WorkspaceTools::WorkspaceTools(std::string root,
 
 std::string_view WorkspaceTools::help() {
   return "definition: the signature of a function or type, by its name\n"
-         "value: the line that defines a constant, by its name\n"
+         "value: a constant's definition, by its name, or what an expression of constants and "
+         "whole numbers is\n"
          "references: lines that use a name\n"
          "search: lines that hold a text\n"
          "outline: what a file defines, by its path\n";
@@ -61,9 +64,10 @@ std::string_view WorkspaceTools::help() {
 std::string WorkspaceTools::call(std::string_view tool, std::string_view argument) const {
   if (root_.empty()) return "no workspace is open: nothing can be looked up";
   if (tool == "outline") return shortened(outline(argument), kLongestAnswer);
-  if (tool == "definition" || tool == "value") {
+  if (tool == "value") return shortened(value(argument), kLongestAnswer);
+  if (tool == "definition") {
     if (!is_name(argument)) return "expected one name";
-    return shortened(definition(argument, tool == "value"), kLongestAnswer);
+    return shortened(definition(argument, false), kLongestAnswer);
   }
   if (tool != "references" && tool != "search") {
     return "there is no such tool; the tools are:\n" + std::string(help());
@@ -155,6 +159,34 @@ std::string WorkspaceTools::definition(std::string_view name, bool whole) const 
     }
   }
   return out.empty() ? "not defined in this workspace" : out;
+}
+
+std::string WorkspaceTools::value(std::string_view expression) const {
+  if (expression.empty() || expression.size() > 200)
+    return "expected a name or an expression of at most 200 bytes";
+  std::string shown;
+  size_t names = 0;
+  const auto written_as = [&](std::string_view name) -> Result<std::string> {
+    if (++names > kMostNames)
+      return fail(ErrorCode::invalid_argument, "it uses more names than are looked up");
+    const std::string found = definition(name, true);
+    shown += found.ends_with('\n') ? found : std::string(name) + ": " + found + "\n";
+    // Where a name has several definitions, which one is meant is not known.
+    const size_t colon = found.find(": "), end = found.find('\n');
+    if (colon == found.npos || end + 1 != found.size())
+      return fail(ErrorCode::invalid_argument,
+                  std::string(name) + " has no single definition in one line");
+    const std::string_view text = std::string_view(found).substr(colon + 2);
+    const std::string_view written = expression_of(text, name);
+    if (written.empty())
+      return fail(ErrorCode::invalid_argument, std::string(name) + " is not defined as a constant");
+    return std::string(written);
+  };
+  const auto number = constant_value(expression, written_as);
+  const std::string worked_out =
+      number ? std::string(expression) + " = " + std::to_string(*number) + "\n" : std::string();
+  if (is_name(expression)) return shown + worked_out;
+  return (number ? worked_out : "not worked out: " + number.error().message + "\n") + shown;
 }
 
 std::string WorkspaceTools::outline(std::string_view path) const {

@@ -17,8 +17,8 @@ class WorkspaceTools {
   /// paths) stay unread.
   WorkspaceTools(std::string root, std::function<bool(const std::string& path)> is_private);
 
-  /// One call by name. Tools: definition(name), references(name), search(text), value(name) and
-  /// outline(path). What can't be answered is said in the answer: it goes to the model.
+  /// One call by name. Tools: definition(name), references(name), search(text), value(name or expression)
+  /// and outline(path). What can't be answered is said in the answer: it goes to the model.
   std::string call(std::string_view tool, std::string_view argument) const;
   /// One line a tool, for the prompt.
   static std::string_view help();
@@ -31,6 +31,7 @@ class WorkspaceTools {
   };
   std::vector<Hit> find(std::string_view needle, bool whole_word) const;
   std::string definition(std::string_view name, bool whole) const;
+  std::string value(std::string_view expression) const;
   std::string outline(std::string_view path) const;
   std::vector<std::string> files() const;
   /// The file's text; empty if it may not or can't be read.

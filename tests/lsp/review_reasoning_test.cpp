@@ -232,6 +232,8 @@ TEST_CASE("tools are read-only, inside the workspace, private files apart, and b
       folder.root(), [&](const std::string& path) { return path == folder.path("secret.py"); });
   CHECK(tools.call("definition", "take").find("a.py: def take(items, n)") == 0);
   CHECK(tools.call("value", "LIMIT").find("LIMIT = 10") != std::string::npos);
+  CHECK(tools.call("value", "2 * (LIMIT + 1)").find("2 * (LIMIT + 1) = 22\na.py: LIMIT = 10") == 0);
+  CHECK(tools.call("value", "LIMIT + UNKNOWN").find("not worked out: UNKNOWN") == 0);
   CHECK(tools.call("references", "LIMIT") ==
         "a.py:1: LIMIT = 10\na.py:4:     return items[:LIMIT]\n");
   CHECK(tools.call("search", "items[:").find("a.py:4:") == 0);
