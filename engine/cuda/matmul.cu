@@ -39,7 +39,18 @@ __device__ __forceinline__ Part part_of(const Params& p, int item, int part) {
   return {target, i / half_tiles * 2 * half_tiles + i % half_tiles + part * half_tiles};
 }
 
-/// What happens to the sum of one row and token. `held` is the other tile's sum (tiles_per_item 2).
+/// What the sum of one row and token is added to.
+__device__ __forceinline__ float residual_of(const Params& p, int item, int r, int column) {
+  if (p.args.epilogue != Epilogue::store || item >= p.first_item[3]) return 0;
+  const Part part = part_of(p, item, 0);
+  const MatmulTile& target = p.args.target[part.target];
+  const int row = part.row_tile * kTileRows + r;
+  if (!target.accumulate || row >= target.rows || column >= p.args.n_tokens) return 0;
+  return __ldcg(target.y + static_cast<int64_t>(column) * target.rows + row);
+}
+
+/// What happens to the sum of one row and token. `held` is the other tile's sum (tiles_per_item 2), or
+/// residual_of().
 __device__ __forceinline__ void finish(const Params& p, Part part, int r, int column, float sum,
                                        float held) {
   const MatmulArgs& a = p.args;
@@ -54,8 +65,8 @@ __device__ __forceinline__ void finish(const Params& p, Part part, int r, int co
   if (a.epilogue == Epilogue::store) {
     if (row >= target.rows || column >= a.n_tokens) return;
     if (target.bias != nullptr) sum += target.bias[row];
-    float* y = target.y + static_cast<int64_t>(column) * target.rows + row;
-    *y = target.accumulate ? *y + sum : sum;
+    if (target.accumulate) sum += held;
+    target.y[static_cast<int64_t>(column) * target.rows + row] = sum;
     return;
   }
   // rope_kv. Rows of a head: q and k rotate in pairs, v is stored as it is.
@@ -137,6 +148,12 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   fetch(tile, at);
   grid_wait();
 
+  // Of the threads that finish a row tile. What they add to comes early: a block that is done would
+  // wait for it. One token: the upper half of a warp repeats the lower, for whole-warp shuffles.
+  const bool finishes = threadIdx.x < (kSingle ? 32 : kWidth * kTileRows);
+  const int own_row = threadIdx.x % kTileRows, own_column = threadIdx.x / kTileRows;
+  float held = finishes ? residual_of(p, at.item, own_row, own_column) : 0;
+
   const int8_t* values = p.args.activations.values;
   const float2* scales = p.args.activations.scales;
   if constexpr (kSingle) {
@@ -185,7 +202,6 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   }
 
   Sums<T, kSingle> lane_sums;
-  float held = 0;
   int parity = 0;
   while (at.item < n_items) {
     const WorkPlace next_at = at.next(p.tiles_per_item, steps);
@@ -228,18 +244,15 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
         for (int i = 0; i < 4; ++i) sums[parity][warp][2 * t + i % 2][g + i / 2 * 8] = acc[i];
       }
       __syncthreads();
-      if (threadIdx.x < (kSingle ? 32 : kWidth * kTileRows)) {
-        const int r = threadIdx.x % kTileRows;
-        // One token: the upper half of the warp repeats column 0, for whole-warp shuffles.
-        const int column = kSingle ? 0 : threadIdx.x / kTileRows;
+      if (finishes) {
         float sum = 0;
 #pragma unroll
-        for (int w = 0; w < kWarps; ++w) sum += sums[parity][w][column][r];
+        for (int w = 0; w < kWarps; ++w) sum += sums[parity][w][kSingle ? 0 : own_column][own_row];
         if (at.part + 1 < p.tiles_per_item) {
           held = sum;
         } else {
-          finish(p, part_of(p, at.item, at.part), r, kSingle ? threadIdx.x / kTileRows : column,
-                 sum, held);
+          finish(p, part_of(p, at.item, at.part), own_row, own_column, sum, held);
+          held = residual_of(p, next_at.item, own_row, own_column);
         }
       }
       parity ^= 1;
