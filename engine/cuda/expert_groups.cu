@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kRowThreads)
   launch_dependents();
   grid_wait();
   const int64_t row = blockIdx.x;
-  quantize_row(x + row * cols, nullptr, 0, cols, 0, 1, values + row * padded,
+  quantize_row(x + row * cols, nullptr, 0, cols, values + row * padded,
                scales + row * (padded / 32), scratch);
 }
 
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kThreads, 2) groups_kernel(const __grid_consta
   float held = 0;
   int parity = 0;
   while (at.item < n_items) {
-    const WorkPlace next_at = at.next(parts, steps);
+    const WorkPlace next_at = at.next(parts, steps, gridDim.x);
     LaneTile<T> next;
     fetch(next, next_at);
     const int col_tile = at.step * kWarps + warp;

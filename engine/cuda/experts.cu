@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kThreads, 2) slots_kernel(const __grid_constan
   fetch(tile, at);
   int8_t* values = reinterpret_cast<int8_t*>(shared);
   float2* scales = reinterpret_cast<float2*>(shared + col_tiles * kTileCols);
-  quantize_row(a.x + static_cast<int64_t>(token) * cols, a.norm, a.eps, cols, 0, 1, values, scales,
+  quantize_row(a.x + static_cast<int64_t>(token) * cols, a.norm, a.eps, cols, values, scales,
                scratch);
   __syncthreads();
 
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kThreads, 2) slots_kernel(const __grid_constan
   float held = 0;
   int parity = 0;
   while (at.item < n_items) {
-    const WorkPlace next_at = at.next(parts, steps);
+    const WorkPlace next_at = at.next(parts, steps, gridDim.x);
     LaneTile<T> next;
     fetch(next, next_at);
     const int col_tile = at.step * kWarps + warp;

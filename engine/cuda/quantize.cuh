@@ -1,5 +1,5 @@
-// RMSNorm and int8 quantization of one activation row by one block of 256 threads. Used by the
-// kernel of its own and as the prologue of the matmuls, so that both give the same bits.
+// RMSNorm and int8 quantization of activations: of 32 columns by eight lanes, which is what all kernels
+// do alike, and of a row by a block of 256 threads.
 #pragma once
 
 #include "engine/cuda/device.cuh"
@@ -30,8 +30,7 @@ __device__ __forceinline__ void load_row(const float* x, int first, int cols, fl
 #pragma unroll
   for (int i = 0; i < kLoads; ++i) {
     const int k = first + i * kRowThreads * 4;
-    v[i] = x != nullptr && k < cols ? __ldcg(reinterpret_cast<const float4*>(x + k))
-                                    : make_float4(0, 0, 0, 0);
+    v[i] = k < cols ? __ldcg(reinterpret_cast<const float4*>(x + k)) : make_float4(0, 0, 0, 0);
   }
 }
 
@@ -63,48 +62,67 @@ __device__ __forceinline__ float inverse_rms(const float* x, int cols, float eps
   return inverse_of(sum, cols, eps, scratch);
 }
 
-/// Four neighbouring columns k..k+3 of a row into block `block` of a buffer; called by whole warps
-/// whose lanes hold neighbouring fours, so that eight of them share a block of 32.
+/// Four neighbouring columns k..k+3 of a row into block `block` of a buffer; called by the lanes of
+/// `mask`, neighbouring eights that share a block of 32.
 __device__ __forceinline__ void store_quantized(float4 y, int k, int64_t block, int8_t* values,
-                                                float2* scales) {
+                                                float2* scales, unsigned mask = ~0u) {
   float largest = fmaxf(fmaxf(fabsf(y.x), fabsf(y.y)), fmaxf(fabsf(y.z), fabsf(y.w)));
 #pragma unroll
-  for (int m = 1; m < 8; m <<= 1) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, m));
+  for (int m = 1; m < 8; m <<= 1) largest = fmaxf(largest, __shfl_xor_sync(mask, largest, m));
   const float d = largest / 127.0f;
   const float to_int = largest > 0 ? 127.0f / largest : 0.0f;
   const int q0 = __float2int_rn(y.x * to_int), q1 = __float2int_rn(y.y * to_int);
   const int q2 = __float2int_rn(y.z * to_int), q3 = __float2int_rn(y.w * to_int);
   int sum = q0 + q1 + q2 + q3;
 #pragma unroll
-  for (int m = 1; m < 8; m <<= 1) sum += __shfl_xor_sync(~0u, sum, m);
+  for (int m = 1; m < 8; m <<= 1) sum += __shfl_xor_sync(mask, sum, m);
   const int u = k % 32 / 4;  // h = u / 4, t = u % 4
   *reinterpret_cast<uint32_t*>(values + block * 32 + u % 4 * 8 + u / 4 * 4) =
       (q0 & 255u) | (q1 & 255u) << 8 | (q2 & 255u) << 16 | (q3 & 255u) << 24;
   if (u == 0) scales[block] = make_float2(d, d * static_cast<float>(sum));
 }
 
-/// Column `column` of `width` of an activation buffer; x null writes zeros. cols must be a multiple
-/// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero. Under a
-/// norm `parts` blocks may share what is stored; each works out the norm of the whole row.
+/// The same of x·weight, and the sum of the squares of x's 32 columns to `squares`: what Activations
+/// hold of a row under a norm.
+__device__ __forceinline__ void store_normed(float4 x, float4 weight, int k, int64_t block,
+                                             int8_t* values, float2* scales, float* squares,
+                                             unsigned mask = ~0u) {
+  store_quantized(make_float4(x.x * weight.x, x.y * weight.y, x.z * weight.z, x.w * weight.w), k,
+                  block, values, scales, mask);
+  float sum = fmaf(x.x, x.x, fmaf(x.y, x.y, fmaf(x.z, x.z, x.w * x.w)));
+#pragma unroll
+  for (int m = 1; m < 8; m <<= 1) sum += __shfl_xor_sync(mask, sum, m);
+  if (k % 32 == 0) *squares = sum;
+}
+
+/// 1 / sqrt(mean(x²) + eps) of a row, by a warp, from the squares of its blocks (a multiple of four);
+/// `load` reads four of them. Whoever asks adds in the same order.
+template <class Load>
+__device__ __forceinline__ float inverse_of_blocks(int n_blocks, int cols, float eps, Load&& load) {
+  float sum = 0;
+  for (int b = threadIdx.x % 32 * 4; b < n_blocks; b += 128) {
+    const float4 s = load(b);
+    sum += (s.x + s.y) + (s.z + s.w);
+  }
+  return rsqrtf(warp_sum(sum) / static_cast<float>(cols) + eps);
+}
+
+/// A whole row as activations of width 1, rms-normed with `norm` unless null. cols must be a multiple
+/// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero.
 __device__ __forceinline__ void quantize_row(const float* x, const float* norm, float eps, int cols,
-                                             int column, int width, int8_t* values, float2* scales,
-                                             float* scratch, int part = 0, int parts = 1) {
+                                             int8_t* values, float2* scales, float* scratch) {
   const int padded = (cols + kTileCols - 1) / kTileCols * kTileCols;
-  // Eight neighbouring threads hold the 32 columns of a block, four each.
-  const auto store = [&](int k, float4 y) {
-    store_quantized(y, k, static_cast<int64_t>(k / 32) * width + column, values, scales);
-  };
   constexpr int kApart = kRowThreads * 4;
-  if (norm == nullptr || x == nullptr) {
+  if (norm == nullptr) {
     constexpr int kLoads = 2 * kRowLoads;
     for (int first = threadIdx.x * 4; first < padded; first += kApart * kLoads) {
       float4 v[kLoads];
       load_row(x, first, cols, v);
 #pragma unroll
       for (int i = 0; i < kLoads; ++i) {
-        // The same for the eight threads of a block, and for whole warps.
-        if (first + i * kApart >= padded) break;
-        store(first + i * kApart, v[i]);
+        const int k = first + i * kApart;
+        if (k >= padded) break;  // the same for the eight threads of a block, and for whole warps
+        store_quantized(v[i], k, k / 32, values, scales);
       }
     }
     return;
@@ -119,10 +137,11 @@ __device__ __forceinline__ void quantize_row(const float* x, const float* norm, 
     if (once) inverse = inverse_of(add_squares(v, 0), cols, eps, scratch);
 #pragma unroll
     for (int i = 0; i < kRowLoads; ++i) {
-      if (first + i * kApart >= padded) break;
-      if (i % parts != part) continue;
-      store(first + i * kApart, make_float4(v[i].x * inverse * w[i].x, v[i].y * inverse * w[i].y,
-                                            v[i].z * inverse * w[i].z, v[i].w * inverse * w[i].w));
+      const int k = first + i * kApart;
+      if (k >= padded) break;
+      store_quantized(make_float4(v[i].x * inverse * w[i].x, v[i].y * inverse * w[i].y,
+                                  v[i].z * inverse * w[i].z, v[i].w * inverse * w[i].w),
+                      k, k / 32, values, scales);
     }
     if (once) break;
   }

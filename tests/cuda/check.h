@@ -119,6 +119,8 @@ struct Floats {
 };
 
 void check_matmul(CudaBackend& b, Random& random, Report& report);
+/// Rows as int8 under a norm and without, made by each of those who can; `small` for sanitizers.
+void check_rows(CudaBackend& b, Random& random, Report& report, bool small);
 void check_elementwise(CudaBackend& b, Random& random, Report& report);
 void check_attention(CudaBackend& b, Random& random, Report& report);
 void check_sparse(CudaBackend& b, Random& random, Report& report);

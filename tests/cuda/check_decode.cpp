@@ -353,6 +353,9 @@ void check_decode(CudaBackend& b, Random& random, Report& report) {
       // A row of down is longer than what a block quantizes for itself, and than its stages.
       {"llama Q4_K, wide", 256, 8448, 2, 2, 128, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
        RopeLayout::interleaved, false, false, D::f16},
+      // One token's residual row leaves its product as int8.
+      {"llama Q4_K, long rows", 2560, 2816, 4, 2, 128, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
+       RopeLayout::interleaved, false, false, D::f16, StructureMode::off, 2},
       {"llama Q4_K, Q5_0 down", 512, 672, 4, 2, 128, 301, D::q4_k, D::q4_k, D::q5_0, D::q8_0,
        RopeLayout::interleaved, false, false, D::f16},
       {"qwen2 Q5_K", 512, 768, 12, 2, 64, 300, D::q5_k, D::q5_k, D::q5_k, D::q6_k,
@@ -377,6 +380,11 @@ void check_sanitize(CudaBackend& b, Random& random, Report& report) {
   check_small(b, random, report,
               {"llama Q4_K", 256, 256, 4, 4, 64, 48, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
                RopeLayout::interleaved, false, false, D::f16, StructureMode::off, 2});
+  // Rows of two column tiles a warp, and several tokens twice: what is made ready goes by turns.
+  check_small(b, random, report,
+              {"llama Q8_0", 512, 2176, 4, 2, 128, 48, D::q8_0, D::q8_0, D::q5_0, D::q8_0,
+               RopeLayout::split, true, false, D::f16, StructureMode::off, 2});
+  check_rows(b, random, report, true);
   check_latent_small(random, report);
 }
 

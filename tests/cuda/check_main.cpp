@@ -3,7 +3,7 @@
 //   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check | --check=GROUP]
 //                      [--model FILE --text FILE...]
 //
-// GROUP: small, matmul, attention, sparse, decode, mixture, families, devices, errors or engine; the
+// GROUP: small, matmul, rows, attention, sparse, decode, mixture, families, devices, errors or engine; the
 // last needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small
 // enough for compute-sanitizer to end in a minute.
 //
@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
     const auto wanted = [&](std::string_view name) { return group.empty() || group == name; };
     if (wanted("small")) verify::check_elementwise(b, random, report);
     if (wanted("matmul")) verify::check_matmul(b, random, report);
+    if (wanted("rows")) verify::check_rows(b, random, report, false);
     if (wanted("attention")) verify::check_attention(b, random, report);
     if (wanted("sparse")) {
       verify::check_sparse(b, random, report);
