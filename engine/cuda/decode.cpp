@@ -1,15 +1,16 @@
 // The fused decode step: five launches a layer, captured once as a graph and replayed.
 //
-//   QKV + RoPE + KV write
+//   norm + quantize + QKV + RoPE + KV write
 //   attention, streams of keys joined by the last block; past SparseRule::from two launches before
 //     it choose the blocks
-//   quantize + output projection + residual + quantize
-//   gate, up + SiLU + quantize
-//   down projection + residual + quantize
+//   quantize + output projection + residual
+//   norm + quantize + gate, up + SiLU
+//   quantize + down projection + residual
 //
-// Attention's rows are quantized by a launch between where there are several or one has 8,192 columns
-// and more; the first layer's several by another. A norm's weights are in what is quantized, its one
-// factor a row in the products. One token's row of a small model is quantized by those who read it.
+// Several tokens, and one token's row of 8,192 columns and more, are quantized by launches between.
+// Where rows leave their kernels ready (rows_leave_ready()) those are needed in front of the first
+// layer and after attention alone: the last three products quantize what they make, a norm's weights
+// in it, and its one factor a row is in the next product.
 // On compute capability 9.0 and newer each kernel starts while the one before it drains and has its
 // first weights in registers when its input is ready (programmatic dependent launch). Token and
 // position live in device memory, so a graph is captured once for a number of tokens and a cache.

@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kRowThreads)
   launch_dependents();
   grid_wait();
   const int64_t row = blockIdx.x;
-  quantize_row(x + row * cols, nullptr, 0, cols, values + row * padded,
+  quantize_row(x + row * cols, nullptr, 0, cols, 0, 1, values + row * padded,
                scales + row * (padded / 32), scratch);
 }
 

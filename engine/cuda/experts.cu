@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kThreads, 2) slots_kernel(const __grid_constan
   fetch(tile, at);
   int8_t* values = reinterpret_cast<int8_t*>(shared);
   float2* scales = reinterpret_cast<float2*>(shared + col_tiles * kTileCols);
-  quantize_row(a.x + static_cast<int64_t>(token) * cols, a.norm, a.eps, cols, values, scales,
+  quantize_row(a.x + static_cast<int64_t>(token) * cols, a.norm, a.eps, cols, 0, 1, values, scales,
                scratch);
   __syncthreads();
 

@@ -62,8 +62,8 @@ __device__ __forceinline__ void multiply_head(const HeadArgs& a, uint8_t* shared
   grid_wait();
   int8_t* values = reinterpret_cast<int8_t*>(shared);
   float2* scales = reinterpret_cast<float2*>(shared + col_tiles_of(a.stack) * kTileCols);
-  quantize_row(a.x + token * a.x_token + head * a.x_head, nullptr, 0, a.stack.cols, values, scales,
-               scratch);
+  quantize_row(a.x + token * a.x_token + head * a.x_head, nullptr, 0, a.stack.cols, 0, 1, values,
+               scales, scratch);
   __syncthreads();
   multiply_rows<T>(a.stack, tiles, row_tile, tile, values, scales,
                    a.y + token * a.y_token + head * a.y_head);

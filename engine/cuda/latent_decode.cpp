@@ -10,6 +10,7 @@
 //   norm + quantize + gate, up + SiLU of the chosen experts and the shared ones
 //   quantize + down projection of both + residual
 //
+// Where rows leave their kernels ready, a dense layer's products quantize what they make (decode.cpp).
 // Which experts are read is known to the device alone, so the graph is the same for every token.
 #include "engine/cuda/latent.h"
 #include "engine/cuda/program.h"

@@ -1,328 +1,129 @@
 // y = W·x on quantized weights for 1 to 8 tokens: the kernel decoding spends its time in.
 //
-// A team of 8 warps owns a tile of 16 rows at a time; its warps share the columns (warp w takes
+// A block of 8 warps owns a tile of 16 rows at a time; its warps share the columns (warp w takes
 // column tiles w, w + 8, ...) and add up in shared memory in a fixed order. Products are the tensor
 // core's int8 m16n8k32, also for one token: 8 columns cost what one costs, and every token gets the
 // same additions in the same order whatever runs beside it. Each warp holds one column tile (2-4
 // KB) in registers while the next one is on its way.
-//
-// A block is a team, or two with neighbouring tiles where the result leaves as int8 for the kernel
-// after it: a scale is shared by 32 rows. A norm needs nothing of other blocks, because its one factor
-// a row is multiplied into the sums at the end.
-#include "engine/cuda/kv.cuh"
-#include "engine/cuda/launch.cuh"
-#include "engine/cuda/quantize.cuh"
-#include "engine/cuda/tiles.cuh"
+#include "engine/cuda/matmul.cuh"
 
 namespace cambium::engine::cuda {
 namespace {
 
-constexpr int kWarps = 8;
-constexpr int kThreads = kWarps * 32;  // of a team
-constexpr int kTeams = 2;              // of a block, at most
+static_assert(kThreads == kRowThreads);
 
-/// A barrier of one team. Its number is a constant: one that is computed would take all a block has.
-__device__ __forceinline__ void sync_team(int team) {
-  if (team == 0)
-    asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");
-  else
-    asm volatile("bar.sync 2, %0;" ::"n"(kThreads) : "memory");
-}
-
-struct Params {
-  MatmulArgs args;
-  int32_t col_tiles;       // column tiles of a row tile
-  int32_t own_bytes;       // one token: shared memory of a team for the row
-  int32_t first_item[4];   // items of target i: [first_item[i], first_item[i + 1])
-  int32_t tiles_per_item;  // 1, or 2 where the epilogue joins two row tiles
-};
-
-/// The row tile that an item's part reads.
-struct Part {
-  int target, row_tile;
-};
-__device__ __forceinline__ Part part_of(const Params& p, int item, int part) {
-  if (p.args.epilogue == Epilogue::silu_mul) return {part, item};
-  int target = 0;
-  while (target + 1 < p.args.n_targets && item >= p.first_item[target + 1]) ++target;
-  const int i = item - p.first_item[target];
-  if (p.tiles_per_item == 1) return {target, i};
-  // Split rotary pairs: dimension d with d + head_dim / 2.
-  const int half_tiles = p.args.kv.head_dim_k / 2 / kTileRows;
-  return {target, i / half_tiles * 2 * half_tiles + i % half_tiles + part * half_tiles};
-}
-
-/// What the sum of one row and token is added to.
-__device__ __forceinline__ float residual_of(const Params& p, int item, int r, int column) {
-  if (p.args.epilogue != Epilogue::store || item >= p.first_item[3]) return 0;
-  const Part part = part_of(p, item, 0);
-  const MatmulTile& target = p.args.target[part.target];
-  const int row = part.row_tile * kTileRows + r;
-  if (!target.accumulate || row >= target.rows || column >= p.args.n_tokens) return 0;
-  return __ldcg(target.y + static_cast<int64_t>(column) * target.rows + row);
-}
-
-/// What happens to the sum of one row and token. `held` is the other tile's sum (tiles_per_item 2), or
-/// residual_of(). Returns the result, zero beyond rows and tokens.
-__device__ __forceinline__ float finish(const Params& p, Part part, int r, int column, float sum,
-                                        float held) {
+/// What happens to the sum of one row and token. `held` is the other tile's sum (tiles_per_item 2).
+__device__ __forceinline__ void finish(const MatmulParams& p, Part part, int r, int column,
+                                       float sum, float held) {
   const MatmulArgs& a = p.args;
   const MatmulTile& target = a.target[part.target];
   const int row = part.row_tile * kTileRows + r;
-  if (a.epilogue != Epilogue::rope_kv) {
-    if (row >= target.rows || column >= a.n_tokens) return 0;
-    if (a.epilogue == Epilogue::silu_mul) {
-      sum *= held / (1.0f + __expf(-held));
-    } else {
-      if (target.bias != nullptr) sum += target.bias[row];
-      if (target.accumulate) sum += held;
-    }
-    float* y = a.target[part.target == 1 && a.epilogue == Epilogue::silu_mul ? 0 : part.target].y;
-    if (y != nullptr) y[static_cast<int64_t>(column) * target.rows + row] = sum;
-    return sum;
+  if (a.epilogue == Epilogue::silu_mul) {
+    if (row < target.rows && column < a.n_tokens)
+      a.target[0].y[static_cast<int64_t>(column) * target.rows + row] =
+          held / (1.0f + __expf(-held)) * sum;
+    return;
   }
-  // rope_kv. Rows of a head: q and k rotate in pairs, v is stored as it is.
-  const int role = a.role[part.target];
-  const int cell = a.cell.read() + column;
-  const int head_dim = role == 2 ? a.kv.head_dim_v : a.kv.head_dim_k;
-  const bool pairs = p.tiles_per_item == 2;
-  const int other_row = row - (pairs ? a.kv.head_dim_k / 2 : 0);
-  float first = pairs ? held : sum, second = sum;
-  if (target.bias != nullptr) {
-    first += target.bias[other_row];
-    second += target.bias[row];
+  if (a.epilogue == Epilogue::store) {
+    if (row >= target.rows || column >= a.n_tokens) return;
+    if (target.bias != nullptr) sum += target.bias[row];
+    float* y = target.y + static_cast<int64_t>(column) * target.rows + row;
+    *y = target.accumulate ? *y + sum : sum;
+    return;
   }
-  if (!pairs) {
-    // Interleaved: rows 2i and 2i + 1 sit in neighbouring lanes.
-    const float neighbour = __shfl_xor_sync(~0u, first, 1);
-    second = r % 2 == 0 ? neighbour : first;
-    first = r % 2 == 0 ? first : neighbour;
-  }
-  const int d_first = pairs ? other_row % head_dim : row / 2 * 2 % head_dim;
-  const int d_second = pairs ? row % head_dim : d_first + 1;
-  const int head = row / head_dim;
-  if (role != 2) {
-    const int i = pairs ? d_first : d_first / 2;
-    float sine, cosine;
-    sincosf(static_cast<float>(cell) * a.rope.freq[i], &sine, &cosine);
-    sine *= a.rope.magnitude;
-    cosine *= a.rope.magnitude;
-    const float rotated = first * cosine - second * sine;
-    second = first * sine + second * cosine;
-    first = rotated;
-  }
-  if (column >= a.n_tokens || row >= target.rows) return 0;
-  for (int side = 0; side < 2; ++side) {
-    if (!pairs && side != r % 2) continue;
-    const float value = side == 0 ? first : second;
-    const int d = side == 0 ? d_first : d_second;
-    if (role == 0) {
-      target.y[static_cast<int64_t>(column) * target.rows + head * head_dim + d] = value;
-    } else if (role == 1) {
-      static_cast<__half*>(a.kv.k)[k_offset(a.kv, head, cell, d)] = __float2half_rn(value);
-    } else {
-      static_cast<__half*>(a.kv.v)[v_offset(a.kv, head, cell, d)] = __float2half_rn(value);
-    }
-  }
-  return 0;
-}
-
-// Several tokens, where a multiprocessor's shared memory is large enough: a warp's column tiles of
-// activations go through it, kStages of them at a time, so that they are under way together. A row
-// that fits is brought once.
-constexpr int kStages = 3;
-constexpr int kStageValues = kTileCols * kMaxColumns;
-constexpr int kStageBytes =
-    kStageValues + kTileCols / 32 * kMaxColumns * static_cast<int>(sizeof(float2));
-
-// One token's row in shared memory: a team has its own, of which a warp fills what it reads.
-constexpr int kRowTileBytes = kTileCols + kTileCols / 32 * static_cast<int>(sizeof(float2));
-constexpr int kRowTileSquares = kTileCols / 32 * static_cast<int>(sizeof(float));
-
-/// A warp's column tiles of one token's row, a thread's four columns of each half of kAhead of them
-/// under way at once.
-struct RowLoads {
-  static constexpr int kAhead = 2;
-  float4 at[2 * kAhead];
-  static __device__ __forceinline__ int column(int i, int step, int warp) {
-    return ((step + i / 2) * kWarps + warp) * kTileCols + i % 2 * 128 +
-           static_cast<int>(threadIdx.x) % 32 * 4;
-  }
-  /// Beyond `cols` zeros.
-  __device__ __forceinline__ void load(const float* row, int step, int warp, int cols) {
-#pragma unroll
-    for (int i = 0; i < 2 * kAhead; ++i) {
-      const int k = column(i, step, warp);
-      at[i] = k < cols ? __ldcg(reinterpret_cast<const float4*>(row + k)) : make_float4(0, 0, 0, 0);
-    }
-  }
-};
-
-/// Four columns of `made` from the result's rows made_row..made_row + 3, by eight neighbouring lanes a
-/// block of 32. `last`: also the zeros behind the row, to the next 256.
-__device__ __forceinline__ void make_block(const Params& p, int column, int width, int made_row,
-                                           bool last, float4 x, float4 weight, unsigned mask) {
-  const Activations& to = p.args.made;
-  const int blocks = (p.args.target[0].rows + kTileCols - 1) / kTileCols * (kTileCols / 32);
-  const auto store = [&](int k, float4 v) {
-    const int64_t block = static_cast<int64_t>(k / 32) * width + column;
-    if (p.args.made_norm != nullptr)
-      store_normed(v, weight, k, block, to.values, to.scales, to.squares + column * blocks + k / 32,
-                   mask);
-    else
-      store_quantized(v, k, block, to.values, to.scales, mask);
-  };
-  store(made_row, x);
-  if (last)
-    for (int k = made_row + 32; k < blocks * 32; k += 32) store(k, make_float4(0, 0, 0, 0));
+  finish_rope(p, part, r, column, sum, held);
 }
 
 template <TileType T, bool kSingle, bool kStaged>
-__global__ void __launch_bounds__(kTeams* kThreads, 1)
-    matmul_kernel(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(kThreads, 2)
+    matmul_kernel(const __grid_constant__ MatmulParams p) {
   constexpr int kWidth = kSingle ? 1 : kMaxColumns;
   extern __shared__ __align__(16) uint8_t shared[];
-  __shared__ float sums[2][kTeams * kWarps][kWidth][kTileRows];
-  __shared__ float inverses[kTeams][kWidth];
-  __shared__ __align__(16) float results[2][kWidth][kTeams * kTileRows];
-  const int lane = threadIdx.x % 32, team = threadIdx.x / kThreads, teams = blockDim.x / kThreads,
-            thread = threadIdx.x % kThreads, warp = thread / 32;
+  __shared__ float sums[2][kWarps][kWidth][kTileRows];
+  __shared__ float scratch[kWarps];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int n_items = p.first_item[3];
   launch_dependents();
 
   // Every warp walks (item, part, step); a step is one column tile. Beyond the last column tile the
-  // step is empty, so that all warps of a team meet at the same barriers. Two teams have as many items.
+  // step is empty, so that all warps meet at the same barriers.
   const int steps = (p.col_tiles + kWarps - 1) / kWarps;
-  const int stride = static_cast<int>(gridDim.x) * teams;
-  WorkPlace at{static_cast<int>(blockIdx.x) * teams + team};
+  WorkPlace at{static_cast<int>(blockIdx.x)};
   LaneTile<T> tile;
   const auto fetch = [&](LaneTile<T>& into, const WorkPlace& to) {
-    const int col_tile = to.step * kWarps + warp;
-    if (to.item >= n_items || col_tile >= p.col_tiles) return;
-    const Part w = part_of(p, to.item, to.part);
-    into.load(p.args.target[w.target].tiles +
-                  (static_cast<int64_t>(w.row_tile) * p.col_tiles + col_tile) * tile_bytes(T),
-              lane);
+    fetch_tile<T>(into, p, to, n_items, warp, lane);
   };
   fetch(tile, at);
-  const bool own = kSingle && p.args.x != nullptr;  // the row is quantized here
-  [[maybe_unused]] RowLoads weights;
-  if constexpr (kSingle)
-    if (own && p.args.norm != nullptr) weights.load(p.args.norm, 0, warp, p.args.cols);
-  if (p.args.made_norm != nullptr && threadIdx.x == 0)  // a line an item, long out of the L2
-    for (int item = at.item; item < n_items; item += stride)
-      prefetch_l2(p.args.made_norm + item * kTileRows);
   grid_wait();
-
-  // Of the threads that finish a row tile. What they add to comes early: a block that is done would
-  // wait for it. One token: the upper half of a warp repeats the lower, for whole-warp shuffles.
-  const bool finishes = thread < (kSingle ? 32 : kWidth * kTileRows);
-  const int own_row = thread % kTileRows, own_column = thread / kTileRows;
-  float held = finishes ? residual_of(p, at.item, own_row, own_column) : 0;
 
   const int8_t* values = p.args.activations.values;
   const float2* scales = p.args.activations.scales;
+  if constexpr (kSingle) {
+    int8_t* own_values = reinterpret_cast<int8_t*>(shared);
+    float2* own_scales = reinterpret_cast<float2*>(shared + p.col_tiles * kTileCols);
+    if (p.args.x != nullptr) {
+      quantize_row(p.args.x, p.args.norm, p.args.eps, p.args.cols, 0, 1, own_values, own_scales,
+                   scratch);
+    } else {
+      const int value_bytes = p.col_tiles * kTileCols;
+      const int bytes = value_bytes + p.col_tiles * 8 * static_cast<int>(sizeof(float2));
+      for (int i = threadIdx.x * 16; i < bytes; i += kThreads * 16)
+        copy_16(shared + i, i < value_bytes
+                                ? reinterpret_cast<const uint8_t*>(values) + i
+                                : reinterpret_cast<const uint8_t*>(scales) + (i - value_bytes));
+      commit_copies();
+      wait_copies<0>();
+    }
+    __syncthreads();
+    values = own_values;
+    scales = own_scales;
+  }
   // Of this warp: column tile `step` comes into its stage `to_stage`.
   const int stages = min(steps, kStages);
-  uint8_t* const ring = shared + (team * kWarps + warp) * (stages * kStageBytes);
+  uint8_t* const own = shared + warp * (stages * kStageBytes);
   const auto bring = [&](int step, int to_stage) {
     const int col_tile = step * kWarps + warp;
     if (col_tile >= p.col_tiles) return;
-    uint8_t* to = ring + to_stage * kStageBytes + lane * 16;
+    uint8_t* to = own + to_stage * kStageBytes + lane * 16;
     const int8_t* from = values + static_cast<int64_t>(col_tile) * kStageValues + lane * 16;
 #pragma unroll
     for (int i = 0; i < kStageValues; i += 512) copy_16(to + i, from + i);
     copy_16(to + kStageValues,
             reinterpret_cast<const uint8_t*>(scales + col_tile * 8 * kWidth) + lane * 16);
   };
-  int stage = 0;  // that is read next
+  int stage = 0;                       // that is read next
+  int brought = 0, brought_stage = 0;  // what is brought next, and where to
   if constexpr (kStaged) {
 #pragma unroll
     for (int i = 0; i < kStages - 1; ++i) {
       if (i < steps) bring(i, i);
       commit_copies();
     }
-  }
-  uint8_t* const row_bytes = shared + team * p.own_bytes;
-  float* const row_squares = reinterpret_cast<float*>(row_bytes + p.col_tiles * kRowTileBytes);
-  if constexpr (kSingle) {
-    int8_t* const row_values = reinterpret_cast<int8_t*>(row_bytes);
-    float2* const row_scales = reinterpret_cast<float2*>(row_bytes + p.col_tiles * kTileCols);
-    if (!own) {
-      for (int col_tile = warp; col_tile < p.col_tiles; col_tile += kWarps) {
-        const int value = col_tile * kTileCols + lane * 16, scale = col_tile * 8 + (lane - 16) * 2;
-        if (lane < 16)
-          copy_16(row_values + value, values + value);
-        else if (lane < 20)
-          copy_16(row_scales + scale, scales + scale);
-      }
-      commit_copies();
-    } else {
-      const auto keep = [&](const RowLoads& x, int step, bool normed) {
-#pragma unroll
-        for (int i = 0; i < 2 * RowLoads::kAhead; ++i) {
-          const int k = RowLoads::column(i, step, warp);
-          if (k >= p.col_tiles * kTileCols) break;  // whole warps
-          if (normed)
-            store_normed(x.at[i], weights.at[i], k, k / 32, row_values, row_scales,
-                         row_squares + k / 32);
-          else
-            store_quantized(x.at[i], k, k / 32, row_values, row_scales);
-        }
-      };
-      RowLoads x;
-      if (p.args.norm != nullptr) {
-        for (int step = 0; step < steps; step += RowLoads::kAhead) {
-          x.load(p.args.x, step, warp, p.args.cols);
-          if (step > 0) weights.load(p.args.norm, step, warp, p.args.cols);
-          keep(x, step, true);
-        }
-      } else {  // twice as many of the row
-        for (int step = 0; step < steps; step += 2 * RowLoads::kAhead) {
-          x.load(p.args.x, step, warp, p.args.cols);
-          weights.load(p.args.x, step + RowLoads::kAhead, warp, p.args.cols);
-          keep(x, step, false);
-          keep(weights, step + RowLoads::kAhead, false);
-        }
-      }
-    }
-    values = row_values;
-    scales = row_scales;
-  }
-  // What the sums are multiplied by: 1 / rms of a row, by a warp a token.
-  float inverse = 1;
-  if (!own && p.args.activations.squares != nullptr && warp < p.args.n_tokens) {
-    const int blocks = p.col_tiles * 8;
-    const float* squares = p.args.activations.squares + warp * blocks;
-    inverse = inverse_of_blocks(blocks, p.args.cols, p.args.eps, [&](int b) {
-      return __ldcg(reinterpret_cast<const float4*>(squares + b));
-    });
-  }
-  if constexpr (kSingle) {
-    wait_copies<0>();
-    __syncwarp();
-  } else {
-    if (lane == 0) inverses[team][warp] = inverse;
+    brought = kStages - 1;
+    brought_stage = kStages - 1;
   }
 
   Sums<T, kSingle> lane_sums;
+  float held = 0;
+  int parity = 0;
   while (at.item < n_items) {
-    const WorkPlace next_at = at.next(p.tiles_per_item, steps, stride);
+    const WorkPlace next_at = at.next(p.tiles_per_item, steps, gridDim.x);
     LaneTile<T> next;
     fetch(next, next_at);
     const int col_tile = at.step * kWarps + warp;
     if constexpr (kStaged) {
       __syncwarp();  // the stage that is written next has been read to its end
-      const int ahead = at.step + kStages - 1, free_stage = stage == 0 ? kStages - 1 : stage - 1;
-      if (steps > kStages)
-        bring(ahead < steps ? ahead : ahead - steps, free_stage);
-      else if (ahead < steps && at.part == 0 && at.item < stride)
-        bring(ahead, free_stage);
+      if (brought < steps) {
+        bring(brought, brought_stage);
+        ++brought;
+        if (++brought_stage == kStages) brought_stage = 0;
+        if (brought == steps && steps > kStages) brought = 0;
+      }
       commit_copies();
       wait_copies<kStages - 1>();
       __syncwarp();
       if (col_tile < p.col_tiles) {
-        const uint8_t* from = ring + stage * kStageBytes;
+        const uint8_t* from = own + stage * kStageBytes;
         lane_sums.add(tile, reinterpret_cast<const int8_t*>(from),
                       reinterpret_cast<const float2*>(from + kStageValues), lane);
       }
@@ -336,59 +137,31 @@ __global__ void __launch_bounds__(kTeams* kThreads, 1)
       const int g = lane / 4, t = lane % 4;
       float acc[4];
       lane_sums.take(acc);
-      const int round = at.item / stride, parity = (round * p.tiles_per_item + at.part) % 2;
-      auto& own_sums = sums[parity][threadIdx.x / 32];
       if constexpr (kSingle) {
         if (t == 0) {
-          own_sums[0][g] = acc[0];
-          own_sums[0][g + 8] = acc[2];
+          sums[parity][warp][0][g] = acc[0];
+          sums[parity][warp][0][g + 8] = acc[2];
         }
       } else {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) own_sums[2 * t + i % 2][g + i / 2 * 8] = acc[i];
+        for (int i = 0; i < 4; ++i) sums[parity][warp][2 * t + i % 2][g + i / 2 * 8] = acc[i];
       }
-      const bool last_part = at.part + 1 == p.tiles_per_item;
-      const bool makes = last_part && p.args.made.values != nullptr;
-      // The threads that make it: eight a token, with four columns each.
-      const bool quantizes = makes && threadIdx.x < 8 * kWidth;
-      const int made_row = at.item * kTileRows + static_cast<int>(threadIdx.x) % 8 * 4;
-      float4 weight = make_float4(1, 1, 1, 1);
-      if (quantizes && p.args.made_norm != nullptr)
-        weight = __ldg(reinterpret_cast<const float4*>(p.args.made_norm + made_row));
-      sync_team(team);
-      float result = 0;
-      if (finishes) {
+      __syncthreads();
+      if (threadIdx.x < (kSingle ? 32 : kWidth * kTileRows)) {
+        const int r = threadIdx.x % kTileRows;
+        // One token: the upper half of the warp repeats column 0, for whole-warp shuffles.
+        const int column = kSingle ? 0 : threadIdx.x / kTileRows;
         float sum = 0;
 #pragma unroll
-        for (int w = 0; w < kWarps; ++w)
-          sum += sums[parity][team * kWarps + w][kSingle ? 0 : own_column][own_row];
-        if constexpr (!kSingle) {
-          inverse = inverses[team][own_column];
-        } else if (own && p.args.norm != nullptr) {
-          inverse = inverse_of_blocks(p.col_tiles * 8, p.args.cols, p.args.eps, [&](int b) {
-            return *reinterpret_cast<const float4*>(row_squares + b);
-          });
-        }
-        sum = __fmul_rn(sum, inverse);  // never one operation with what comes next, whatever T
-        if (last_part) {
-          result = finish(p, part_of(p, at.item, at.part), own_row, own_column, sum, held);
-          held = residual_of(p, next_at.item, own_row, own_column);
-        } else {
+        for (int w = 0; w < kWarps; ++w) sum += sums[parity][w][column][r];
+        if (at.part + 1 < p.tiles_per_item) {
           held = sum;
+        } else {
+          finish(p, part_of(p, at.item, at.part), r, kSingle ? threadIdx.x / kTileRows : column,
+                 sum, held);
         }
       }
-      if (makes) {
-        // A buffer by turns: the other team may be an item ahead of those who read.
-        const int turn = round % 2;
-        if (finishes && own_column < kWidth)
-          results[turn][own_column][team * kTileRows + own_row] = result;
-        __syncthreads();
-        if (quantizes)
-          make_block(p, static_cast<int>(threadIdx.x) / 8, kWidth, made_row, at.item + 2 >= n_items,
-                     *reinterpret_cast<const float4*>(
-                         &results[turn][threadIdx.x / 8][threadIdx.x % 8 * 4]),
-                     weight, kSingle ? 0xffu : ~0u);
-      }
+      parity ^= 1;
     }
     tile = next;
     at = next_at;
@@ -397,87 +170,71 @@ __global__ void __launch_bounds__(kTeams* kThreads, 1)
 }
 
 template <TileType T>
-cudaError_t launch_type(const Launch& l, const Params& p) {
+cudaError_t launch_type(const Launch& l, const MatmulParams& p) {
   const bool single = p.args.n_tokens == 1;
-  // As many teams as two a multiprocessor.
-  const int teams = p.args.made.values != nullptr ? 2 : 1;
-  const int blocks = p.first_item[3] / teams, most = l.multiprocessors * kTeams / teams;
-  const dim3 grid(static_cast<unsigned>(blocks < most ? blocks : most)),
-      threads(static_cast<unsigned>(teams * kThreads));
+  const int grid = static_cast<int>(
+      p.first_item[3] < 2 * l.multiprocessors ? p.first_item[3] : 2 * l.multiprocessors);
   if (single)
-    return launch(l, matmul_kernel<T, true, false>, grid, threads,
-                  static_cast<size_t>(teams * p.own_bytes), p);
-  // Two teams a multiprocessor must fit, with the sums and what the system takes of each block.
+    return launch(l, matmul_kernel<T, true, false>, dim3(grid), dim3(kThreads),
+                  static_cast<size_t>(p.own_bytes), p);
+  // Two blocks a multiprocessor must fit, with the sums and what the system takes of each.
   constexpr int kMost = kStages * kWarps * kStageBytes;
-  constexpr int kStatic =
-      (2 * kWarps * kTileRows + 2 * kTileRows + 1) * kTeams * kMaxColumns * int{sizeof(float)};
-  if (2 * (kMost + kStatic + 1024) > l.shared_bytes)
-    return launch(l, matmul_kernel<T, false, false>, grid, threads, 0, p);
-  if (cudaError_t e =
-          cudaFuncSetAttribute(matmul_kernel<T, false, true>,
-                               cudaFuncAttributeMaxDynamicSharedMemorySize, kTeams * kMost);
+  constexpr int kSumBytes = 2 * kWarps * kMaxColumns * kTileRows * static_cast<int>(sizeof(float));
+  if (2 * (kMost + kSumBytes + 2048) > l.shared_bytes)
+    return launch(l, matmul_kernel<T, false, false>, dim3(grid), dim3(kThreads), 0, p);
+  if (cudaError_t e = cudaFuncSetAttribute(matmul_kernel<T, false, true>,
+                                           cudaFuncAttributeMaxDynamicSharedMemorySize, kMost);
       e != cudaSuccess)
     return e;
   const int64_t steps = ceil_div(p.col_tiles, kWarps);
-  return launch(
-      l, matmul_kernel<T, false, true>, grid, threads,
-      static_cast<size_t>(teams * (steps < kStages ? steps : kStages) * kWarps * kStageBytes), p);
+  return launch(l, matmul_kernel<T, false, true>, dim3(grid), dim3(kThreads),
+                static_cast<size_t>(steps < kStages ? steps : kStages) * kWarps * kStageBytes, p);
 }
 
-// A thread takes four columns of a token's row, the grid the rest.
 __global__ void __launch_bounds__(kRowThreads)
-    quantize_kernel(const float* x, const float* norm, int cols, int n_tokens, Activations out) {
+    quantize_kernel(const float* x, const float* norm, float eps, int cols, int n_tokens,
+                    Activations out) {
+  __shared__ float scratch[kWarps];
+  launch_dependents();
+  grid_wait();
+  const int column = blockIdx.x;
+  quantize_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, norm, eps,
+               cols, column, kMaxColumns, out.values, out.scales, scratch, blockIdx.y, gridDim.y);
+}
+
+// Without a norm a row's blocks of 32 are apart: a thread takes four columns, the grid the rest.
+__global__ void __launch_bounds__(kRowThreads)
+    quantize_blocks_kernel(const float* x, int cols, int n_tokens, Activations out) {
+  launch_dependents();
+  grid_wait();
   const int column = blockIdx.x, width = gridDim.x;
   const int k = (blockIdx.y * kRowThreads + threadIdx.x) * 4;
-  const int padded = (cols + kTileCols - 1) / kTileCols * kTileCols;
-  launch_dependents();
-  float4 v[1], weight[1];
-  if (norm != nullptr) load_row(norm, k, cols, weight);
-  grid_wait();
-  if (k >= padded) return;  // whole warps
-  load_row(x + static_cast<int64_t>(column) * cols, k, column < n_tokens ? cols : 0, v);
-  const int64_t block = static_cast<int64_t>(k / 32) * width + column;
-  if (norm != nullptr)
-    store_normed(v[0], weight[0], k, block, out.values, out.scales,
-                 out.squares + column * (padded / 32) + k / 32);
-  else
-    store_quantized(v[0], k, block, out.values, out.scales);
+  if (k >= (cols + kTileCols - 1) / kTileCols * kTileCols) return;  // whole warps
+  float4 v[1];
+  load_row(column < n_tokens ? x + static_cast<int64_t>(column) * cols : nullptr, k, cols, v);
+  store_quantized(v[0], k, static_cast<int64_t>(k / 32) * width + column, out.values, out.scales);
 }
 
 }  // namespace
 
-cudaError_t quantize_rows(const Launch& l, const float* x, const float* norm, int cols,
+cudaError_t quantize_rows(const Launch& l, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out) {
-  if (norm != nullptr && out.squares == nullptr) return cudaErrorInvalidValue;
-  return launch(
-      l, quantize_kernel,
-      dim3(n_tokens == 1 ? 1 : kMaxColumns, static_cast<unsigned>(ceil_div(cols, kRowThreads * 4))),
-      dim3(kRowThreads), 0, x, norm, cols, n_tokens, out);
+  if (norm == nullptr)
+    return launch(l, quantize_blocks_kernel,
+                  dim3(n_tokens == 1 ? 1 : kMaxColumns,
+                       static_cast<unsigned>(ceil_div(cols, kRowThreads * 4))),
+                  dim3(kRowThreads), 0, x, cols, n_tokens, out);
+  if (n_tokens == 1) return cudaErrorInvalidValue;
+  return launch(l, quantize_kernel, dim3(kMaxColumns, kRowLoads), dim3(kRowThreads), 0, x, norm,
+                eps, cols, n_tokens, out);
 }
 
 cudaError_t matmul_tiles(const Launch& l, const MatmulArgs& args) {
-  Params p;
-  p.args = args;
-  p.col_tiles = static_cast<int32_t>(ceil_div(args.cols, kTileCols));
-  p.own_bytes = p.col_tiles *
-                (kRowTileBytes + (args.x != nullptr && args.norm != nullptr ? kRowTileSquares : 0));
-  p.tiles_per_item = args.epilogue == Epilogue::silu_mul ||
-                             (args.epilogue == Epilogue::rope_kv && !args.rope.interleaved)
-                         ? 2
-                         : 1;
-  int32_t items = 0;
-  for (int i = 0; i < 3; ++i) {
-    p.first_item[i] = items;
-    const bool counts = i < args.n_targets && !(args.epilogue == Epilogue::silu_mul && i > 0);
-    if (!counts) continue;
-    const auto row_tiles = static_cast<int32_t>(ceil_div(args.target[i].rows, kTileRows));
-    items += args.epilogue == Epilogue::rope_kv ? row_tiles / p.tiles_per_item : row_tiles;
-  }
-  p.first_item[3] = items;
-  const bool one_result = args.epilogue == Epilogue::silu_mul ||
-                          (args.epilogue == Epilogue::store && args.n_targets == 1);
-  if (args.made.values != nullptr && !(one_result && can_make(args.target[0].rows, args.cols)))
+  if (args.ready) return matmul_ready(l, args);
+  if (args.activations.squares != nullptr || args.made.values != nullptr)
     return cudaErrorInvalidValue;
+  MatmulParams p = matmul_params(args);
+  p.own_bytes = p.col_tiles * (kTileCols + 8 * static_cast<int>(sizeof(float2)));
   return with_type(args.type, [&](auto type) { return launch_type<type()>(l, p); });
 }
 

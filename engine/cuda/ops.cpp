@@ -93,7 +93,7 @@ void CudaBackend::matmul_few(std::span<const MatmulTarget> targets, const float*
       auto* space = static_cast<int8_t*>(workspace(activations_, values + scales));
       if (space == nullptr) return;
       args.activations = {space, reinterpret_cast<float2*>(space + values), nullptr};
-      note(quantize_rows(launch_, x, nullptr, cols, n_tokens, args.activations), "quantize");
+      note(quantize_rows(launch_, x, nullptr, 0, cols, n_tokens, args.activations), "quantize");
       quantized = true;
     }
     if (args.n_targets == 3 || (args.n_targets > 0 && args.type != w.tile)) flush();

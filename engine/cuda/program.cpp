@@ -11,15 +11,20 @@ StepProgram::~StepProgram() {
 Result<void> StepProgram::take_arena(int64_t widest) {
   launch_ = b_.launch();
   launch_.dependent = b_.dependent_launch();
+  ready_ = rows_leave_ready(b_.step_rows(), token_embd_->cols, launch_.multiprocessors);
   const int64_t padded = ceil_div(widest, kTileCols) * kTileCols;
   floats(x_, token_embd_->cols);
   floats(h_, widest);
   floats(logits_, output_->rows);
-  for (Activations* a : {&normed_, &plain_}) {
-    bytes(a->values, padded * kMaxColumns);
-    bytes(a->scales, padded / 32 * kMaxColumns * static_cast<int64_t>(sizeof(float2)));
+  const auto rows = [&](Activations& a) {
+    bytes(a.values, padded * kMaxColumns);
+    bytes(a.scales, padded / 32 * kMaxColumns * static_cast<int64_t>(sizeof(float2)));
+  };
+  rows(plain_);
+  if (ready_) {
+    rows(normed_);
+    bytes(normed_.squares, padded / 32 * kMaxColumns * static_cast<int64_t>(sizeof(float)));
   }
-  bytes(normed_.squares, padded / 32 * kMaxColumns * static_cast<int64_t>(sizeof(float)));
   bytes(state_, sizeof(StepState));
   bytes(best_, kMaxColumns * static_cast<int64_t>(sizeof(BestToken)));
   auto arena = DeviceMemory::allocate(arena_bytes_, b_.counter());
@@ -48,14 +53,17 @@ cudaError_t StepProgram::input(const float* x, const Weight* norm, int64_t cols,
   args.cols = static_cast<int32_t>(cols);
   args.n_tokens = n;
   args.eps = norm_eps_;
+  args.ready = ready_;
   if (by_blocks) {
     args.x = x;
     args.norm = values_of(norm);
     return cudaSuccess;
   }
-  args.activations = norm != nullptr ? normed_ : plain_;
+  args.activations = ready_ && norm != nullptr ? normed_ : plain_;
   if (made) return cudaSuccess;
-  return quantize_rows(launch_, x, values_of(norm), args.cols, n, args.activations);
+  return ready_ ? ready_rows(launch_, x, values_of(norm), args.cols, n, args.activations)
+                : quantize_rows(launch_, x, values_of(norm), norm_eps_, args.cols, n,
+                                args.activations);
 }
 
 cudaError_t StepProgram::project(std::span<const Projection> targets, const float* x,
@@ -87,7 +95,7 @@ cudaError_t StepProgram::project(std::span<const Projection> targets, const floa
     const bool more = i + 1 < targets.size() && of(targets[i + 1].weight).tiled &&
                       of(targets[i + 1].weight).tile == w.tile && args.n_targets < 3;
     if (more) continue;
-    if (next_norm != nullptr && norm == nullptr && targets.size() == 1 && should_make(w, n)) {
+    if (next_norm != nullptr && norm == nullptr && targets.size() == 1 && makes(w)) {
       args.made = normed_;
       args.made_norm = values_of(next_norm);
       made_ = {t.y, next_norm};
@@ -111,7 +119,7 @@ cudaError_t StepProgram::gate_up(const Weight* w_gate, const Weight* w_up, const
     a.n_targets = 2;
     a.target[0] = {g.tiles(), gate, nullptr, n_ff, false};
     a.target[1] = {u.tiles(), nullptr, nullptr, n_ff, false};
-    if (next_reads && norm != nullptr && should_make(g, n)) {
+    if (next_reads && norm != nullptr && makes(g)) {
       a.made = plain_;
       a.target[0].y = nullptr;
       made_ = {gate, nullptr};

@@ -69,15 +69,15 @@ class StepProgram : public DecodeProgram {
   /// Of steps without structure.
   virtual SparseRule sparse_rule() const { return {}; }
 
-  /// Sets in `args` what products read: norm(x) for n tokens of `cols`. Quantized by the kernel that
-  /// made x, by the products' blocks, or by a launch that this enqueues.
+  /// Sets in `args` what products read: norm(x) for n tokens of `cols`. Quantized by the products'
+  /// blocks, by a launch that this enqueues, or, where rows leave ready, by the kernel that made x.
   cudaError_t input(const float* x, const Weight* norm, int64_t cols, int32_t n, MatmulArgs& args);
   /// y = W · norm(x) for every target; neighbours of the same type go in one launch. `next_norm`: the
-  /// norm under which the next input() will read the only target's y, which need not be made ready.
+  /// norm under which the next input() will read the only target's y, if rows leave ready.
   cudaError_t project(std::span<const Projection> targets, const float* x, const Weight* norm,
                       int32_t n, bool accumulate, const Weight* next_norm = nullptr);
   /// gate = silu(W_gate · norm(x)) · W_up · norm(x); `up` is scratch of the same size. `next_reads`:
-  /// the next input() reads gate and nobody else does, whose floats may then be left out.
+  /// the next input() reads gate and nobody else does; if rows leave ready its floats are left out.
   cudaError_t gate_up(const Weight* w_gate, const Weight* w_up, const float* x, const Weight* norm,
                       int32_t n, float* gate, float* up, bool next_reads);
 
@@ -101,13 +101,8 @@ class StepProgram : public DecodeProgram {
     StepState state;
     BestToken best[kMaxColumns];
   };
-  /// Whether the kernel that makes rows of W should quantize them. One token's of a small model are
-  /// quantized by those who read them: blocks of two row tiles would be fewer than the multiprocessors,
-  /// and too large to start beside those of the kernel before.
-  bool should_make(const CudaWeight& w, int32_t n) const {
-    return can_make(w.rows, w.cols) &&
-           (n > 1 || std::min(w.rows, w.cols) / kTileRows > launch_.multiprocessors);
-  }
+  /// Whether the kernel that makes rows of W quantizes them.
+  bool makes(const CudaWeight& w) const { return ready_ && can_make(w.rows, w.cols); }
   Result<Kind> start(std::span<const int32_t> ids, CudaKv& kv, int32_t first_cell,
                      const TokenStructure* cells, const VisibleBlocks* visible);
   Result<cudaGraphExec_t> graph(const CudaKv& kv, int32_t n_tokens, Kind kind);
@@ -120,9 +115,10 @@ class StepProgram : public DecodeProgram {
   size_t arena_bytes_ = 0;
   std::vector<std::pair<void**, size_t>> parts_;
   float* logits_ = nullptr;
-  /// By turns, as no kernel may write what its own other blocks still read: rows under a norm, with
-  /// squares, and others.
-  Activations normed_, plain_;
+  bool ready_ = false;  ///< rows leave their kernels ready
+  /// Of whole rows all are plain_. Ready ones go by turns, as no kernel may write what its own other
+  /// blocks still read: rows under a norm, with squares, and others.
+  Activations plain_, normed_;
   /// What the last product left in one of them, for the next input().
   struct Made {
     const float* x = nullptr;

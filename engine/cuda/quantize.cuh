@@ -1,5 +1,6 @@
 // RMSNorm and int8 quantization of activations: of 32 columns by eight lanes, which is what all kernels
-// do alike, and of a row by a block of 256 threads.
+// do alike, and of a row by a block of 256 threads, for a kernel of its own and as the prologue of
+// others, so that both give the same bits.
 #pragma once
 
 #include "engine/cuda/device.cuh"
@@ -24,13 +25,19 @@ __device__ __forceinline__ float block_sum(float v, float* scratch) {
 /// row and of its norm's weights, or twice as many of a row alone.
 inline constexpr int kRowLoads = 4;
 
+/// Columns k..k+3 of a row; beyond `cols` zeros.
+__device__ __forceinline__ float4 load_four(const float* x, int k, int cols) {
+  return k < cols ? __ldcg(reinterpret_cast<const float4*>(x + k)) : make_float4(0, 0, 0, 0);
+}
+
 /// A thread's fours of a row from column `first` on, kRowThreads apart; beyond `cols` zeros.
 template <int kLoads>
 __device__ __forceinline__ void load_row(const float* x, int first, int cols, float4 (&v)[kLoads]) {
 #pragma unroll
   for (int i = 0; i < kLoads; ++i) {
     const int k = first + i * kRowThreads * 4;
-    v[i] = k < cols ? __ldcg(reinterpret_cast<const float4*>(x + k)) : make_float4(0, 0, 0, 0);
+    v[i] = x != nullptr && k < cols ? __ldcg(reinterpret_cast<const float4*>(x + k))
+                                    : make_float4(0, 0, 0, 0);
   }
 }
 
@@ -107,22 +114,28 @@ __device__ __forceinline__ float inverse_of_blocks(int n_blocks, int cols, float
   return rsqrtf(warp_sum(sum) / static_cast<float>(cols) + eps);
 }
 
-/// A whole row as activations of width 1, rms-normed with `norm` unless null. cols must be a multiple
-/// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero.
+/// Column `column` of `width` of an activation buffer; x null writes zeros. cols must be a multiple
+/// of 4 (GGUF's quantized rows are multiples of 32); columns to the next 256 become zero. Under a
+/// norm `parts` blocks may share what is stored; each works out the norm of the whole row.
 __device__ __forceinline__ void quantize_row(const float* x, const float* norm, float eps, int cols,
-                                             int8_t* values, float2* scales, float* scratch) {
+                                             int column, int width, int8_t* values, float2* scales,
+                                             float* scratch, int part = 0, int parts = 1) {
   const int padded = (cols + kTileCols - 1) / kTileCols * kTileCols;
+  // Eight neighbouring threads hold the 32 columns of a block, four each.
+  const auto store = [&](int k, float4 y) {
+    store_quantized(y, k, static_cast<int64_t>(k / 32) * width + column, values, scales);
+  };
   constexpr int kApart = kRowThreads * 4;
-  if (norm == nullptr) {
+  if (norm == nullptr || x == nullptr) {
     constexpr int kLoads = 2 * kRowLoads;
     for (int first = threadIdx.x * 4; first < padded; first += kApart * kLoads) {
       float4 v[kLoads];
       load_row(x, first, cols, v);
 #pragma unroll
       for (int i = 0; i < kLoads; ++i) {
-        const int k = first + i * kApart;
-        if (k >= padded) break;  // the same for the eight threads of a block, and for whole warps
-        store_quantized(v[i], k, k / 32, values, scales);
+        // The same for the eight threads of a block, and for whole warps.
+        if (first + i * kApart >= padded) break;
+        store(first + i * kApart, v[i]);
       }
     }
     return;
@@ -137,11 +150,10 @@ __device__ __forceinline__ void quantize_row(const float* x, const float* norm, 
     if (once) inverse = inverse_of(add_squares(v, 0), cols, eps, scratch);
 #pragma unroll
     for (int i = 0; i < kRowLoads; ++i) {
-      const int k = first + i * kApart;
-      if (k >= padded) break;
-      store_quantized(make_float4(v[i].x * inverse * w[i].x, v[i].y * inverse * w[i].y,
-                                  v[i].z * inverse * w[i].z, v[i].w * inverse * w[i].w),
-                      k, k / 32, values, scales);
+      if (first + i * kApart >= padded) break;
+      if (i % parts != part) continue;
+      store(first + i * kApart, make_float4(v[i].x * inverse * w[i].x, v[i].y * inverse * w[i].y,
+                                            v[i].z * inverse * w[i].z, v[i].w * inverse * w[i].w));
     }
     if (once) break;
   }

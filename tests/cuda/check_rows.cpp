@@ -129,6 +129,7 @@ void Check::shape(Random& random, DType type, int64_t rows, int64_t cols, bool n
     a.cols = static_cast<int32_t>(cols);
     a.n_tokens = n;
     a.eps = kEps;
+    a.ready = true;
     a.target[0] = {gate_tiles.tiles(), y.data(), nullptr, static_cast<int32_t>(rows), false};
     if (result == silu) {
       a.epilogue = Epilogue::silu_mul;
@@ -146,17 +147,23 @@ void Check::shape(Random& random, DType type, int64_t rows, int64_t cols, bool n
   };
 
   const Rows eight(b, cols, kMaxColumns), one(b, cols, 1);
-  ok(quantize_rows(launch, dx.data(), under, static_cast<int>(cols), kMaxColumns,
-                   eight.get(normed)),
+  ok(ready_rows(launch, dx.data(), under, static_cast<int>(cols), kMaxColumns, eight.get(normed)),
      " quantize");
-  ok(quantize_rows(launch, dx.data(), under, static_cast<int>(cols), 1, one.get(normed)),
+  ok(ready_rows(launch, dx.data(), under, static_cast<int>(cols), 1, one.get(normed)),
      " quantize one");
   const auto seen = expect_plain(eight, x, host_norm, kMaxColumns, label + " of 8");
   expect_plain(one, std::span(x).first(n_cols), host_norm, 1, label + " of 1");
   const Rows three(b, cols, 3);
-  ok(quantize_rows(launch, dx.data(), under, static_cast<int>(cols), 3, three.get(normed)),
+  ok(ready_rows(launch, dx.data(), under, static_cast<int>(cols), 3, three.get(normed)),
      " quantize three");
   expect_plain(three, std::span(x).first(3 * n_cols), host_norm, 3, label + " of 3");
+
+  if (!normed) {
+    const Rows whole(b, cols, 3);
+    ok(quantize_rows(launch, dx.data(), nullptr, 0, static_cast<int>(cols), 3, whole.get(false)),
+       " whole rows");
+    expect_same(whole, three, false, label + " whole and ready");
+  }
 
   for (const Result result : {added, silu}) {
     const std::string name = label + (result == added ? " added" : " silu");
@@ -224,8 +231,8 @@ void Check::shape(Random& random, DType type, int64_t rows, int64_t cols, bool n
           report.expect(
               same(floats.read(b, report), std::span(got).first(static_cast<size_t>(n) * n_rows)),
               what + " floats");
-        ok(quantize_rows(launch, y.data(), m.made_norm, static_cast<int>(rows), n,
-                         by_launch.get(next_normed)),
+        ok(ready_rows(launch, y.data(), m.made_norm, static_cast<int>(rows), n,
+                      by_launch.get(next_normed)),
            " quantize");
         expect_same(made, by_launch, next_normed, what);
       }
@@ -263,8 +270,16 @@ void check_rows(CudaBackend& b, Random& random, Report& report, bool small) {
   MatmulArgs a;
   a.cols = 256;
   a.target[0].rows = 48;
-  a.made = Rows(b, 256, 1).get(false);
+  const Rows to(b, 256, 1);
+  a.made = to.get(false);
+  a.ready = true;
   report.expect(matmul_tiles(launch, a) != cudaSuccess, "48 rows were made ready");
+  a.target[0].rows = 64;
+  a.ready = false;
+  report.expect(matmul_tiles(launch, a) != cudaSuccess, "a product of whole rows made some ready");
+  a.made = {};
+  a.activations = to.get(true);
+  report.expect(matmul_tiles(launch, a) != cudaSuccess, "ready rows were read as whole ones");
 }
 
 }  // namespace cambium::engine::cuda::verify
