@@ -1,6 +1,5 @@
-// What the two kernels that multiply tiles share: which tiles an item of work reads, how activations
-// come to a warp, what happens to a sum. matmul.cu takes rows as they are or quantized as a whole,
-// matmul_ready.cu rows that are ready (MatmulArgs::ready).
+// What the kernels of matmul.cu (whole rows) and matmul_ready.cu (rows that leave ready) share: which
+// tiles an item of work reads, the size of a stage, keys and queries that rotate.
 #pragma once
 
 #include "engine/cuda/kv.cuh"

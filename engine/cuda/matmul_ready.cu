@@ -1,14 +1,8 @@
-// y = W·x on quantized weights for 1 to 8 tokens: the kernel decoding spends its time in.
+// y = W·x for rows that are ready (MatmulArgs::ready), by the products of matmul.cu.
 //
-// A team of 8 warps owns a tile of 16 rows at a time; its warps share the columns (warp w takes
-// column tiles w, w + 8, ...) and add up in shared memory in a fixed order. Products are the tensor
-// core's int8 m16n8k32, also for one token: 8 columns cost what one costs, and every token gets the
-// same additions in the same order whatever runs beside it. Each warp holds one column tile (2-4
-// KB) in registers while the next one is on its way.
-//
-// A block is a team, or two with neighbouring tiles where the result leaves as int8 for the kernel
-// after it: a scale is shared by 32 rows. A norm needs nothing of other blocks, because its one factor
-// a row is multiplied into the sums at the end.
+// A team of 8 warps does what a block does there. A block is a team, or two with neighbouring tiles
+// where the result leaves as int8 for the kernel after it: a scale is shared by 32 rows. A norm needs
+// nothing of other blocks, because its one factor a row is multiplied into the sums at the end.
 #include "engine/cuda/matmul.cuh"
 
 namespace cambium::engine::cuda {

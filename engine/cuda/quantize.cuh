@@ -89,8 +89,8 @@ __device__ __forceinline__ void store_quantized(float4 y, int k, int64_t block, 
   if (u == 0) scales[block] = make_float2(d, d * static_cast<float>(sum));
 }
 
-/// The same of x·weight, and the sum of the squares of x's 32 columns to `squares`: what Activations
-/// hold of a row under a norm.
+/// The same of x·weight, and the sum of the squares of x's 32 columns to `squares`: a ready row under
+/// a norm.
 __device__ __forceinline__ void store_normed(float4 x, float4 weight, int k, int64_t block,
                                              int8_t* values, float2* scales, float* squares,
                                              unsigned mask = ~0u) {
