@@ -20,6 +20,22 @@ namespace cambium::engine::cuda {
 inline constexpr size_t kCublasBytes = size_t{32} << 20;       ///< workspace of cuBLAS
 inline constexpr size_t kDequantizedBytes = size_t{96} << 20;  ///< of matrices in F16, for a GEMM
 
+/// How a decode step's rows go from kernel to kernel: each row quantized as a whole by whoever reads
+/// it, or left ready by the kernel that makes it (MatmulArgs::ready). The bits differ; within a program
+/// a token has the same ones whatever runs beside it.
+enum class StepRows : uint8_t {
+  by_width,  ///< what rows_leave_ready() says
+  whole,
+  ready,
+};
+/// Whether a model's rows should leave their kernels ready: those make them in blocks of two row tiles,
+/// a multiprocessor has one such block at a time, and where n_embd has fewer tiles than there are
+/// multiprocessors half of the device would have nothing to do.
+constexpr bool rows_leave_ready(StepRows rows, int64_t n_embd, int multiprocessors) {
+  return rows == StepRows::ready ||
+         (rows == StepRows::by_width && n_embd / kTileRows > multiprocessors);
+}
+
 class CudaBuffer final : public Buffer {
  public:
   explicit CudaBuffer(DeviceMemory memory) : memory_(std::move(memory)) {}
@@ -160,6 +176,9 @@ class CudaBackend final : public Backend {
   /// Device copy of a rotary table, kept for the backend's life.
   Result<RopeArgs> rope_args(const RopeTable& table);
   int32_t* arrivals() { return arrivals_.as<int32_t>(); }
+  /// Of programs compiled from now on; by_width unless a check or a measurement wants one of the two.
+  void set_step_rows(StepRows rows) { step_rows_ = rows; }
+  StepRows step_rows() const { return step_rows_; }
 
  private:
   CudaBackend() = default;
@@ -194,6 +213,7 @@ class CudaBackend final : public Backend {
   unsigned pace_ = 0;
   bool long_layers_ = false;  // the last call of pace() had to wait
   bool dependent_launch_ = false;
+  StepRows step_rows_ = StepRows::by_width;
   Result<void> pending_;
   std::unique_ptr<Cublas> cublas_;
   bool cublas_tried_ = false;

@@ -8,6 +8,9 @@
 //   quantize + down projection + residual
 //
 // Several tokens, and one token's row of 8,192 columns and more, are quantized by launches between.
+// Where rows leave their kernels ready (rows_leave_ready()) those are needed in front of the first
+// layer and after attention alone: the last three products quantize what they make, a norm's weights
+// in it, and its one factor a row is in the next product.
 // On compute capability 9.0 and newer each kernel starts while the one before it drains and has its
 // first weights in registers when its input is ready (programmatic dependent launch). Token and
 // position live in device memory, so a graph is captured once for a number of tokens and a cache.
@@ -124,11 +127,13 @@ cudaError_t Program::enqueue_qkv(const DecoderOps::Layer& layer, const KvCells& 
       {layer.wq, q_, layer.bq}, {layer.wk, k_, layer.bk}, {layer.wv, v_, layer.bv}};
   const Cell cell{&state_->first_cell, 0};
   if (fused_rope_) {
-    cudaError_t e = quantize(x_, layer.attn_norm, n_embd_, n);
+    MatmulArgs args;
+    cudaError_t e = input(x_, layer.attn_norm, n_embd_, n, args);
     std::array<bool, 3> done{};
     for (int i = 0; i < 3 && e == cudaSuccess; ++i) {
       if (done[static_cast<size_t>(i)]) continue;
-      MatmulArgs a = tiles_args(*targets[i].weight, x_, layer.attn_norm, n);
+      MatmulArgs a = args;
+      a.type = of(targets[i].weight).tile;
       a.epilogue = Epilogue::rope_kv;
       a.rope = rope_;
       a.kv = cells;
@@ -193,11 +198,15 @@ cudaError_t Program::enqueue_layers(const CudaKv& kv, int32_t n, Kind kind) {
     const DecoderOps::Layer& layer = m_.layers[static_cast<size_t>(l)];
     e = enqueue_qkv(layer, kv.layer(l), n);
     if (e == cudaSuccess) e = enqueue_attention(kv, l, n, kind);
+    const bool last = l + 1 == static_cast<int32_t>(m_.layers.size());
+    const Weight* next = last ? output_norm_ : m_.layers[static_cast<size_t>(l) + 1].attn_norm;
     const Projection attn_out[] = {{layer.wo, x_, layer.bo}};
-    if (e == cudaSuccess) e = project(attn_out, mixed_, nullptr, n, true);
-    if (e == cudaSuccess) e = gate_up(layer.w_gate, layer.w_up, x_, layer.ffn_norm, n, gate_, up_);
+    if (e == cudaSuccess) e = project(attn_out, mixed_, nullptr, n, true, layer.ffn_norm);
+    if (e == cudaSuccess)
+      e = gate_up(layer.w_gate, layer.w_up, x_, layer.ffn_norm, n, gate_, up_,
+                  of(layer.w_down).tiled);
     const Projection ffn_out[] = {{layer.w_down, x_}};
-    if (e == cudaSuccess) e = project(ffn_out, gate_, nullptr, n, true);
+    if (e == cudaSuccess) e = project(ffn_out, gate_, nullptr, n, true, next);
   }
   return e;
 }

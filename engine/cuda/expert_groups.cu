@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kThreads, 2) groups_kernel(const __grid_consta
   float held = 0;
   int parity = 0;
   while (at.item < n_items) {
-    const WorkPlace next_at = at.next(parts, steps);
+    const WorkPlace next_at = at.next(parts, steps, gridDim.x);
     LaneTile<T> next;
     fetch(next, next_at);
     const int col_tile = at.step * kWarps + warp;

@@ -39,16 +39,27 @@ struct Prefetch {
 // int8 with one scale per 32 columns. Columns are padded to 256, within a block of 32 in the order
 // of the B operand: byte 8·t + 4·h + j holds k = 16·h + 4·t + j.
 //   values [n_block][width][32], scales [n_block][width] of (d, d·Σq); width 1 or 8.
+//
+// A row x that is read under a norm is quantized in one of two ways, whose bits differ:
+//   whole: norm(x), which asks for all of x first;
+//   ready: x·weight, and squares [width][n_block] is Σx² of each block: whoever multiplies them works
+//     out 1 / rms from those and multiplies its sums by it, so that whoever makes 32 neighbouring
+//     columns of x may quantize them.
 struct Activations {
   int8_t* values = nullptr;
   float2* scales = nullptr;
+  float* squares = nullptr;  ///< of ready rows under a norm
 };
 inline constexpr int kMaxColumns = 8;  ///< tokens the quantized kernels take at once
 
-/// x [n_tokens <= 8, cols] -> activations, rms-normed with `norm` [cols] unless null; width 8, or 1
-/// for one token, which must come without a norm.
+/// x [n_tokens <= 8, cols] -> whole rows of width 8, rms-normed with `norm` [cols] unless null, or of
+/// width 1 for one token, which must come without a norm. cols a multiple of 4.
 cudaError_t quantize_rows(const Launch&, const float* x, const float* norm, float eps, int cols,
                           int n_tokens, Activations out);
+/// The same as ready rows, of one token too; cols under a norm a multiple of 32. Without a norm the
+/// bits are those of quantize_rows().
+cudaError_t ready_rows(const Launch&, const float* x, const float* norm, int cols, int n_tokens,
+                       Activations out);
 
 // --- matmul on quantized weights, 1 to 8 tokens
 // ----------------------------------------------------
@@ -87,20 +98,31 @@ struct MatmulArgs {
   int32_t n_targets = 1;
   int32_t cols = 0;
   int32_t n_tokens = 1;
-  /// One token: x is read, normed (unless null) and quantized by every block, unless x is null.
+  /// One token, unless null: every block quantizes x, under `norm` unless null, to the bits that
+  /// `activations` would have.
   const float* x = nullptr;
   const float* norm = nullptr;
-  float eps = 0;
-  /// More, or x null: already quantized.
+  /// More, or x null: already quantized; ready and under a norm where squares are there.
   Activations activations;
+  float eps = 0;  ///< of the norm
   Epilogue epilogue = Epilogue::store;
+  /// Rows are ready ones, also x's; otherwise whole.
+  bool ready = false;
+  /// Unless its values are null: the result as the next kernel reads it, under `made_norm` unless
+  /// null, to the bits that ready_rows() makes of it. Then `ready` and can_make(), one target or
+  /// silu_mul, whose y may be null; not what `activations` name.
+  Activations made;
+  const float* made_norm = nullptr;
   /// rope_kv: which target is q (0), k (1), v (2); F16 cache only; even n_rot == head_dim_k.
   int8_t role[3] = {0, 1, 2};
   RopeArgs rope;
   KvCells kv;
   Cell cell;
 };
+/// invalid_value: ready rows where whole ones are read, or a result that cannot be made.
 cudaError_t matmul_tiles(const Launch&, const MatmulArgs&);
+/// Whether matmul_tiles() takes `made` for a result of that size.
+inline bool can_make(int64_t rows, int64_t cols) { return rows % 32 == 0 && cols <= 16384; }
 
 // --- float weights, 1 to 8 tokens
 // --------------------------------------------------------------------

@@ -10,6 +10,7 @@
 //   norm + quantize + gate, up + SiLU of the chosen experts and the shared ones
 //   quantize + down projection of both + residual
 //
+// Where rows leave their kernels ready, a dense layer's products quantize what they make (decode.cpp).
 // Which experts are read is known to the device alone, so the graph is the same for every token.
 #include "engine/cuda/latent.h"
 #include "engine/cuda/program.h"
@@ -37,7 +38,9 @@ class LatentProgram final : public StepProgram {
   cudaError_t enqueue_layers(const CudaKv& kv, int32_t n, Kind kind) override;
   cudaError_t enqueue_attention(const Layer& layer, const KvCells& kv, int32_t n);
   cudaError_t enqueue_mixture(const Layer& layer, int32_t n);
-  cudaError_t enqueue_ffn(const LatentDecoderOps::Ffn& ffn, const Weight* norm, int32_t n);
+  /// `next_norm` of what reads x after it.
+  cudaError_t enqueue_ffn(const LatentDecoderOps::Ffn& ffn, const Weight* norm, int32_t n,
+                          const Weight* next_norm);
   HeadArgs heads(const Weight* stack, int32_t n) const {
     HeadArgs a;
     a.stack = stack_of(stack);
@@ -157,15 +160,17 @@ cudaError_t LatentProgram::enqueue_attention(const Layer& layer, const KvCells& 
   values.y_head = m_.head_dim_v;
   if (e == cudaSuccess) e = latent_values(launch_, parts, cell, values);
   const Projection out[] = {{layer.wo, x_}};
-  return e == cudaSuccess ? project(out, heads_, nullptr, n, true) : e;
+  // A mixture's kernels read x itself.
+  const Weight* next = layer.router == nullptr ? layer.ffn_norm : nullptr;
+  return e == cudaSuccess ? project(out, heads_, nullptr, n, true, next) : e;
 }
 
 // x += W_down · (silu(W_gate · h) · W_up · h), h = norm(x)
 cudaError_t LatentProgram::enqueue_ffn(const LatentDecoderOps::Ffn& ffn, const Weight* norm,
-                                       int32_t n) {
-  const cudaError_t e = gate_up(ffn.gate, ffn.up, x_, norm, n, gate_, up_);
+                                       int32_t n, const Weight* next_norm) {
+  const cudaError_t e = gate_up(ffn.gate, ffn.up, x_, norm, n, gate_, up_, of(ffn.down).tiled);
   const Projection down[] = {{ffn.down, x_}};
-  return e == cudaSuccess ? project(down, gate_, nullptr, n, true) : e;
+  return e == cudaSuccess ? project(down, gate_, nullptr, n, true, next_norm) : e;
 }
 
 cudaError_t LatentProgram::enqueue_mixture(const Layer& layer, int32_t n) {
@@ -206,7 +211,7 @@ cudaError_t LatentProgram::enqueue_mixture(const Layer& layer, int32_t n) {
     slots.shared_y = gate_;
   } else if (shared && e == cudaSuccess) {
     // Before the chosen experts change x.
-    e = gate_up(layer.shared.gate, layer.shared.up, x_, layer.ffn_norm, n, gate_, up_);
+    e = gate_up(layer.shared.gate, layer.shared.up, x_, layer.ffn_norm, n, gate_, up_, false);
   }
   if (e == cudaSuccess) e = expert_slots(launch_, slots);
   DownArgs down;
@@ -234,8 +239,9 @@ cudaError_t LatentProgram::enqueue_layers(const CudaKv& kv, int32_t n, Kind /*ki
     const Layer& layer = m_.layers[l];
     e = enqueue_attention(layer, kv.layer(static_cast<int32_t>(l)), n);
     if (e != cudaSuccess) break;
+    const Weight* next = l + 1 < m_.layers.size() ? m_.layers[l + 1].attn_norm : output_norm_;
     e = layer.router != nullptr ? enqueue_mixture(layer, n)
-                                : enqueue_ffn(layer.dense, layer.ffn_norm, n);
+                                : enqueue_ffn(layer.dense, layer.ffn_norm, n, next);
   }
   return e;
 }

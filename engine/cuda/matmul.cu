@@ -5,43 +5,16 @@
 // core's int8 m16n8k32, also for one token: 8 columns cost what one costs, and every token gets the
 // same additions in the same order whatever runs beside it. Each warp holds one column tile (2-4
 // KB) in registers while the next one is on its way.
-#include "engine/cuda/kv.cuh"
-#include "engine/cuda/launch.cuh"
-#include "engine/cuda/quantize.cuh"
-#include "engine/cuda/tiles.cuh"
+#include "engine/cuda/matmul.cuh"
 
 namespace cambium::engine::cuda {
 namespace {
 
-constexpr int kWarps = 8;
-constexpr int kThreads = kWarps * 32;
 static_assert(kThreads == kRowThreads);
 
-struct Params {
-  MatmulArgs args;
-  int32_t col_tiles;       // column tiles of a row tile
-  int32_t first_item[4];   // items of target i: [first_item[i], first_item[i + 1])
-  int32_t tiles_per_item;  // 1, or 2 where the epilogue joins two row tiles
-};
-
-/// The row tile that an item's part reads.
-struct Part {
-  int target, row_tile;
-};
-__device__ __forceinline__ Part part_of(const Params& p, int item, int part) {
-  if (p.args.epilogue == Epilogue::silu_mul) return {part, item};
-  int target = 0;
-  while (target + 1 < p.args.n_targets && item >= p.first_item[target + 1]) ++target;
-  const int i = item - p.first_item[target];
-  if (p.tiles_per_item == 1) return {target, i};
-  // Split rotary pairs: dimension d with d + head_dim / 2.
-  const int half_tiles = p.args.kv.head_dim_k / 2 / kTileRows;
-  return {target, i / half_tiles * 2 * half_tiles + i % half_tiles + part * half_tiles};
-}
-
 /// What happens to the sum of one row and token. `held` is the other tile's sum (tiles_per_item 2).
-__device__ __forceinline__ void finish(const Params& p, Part part, int r, int column, float sum,
-                                       float held) {
+__device__ __forceinline__ void finish(const MatmulParams& p, Part part, int r, int column,
+                                       float sum, float held) {
   const MatmulArgs& a = p.args;
   const MatmulTile& target = a.target[part.target];
   const int row = part.row_tile * kTileRows + r;
@@ -58,61 +31,12 @@ __device__ __forceinline__ void finish(const Params& p, Part part, int r, int co
     *y = target.accumulate ? *y + sum : sum;
     return;
   }
-  // rope_kv. Rows of a head: q and k rotate in pairs, v is stored as it is.
-  const int role = a.role[part.target];
-  const int cell = a.cell.read() + column;
-  const int head_dim = role == 2 ? a.kv.head_dim_v : a.kv.head_dim_k;
-  const bool pairs = p.tiles_per_item == 2;
-  const int other_row = row - (pairs ? a.kv.head_dim_k / 2 : 0);
-  float first = pairs ? held : sum, second = sum;
-  if (target.bias != nullptr) {
-    first += target.bias[other_row];
-    second += target.bias[row];
-  }
-  if (!pairs) {
-    // Interleaved: rows 2i and 2i + 1 sit in neighbouring lanes.
-    const float neighbour = __shfl_xor_sync(~0u, first, 1);
-    second = r % 2 == 0 ? neighbour : first;
-    first = r % 2 == 0 ? first : neighbour;
-  }
-  const int d_first = pairs ? other_row % head_dim : row / 2 * 2 % head_dim;
-  const int d_second = pairs ? row % head_dim : d_first + 1;
-  const int head = row / head_dim;
-  if (role != 2) {
-    const int i = pairs ? d_first : d_first / 2;
-    float sine, cosine;
-    sincosf(static_cast<float>(cell) * a.rope.freq[i], &sine, &cosine);
-    sine *= a.rope.magnitude;
-    cosine *= a.rope.magnitude;
-    const float rotated = first * cosine - second * sine;
-    second = first * sine + second * cosine;
-    first = rotated;
-  }
-  if (column >= a.n_tokens || row >= target.rows) return;
-  for (int side = 0; side < 2; ++side) {
-    if (!pairs && side != r % 2) continue;
-    const float value = side == 0 ? first : second;
-    const int d = side == 0 ? d_first : d_second;
-    if (role == 0) {
-      target.y[static_cast<int64_t>(column) * target.rows + head * head_dim + d] = value;
-    } else if (role == 1) {
-      static_cast<__half*>(a.kv.k)[k_offset(a.kv, head, cell, d)] = __float2half_rn(value);
-    } else {
-      static_cast<__half*>(a.kv.v)[v_offset(a.kv, head, cell, d)] = __float2half_rn(value);
-    }
-  }
+  finish_rope(p, part, r, column, sum, held);
 }
 
-// Several tokens, where a multiprocessor's shared memory is large enough: a warp's column tiles of
-// activations go through it, kStages of them at a time, so that they are under way together. A row
-// that fits is brought once.
-constexpr int kStages = 3;
-constexpr int kStageValues = kTileCols * kMaxColumns;
-constexpr int kStageBytes =
-    kStageValues + kTileCols / 32 * kMaxColumns * static_cast<int>(sizeof(float2));
-
 template <TileType T, bool kSingle, bool kStaged>
-__global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(kThreads, 2)
+    matmul_kernel(const __grid_constant__ MatmulParams p) {
   constexpr int kWidth = kSingle ? 1 : kMaxColumns;
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ float sums[2][kWarps][kWidth][kTileRows];
@@ -127,12 +51,7 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   WorkPlace at{static_cast<int>(blockIdx.x)};
   LaneTile<T> tile;
   const auto fetch = [&](LaneTile<T>& into, const WorkPlace& to) {
-    const int col_tile = to.step * kWarps + warp;
-    if (to.item >= n_items || col_tile >= p.col_tiles) return;
-    const Part w = part_of(p, to.item, to.part);
-    into.load(p.args.target[w.target].tiles +
-                  (static_cast<int64_t>(w.row_tile) * p.col_tiles + col_tile) * tile_bytes(T),
-              lane);
+    fetch_tile<T>(into, p, to, n_items, warp, lane);
   };
   fetch(tile, at);
   grid_wait();
@@ -188,7 +107,7 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
   float held = 0;
   int parity = 0;
   while (at.item < n_items) {
-    const WorkPlace next_at = at.next(p.tiles_per_item, steps);
+    const WorkPlace next_at = at.next(p.tiles_per_item, steps, gridDim.x);
     LaneTile<T> next;
     fetch(next, next_at);
     const int col_tile = at.step * kWarps + warp;
@@ -251,13 +170,13 @@ __global__ void __launch_bounds__(kThreads, 2) matmul_kernel(const __grid_consta
 }
 
 template <TileType T>
-cudaError_t launch_type(const Launch& l, const Params& p) {
+cudaError_t launch_type(const Launch& l, const MatmulParams& p) {
   const bool single = p.args.n_tokens == 1;
   const int grid = static_cast<int>(
       p.first_item[3] < 2 * l.multiprocessors ? p.first_item[3] : 2 * l.multiprocessors);
   if (single)
     return launch(l, matmul_kernel<T, true, false>, dim3(grid), dim3(kThreads),
-                  static_cast<size_t>(p.col_tiles) * (kTileCols + 8 * sizeof(float2)), p);
+                  static_cast<size_t>(p.own_bytes), p);
   // Two blocks a multiprocessor must fit, with the sums and what the system takes of each.
   constexpr int kMost = kStages * kWarps * kStageBytes;
   constexpr int kSumBytes = 2 * kWarps * kMaxColumns * kTileRows * static_cast<int>(sizeof(float));
@@ -311,22 +230,11 @@ cudaError_t quantize_rows(const Launch& l, const float* x, const float* norm, fl
 }
 
 cudaError_t matmul_tiles(const Launch& l, const MatmulArgs& args) {
-  Params p;
-  p.args = args;
-  p.col_tiles = static_cast<int32_t>(ceil_div(args.cols, kTileCols));
-  p.tiles_per_item = args.epilogue == Epilogue::silu_mul ||
-                             (args.epilogue == Epilogue::rope_kv && !args.rope.interleaved)
-                         ? 2
-                         : 1;
-  int32_t items = 0;
-  for (int i = 0; i < 3; ++i) {
-    p.first_item[i] = items;
-    const bool counts = i < args.n_targets && !(args.epilogue == Epilogue::silu_mul && i > 0);
-    if (!counts) continue;
-    const auto row_tiles = static_cast<int32_t>(ceil_div(args.target[i].rows, kTileRows));
-    items += args.epilogue == Epilogue::rope_kv ? row_tiles / p.tiles_per_item : row_tiles;
-  }
-  p.first_item[3] = items;
+  if (args.ready) return matmul_ready(l, args);
+  if (args.activations.squares != nullptr || args.made.values != nullptr)
+    return cudaErrorInvalidValue;
+  MatmulParams p = matmul_params(args);
+  p.own_bytes = p.col_tiles * (kTileCols + 8 * static_cast<int>(sizeof(float2)));
   return with_type(args.type, [&](auto type) { return launch_type<type()>(l, p); });
 }
 

@@ -92,7 +92,7 @@ void CudaBackend::matmul_few(std::span<const MatmulTarget> targets, const float*
                    scales = padded / 32 * kMaxColumns * sizeof(float2);
       auto* space = static_cast<int8_t*>(workspace(activations_, values + scales));
       if (space == nullptr) return;
-      args.activations = {space, reinterpret_cast<float2*>(space + values)};
+      args.activations = {space, reinterpret_cast<float2*>(space + values), nullptr};
       note(quantize_rows(launch_, x, nullptr, 0, cols, n_tokens, args.activations), "quantize");
       quantized = true;
     }

@@ -11,12 +11,20 @@ StepProgram::~StepProgram() {
 Result<void> StepProgram::take_arena(int64_t widest) {
   launch_ = b_.launch();
   launch_.dependent = b_.dependent_launch();
+  ready_ = rows_leave_ready(b_.step_rows(), token_embd_->cols, launch_.multiprocessors);
   const int64_t padded = ceil_div(widest, kTileCols) * kTileCols;
   floats(x_, token_embd_->cols);
   floats(h_, widest);
   floats(logits_, output_->rows);
-  bytes(activations_.values, padded * kMaxColumns);
-  bytes(activations_.scales, padded / 32 * kMaxColumns * static_cast<int64_t>(sizeof(float2)));
+  const auto rows = [&](Activations& a) {
+    bytes(a.values, padded * kMaxColumns);
+    bytes(a.scales, padded / 32 * kMaxColumns * static_cast<int64_t>(sizeof(float2)));
+  };
+  rows(plain_);
+  if (ready_) {
+    rows(normed_);
+    bytes(normed_.squares, padded / 32 * kMaxColumns * static_cast<int64_t>(sizeof(float)));
+  }
   bytes(state_, sizeof(StepState));
   bytes(best_, kMaxColumns * static_cast<int64_t>(sizeof(BestToken)));
   auto arena = DeviceMemory::allocate(arena_bytes_, b_.counter());
@@ -33,39 +41,45 @@ Result<void> StepProgram::logits(std::span<float> host) {
   return b_.download(host.data(), logits_, std::min(host.size_bytes(), logits_bytes()));
 }
 
-MatmulArgs StepProgram::tiles_args(const Weight& w, const float* x, const Weight* norm,
-                                   int32_t n) const {
-  MatmulArgs a;
-  a.type = of(&w).tile;
-  a.cols = static_cast<int32_t>(w.cols);
-  a.n_tokens = n;
-  a.x = quantizes(norm, w.cols, n) ? nullptr : x;
-  a.norm = values_of(norm);
-  a.eps = norm_eps_;
-  a.activations = activations_;
-  a.n_targets = 0;
-  return a;
-}
-
-cudaError_t StepProgram::quantize(const float* x, const Weight* norm, int64_t cols, int32_t n) {
-  if (!quantizes(norm, cols, n)) return cudaSuccess;
-  return quantize_rows(launch_, x, values_of(norm), norm_eps_, static_cast<int>(cols), n,
-                       activations_);
+cudaError_t StepProgram::input(const float* x, const Weight* norm, int64_t cols, int32_t n,
+                               MatmulArgs& args) {
+  // One token's row is quantized by every block that multiplies it, unless bringing its floats to all
+  // of them would take longer than a launch.
+  constexpr int64_t kWideRow = 8192;
+  const bool made = std::exchange(made_, {}) == Made{x, norm};
+  const bool by_blocks = !made && n == 1 && (norm != nullptr || cols < kWideRow);
+  args = {};
+  args.n_targets = 0;
+  args.cols = static_cast<int32_t>(cols);
+  args.n_tokens = n;
+  args.eps = norm_eps_;
+  args.ready = ready_;
+  if (by_blocks) {
+    args.x = x;
+    args.norm = values_of(norm);
+    return cudaSuccess;
+  }
+  args.activations = ready_ && norm != nullptr ? normed_ : plain_;
+  if (made) return cudaSuccess;
+  return ready_ ? ready_rows(launch_, x, values_of(norm), args.cols, n, args.activations)
+                : quantize_rows(launch_, x, values_of(norm), norm_eps_, args.cols, n,
+                                args.activations);
 }
 
 cudaError_t StepProgram::project(std::span<const Projection> targets, const float* x,
-                                 const Weight* norm, int32_t n, bool accumulate) {
+                                 const Weight* norm, int32_t n, bool accumulate,
+                                 const Weight* next_norm) {
   const int64_t cols = targets[0].weight->cols;
   bool any_tiled = false, any_float = false;
   for (const Projection& t : targets) (of(t.weight).tiled ? any_tiled : any_float) = true;
-  cudaError_t e = any_tiled ? quantize(x, norm, cols, n) : cudaSuccess;
+  MatmulArgs args;
+  cudaError_t e = any_tiled ? input(x, norm, cols, n, args) : cudaSuccess;
+  made_ = {};
   const float* normed = x;
   if (e == cudaSuccess && any_float && norm != nullptr) {
     e = cuda::rms_norm(launch_, x, values_of(norm), norm_eps_, cols, n, h_);
     normed = h_;
   }
-  MatmulArgs args;
-  args.n_targets = 0;
   for (size_t i = 0; i < targets.size() && e == cudaSuccess; ++i) {
     const Projection& t = targets[i];
     const CudaWeight& w = of(t.weight);
@@ -75,12 +89,17 @@ cudaError_t StepProgram::project(std::span<const Projection> targets, const floa
                         static_cast<int32_t>(w.rows), static_cast<int32_t>(cols), n, accumulate});
       continue;
     }
-    if (args.n_targets == 0) args = tiles_args(w, x, norm, n);
+    args.type = w.tile;
     args.target[args.n_targets++] = {w.tiles(), t.y, values_of(t.bias),
                                      static_cast<int32_t>(w.rows), accumulate};
     const bool more = i + 1 < targets.size() && of(targets[i + 1].weight).tiled &&
                       of(targets[i + 1].weight).tile == w.tile && args.n_targets < 3;
     if (more) continue;
+    if (next_norm != nullptr && norm == nullptr && targets.size() == 1 && makes(w)) {
+      args.made = normed_;
+      args.made_norm = values_of(next_norm);
+      made_ = {t.y, next_norm};
+    }
     e = matmul_tiles(launch_, args);
     args.n_targets = 0;
   }
@@ -88,17 +107,23 @@ cudaError_t StepProgram::project(std::span<const Projection> targets, const floa
 }
 
 cudaError_t StepProgram::gate_up(const Weight* w_gate, const Weight* w_up, const float* x,
-                                 const Weight* norm, int32_t n, float* gate, float* up) {
+                                 const Weight* norm, int32_t n, float* gate, float* up,
+                                 bool next_reads) {
   const auto n_ff = static_cast<int32_t>(w_gate->rows);
   const CudaWeight &g = of(w_gate), &u = of(w_up);
   if (g.tiled && u.tiled && g.tile == u.tile) {
-    cudaError_t e = quantize(x, norm, g.cols, n);
-    if (e != cudaSuccess) return e;
-    MatmulArgs a = tiles_args(g, x, norm, n);
+    MatmulArgs a;
+    if (const cudaError_t e = input(x, norm, g.cols, n, a); e != cudaSuccess) return e;
+    a.type = g.tile;
     a.epilogue = Epilogue::silu_mul;
     a.n_targets = 2;
     a.target[0] = {g.tiles(), gate, nullptr, n_ff, false};
     a.target[1] = {u.tiles(), nullptr, nullptr, n_ff, false};
+    if (next_reads && norm != nullptr && makes(g)) {
+      a.made = plain_;
+      a.target[0].y = nullptr;
+      made_ = {gate, nullptr};
+    }
     return matmul_tiles(launch_, a);
   }
   const Projection targets[] = {{w_gate, gate}, {w_up, up}};
@@ -113,6 +138,7 @@ cudaError_t StepProgram::enqueue(const CudaKv& kv, int32_t n, Kind kind) {
   first.dependent = false;  // what comes before it is a copy or another step
   cudaError_t e = cuda::embed(first, table.tiled, table.tile, table.stored, table.memory.data(),
                               table.cols, state_->ids, n, x_);
+  made_ = {};
   if (e == cudaSuccess) e = enqueue_layers(kv, n, kind);
   const Projection out[] = {{output_, logits_}};
   if (e == cudaSuccess) e = project(out, x_, output_norm_, n, false);

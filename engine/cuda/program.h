@@ -69,21 +69,17 @@ class StepProgram : public DecodeProgram {
   /// Of steps without structure.
   virtual SparseRule sparse_rule() const { return {}; }
 
-  MatmulArgs tiles_args(const Weight& w, const float* x, const Weight* norm, int32_t n) const;
-  /// Whether a launch of its own quantizes. Every block does it for itself where one token's row is
-  /// all there is, unless bringing its floats to all of them would take longer than a launch.
-  static bool quantizes(const Weight* norm, int64_t cols, int32_t n) {
-    constexpr int64_t kWideRow = 8192;
-    return n > 1 || (norm == nullptr && cols >= kWideRow);
-  }
-  /// Norms and quantizes x into the activations where quantizes().
-  cudaError_t quantize(const float* x, const Weight* norm, int64_t cols, int32_t n);
-  /// y = W · norm(x) for every target; neighbours of the same type go in one launch.
+  /// Sets in `args` what products read: norm(x) for n tokens of `cols`. Quantized by the products'
+  /// blocks, by a launch that this enqueues, or, where rows leave ready, by the kernel that made x.
+  cudaError_t input(const float* x, const Weight* norm, int64_t cols, int32_t n, MatmulArgs& args);
+  /// y = W · norm(x) for every target; neighbours of the same type go in one launch. `next_norm`: the
+  /// norm under which the next input() will read the only target's y, if rows leave ready.
   cudaError_t project(std::span<const Projection> targets, const float* x, const Weight* norm,
-                      int32_t n, bool accumulate);
-  /// gate = silu(W_gate · norm(x)) · W_up · norm(x); `up` is scratch of the same size.
+                      int32_t n, bool accumulate, const Weight* next_norm = nullptr);
+  /// gate = silu(W_gate · norm(x)) · W_up · norm(x); `up` is scratch of the same size. `next_reads`:
+  /// the next input() reads gate and nobody else does; if rows leave ready its floats are left out.
   cudaError_t gate_up(const Weight* w_gate, const Weight* w_up, const float* x, const Weight* norm,
-                      int32_t n, float* gate, float* up);
+                      int32_t n, float* gate, float* up, bool next_reads);
 
   CudaBackend& b_;
   const Weight *token_embd_, *output_norm_, *output_;
@@ -105,6 +101,8 @@ class StepProgram : public DecodeProgram {
     StepState state;
     BestToken best[kMaxColumns];
   };
+  /// Whether the kernel that makes rows of W quantizes them.
+  bool makes(const CudaWeight& w) const { return ready_ && can_make(w.rows, w.cols); }
   Result<Kind> start(std::span<const int32_t> ids, CudaKv& kv, int32_t first_cell,
                      const TokenStructure* cells, const VisibleBlocks* visible);
   Result<cudaGraphExec_t> graph(const CudaKv& kv, int32_t n_tokens, Kind kind);
@@ -117,7 +115,16 @@ class StepProgram : public DecodeProgram {
   size_t arena_bytes_ = 0;
   std::vector<std::pair<void**, size_t>> parts_;
   float* logits_ = nullptr;
-  Activations activations_;
+  bool ready_ = false;  ///< rows leave their kernels ready
+  /// Of whole rows all are plain_. Ready ones go by turns, as no kernel may write what its own other
+  /// blocks still read: rows under a norm, with squares, and others.
+  Activations plain_, normed_;
+  /// What the last product left in one of them, for the next input().
+  struct Made {
+    const float* x = nullptr;
+    const Weight* norm = nullptr;
+    bool operator==(const Made&) const = default;
+  } made_;
   BestToken* best_ = nullptr;
   Mailbox* mail_ = nullptr;
   std::vector<Captured> graphs_;

@@ -282,17 +282,18 @@ struct Sums<T, true> {
   }
 };
 
-/// Where a block is in its work: the item (rows of a result), which of the item's matrices, and which
+/// Where a team of warps is in its work: the item (rows of a result), which of the item's matrices, and which
 /// step over the columns.
 struct WorkPlace {
   int item, part = 0, step = 0;
-  __device__ __forceinline__ WorkPlace next(int parts, int steps) const {
+  /// `stride`: to the next item of those who walk like this.
+  __device__ __forceinline__ WorkPlace next(int parts, int steps, int stride) const {
     WorkPlace at{item, part, step + 1};
     if (at.step == steps) {
       at.step = 0;
       if (++at.part == parts) {
         at.part = 0;
-        at.item += gridDim.x;
+        at.item += stride;
       }
     }
     return at;

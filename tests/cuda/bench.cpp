@@ -137,7 +137,7 @@ void bench_kernels(CudaBackend& b, const Model& m, const KvStore& kv, double ban
         launch.dependent = b.dependent_launch();
         if (n > 1) {
           auto* q = reinterpret_cast<int8_t*>(x.data());
-          a.activations = {q, reinterpret_cast<float2*>(q + 131072)};
+          a.activations = {q, reinterpret_cast<float2*>(q + 131072), nullptr};
         }
         if (matmul_tiles(launch, a) != cudaSuccess) bytes = 0;
       }

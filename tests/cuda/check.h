@@ -118,7 +118,17 @@ struct Floats {
   }
 };
 
+/// The two ways of a step's rows: each has bits of its own, and checks take both at every size.
+struct StepRowsCase {
+  StepRows rows;
+  const char* name;
+};
+inline constexpr StepRowsCase kStepRows[] = {{StepRows::whole, "whole rows"},
+                                             {StepRows::ready, "ready rows"}};
+
 void check_matmul(CudaBackend& b, Random& random, Report& report);
+/// Rows as int8 under a norm and without, made by each of those who can; `small` for sanitizers.
+void check_rows(CudaBackend& b, Random& random, Report& report, bool small);
 void check_elementwise(CudaBackend& b, Random& random, Report& report);
 void check_attention(CudaBackend& b, Random& random, Report& report);
 void check_sparse(CudaBackend& b, Random& random, Report& report);

@@ -155,7 +155,19 @@ int32_t best_of(std::span<const float> logits) {
   return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s) {
+/// A backend's way of rows for as long as this is there.
+struct WithStepRows {
+  CudaBackend& b;
+  WithStepRows(CudaBackend& backend, StepRows rows) : b(backend) { b.set_step_rows(rows); }
+  ~WithStepRows() { b.set_step_rows(StepRows::by_width); }
+  WithStepRows(const WithStepRows&) = delete;
+  WithStepRows& operator=(const WithStepRows&) = delete;
+};
+
+void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s,
+                 const StepRowsCase& rows) {
+  const WithStepRows way(b, rows.rows);
+  const std::string name = std::string(s.name) + ", " + rows.name;
   Model m;
   if (!make_model(b, random, report, s, m)) return;
   auto kv_ops = b.create_kv(m.ops.kv), kv_fused = b.create_kv(m.ops.kv),
@@ -186,8 +198,7 @@ void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s)
     const auto tokens =
         std::span<const int32_t>(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n));
     const std::vector<float> want = forward(b, report, m, s, **kv_ops, tokens, at, structure);
-    const std::string label =
-        std::string(s.name) + " cell " + std::to_string(at) + " n " + std::to_string(n);
+    const std::string label = name + " cell " + std::to_string(at) + " n " + std::to_string(n);
     const auto run = [&](KvStore& kv, std::span<const int32_t> part, int32_t first) {
       VisibleBlocks visible;
       const auto count = static_cast<int32_t>(part.size());
@@ -229,32 +240,36 @@ void check_shape(CudaBackend& b, Random& random, Report& report, const Shape& s)
                   label + " differs token by token");
     at += n;
   }
-  std::printf("  %-24s from F16: fused %.4f, op by op %.4f\n", s.name,
+  std::printf("  %-36s from F16: fused %.4f, op by op %.4f\n", name.c_str(),
               fused_error / static_cast<double>(std::size(steps)),
               ops_error / static_cast<double>(std::size(steps)));
-  report.expect(fused_error, 1.3 * ops_error + 1e-3, std::string(s.name) + " against F16");
+  report.expect(fused_error, 1.3 * ops_error + 1e-3, name + " against F16");
 }
 
 /// Every kernel of a step, and few of each: a sanitizer is a thousand times as slow.
 void check_small(CudaBackend& b, Random& random, Report& report, const Shape& s) {
   Model m;
   if (!make_model(b, random, report, s, m)) return;
-  auto kv = b.create_kv(m.ops.kv), kv_ops = b.create_kv(m.ops.kv);
-  auto program = b.compile_decode(m.ops);
-  if (!report.expect_value(kv, "kv") || !report.expect_value(kv_ops, "kv") ||
-      !report.expect_value(program, "compile"))
-    return;
-  int32_t at = 0;
-  for (const int32_t n : {1, 8, 1}) {
-    std::vector<int32_t> ids;
-    for (int32_t i = 0; i < n; ++i) ids.push_back(random.below(s.n_vocab));
-    std::vector<BestToken> best(ids.size());
-    std::vector<float> logits(ids.size() * static_cast<size_t>(s.n_vocab), NAN);
-    report.expect_value((*program)->step(ids, **kv, at, nullptr, nullptr, best), s.name);
-    report.expect_value((*program)->logits(logits), s.name);
-    const std::vector<float> want = forward(b, report, m, s, **kv_ops, ids, at, nullptr);
-    report.expect(relative_error(logits, want), 4e-2, std::string(s.name) + " a small step");
-    at += n;
+  for (const StepRowsCase& rows : kStepRows) {
+    const WithStepRows way(b, rows.rows);
+    const std::string name = std::string(s.name) + ", " + rows.name;
+    auto kv = b.create_kv(m.ops.kv), kv_ops = b.create_kv(m.ops.kv);
+    auto program = b.compile_decode(m.ops);
+    if (!report.expect_value(kv, "kv") || !report.expect_value(kv_ops, "kv") ||
+        !report.expect_value(program, "compile"))
+      return;
+    int32_t at = 0;
+    for (const int32_t n : {1, 8, 1}) {
+      std::vector<int32_t> ids;
+      for (int32_t i = 0; i < n; ++i) ids.push_back(random.below(s.n_vocab));
+      std::vector<BestToken> best(ids.size());
+      std::vector<float> logits(ids.size() * static_cast<size_t>(s.n_vocab), NAN);
+      report.expect_value((*program)->step(ids, **kv, at, nullptr, nullptr, best), name);
+      report.expect_value((*program)->logits(logits), name);
+      const std::vector<float> want = forward(b, report, m, s, **kv_ops, ids, at, nullptr);
+      report.expect(relative_error(logits, want), 4e-2, name + " a small step");
+      at += n;
+    }
   }
 }
 
@@ -353,6 +368,9 @@ void check_decode(CudaBackend& b, Random& random, Report& report) {
       // A row of down is longer than what a block quantizes for itself, and than its stages.
       {"llama Q4_K, wide", 256, 8448, 2, 2, 128, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
        RopeLayout::interleaved, false, false, D::f16},
+      // More pairs of row tiles than the multiprocessors of most devices, and not a multiple.
+      {"llama Q4_K, long rows", 512, 4512, 4, 2, 128, 300, D::q4_k, D::q4_k, D::q5_0, D::q6_k,
+       RopeLayout::interleaved, false, false, D::f16, StructureMode::off, 2},
       {"llama Q4_K, Q5_0 down", 512, 672, 4, 2, 128, 301, D::q4_k, D::q4_k, D::q5_0, D::q8_0,
        RopeLayout::interleaved, false, false, D::f16},
       {"qwen2 Q5_K", 512, 768, 12, 2, 64, 300, D::q5_k, D::q5_k, D::q5_k, D::q6_k,
@@ -368,7 +386,8 @@ void check_decode(CudaBackend& b, Random& random, Report& report) {
       {"cambium Q4_K emphasis", 256, 512, 4, 4, 64, 300, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
        RopeLayout::interleaved, false, false, D::f16, StructureMode::emphasis}};
   report.group("fused decode step");
-  for (const Shape& s : kShapes) check_shape(b, random, report, s);
+  for (const Shape& s : kShapes)
+    for (const StepRowsCase& rows : kStepRows) check_shape(b, random, report, s, rows);
 }
 
 void check_sanitize(CudaBackend& b, Random& random, Report& report) {
@@ -377,6 +396,11 @@ void check_sanitize(CudaBackend& b, Random& random, Report& report) {
   check_small(b, random, report,
               {"llama Q4_K", 256, 256, 4, 4, 64, 48, D::q4_k, D::q4_k, D::q4_k, D::q6_k,
                RopeLayout::interleaved, false, false, D::f16, StructureMode::off, 2});
+  // Rows of two column tiles a warp, and several tokens twice: what is made ready goes by turns.
+  check_small(b, random, report,
+              {"llama Q8_0", 512, 2176, 4, 2, 128, 48, D::q8_0, D::q8_0, D::q5_0, D::q8_0,
+               RopeLayout::split, true, false, D::f16, StructureMode::off, 2});
+  check_rows(b, random, report, true);
   check_latent_small(random, report);
 }
 

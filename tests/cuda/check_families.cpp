@@ -65,15 +65,17 @@ struct Loaded {
   std::unique_ptr<KvStore> kv;
 };
 
-bool open(const std::string& path, bool on_gpu, Loaded& out, Report& report) {
+/// On the GPU if told how rows go there.
+bool open(const std::string& path, const StepRowsCase* rows, Loaded& out, Report& report) {
   auto file = GgufFile::open(path);
   if (!report.expect_value(file, "file")) return false;
   auto config = ModelConfig::from_gguf(**file);
   if (!report.expect_value(config, "config")) return false;
   std::unique_ptr<Backend> backend;
-  if (on_gpu) {
+  if (rows != nullptr) {
     auto made = CudaBackend::create(0);
     if (!report.expect_value(made, "backend")) return false;
+    (*made)->set_step_rows(rows->rows);
     backend = std::move(*made);
   } else {
     backend = make_cpu_backend();
@@ -110,8 +112,8 @@ double middle_error(std::span<const float> got, std::span<const float> want, siz
 }
 
 /// A model of that shape on both; the file is gone again.
-bool open_both(const ModelShape& shape, DType type, Random& random, Loaded& cpu, Loaded& gpu,
-               Report& report) {
+bool open_both(const ModelShape& shape, DType type, const StepRowsCase& rows, Random& random,
+               Loaded& cpu, Loaded& gpu, Report& report) {
   const std::string path = (std::filesystem::temp_directory_path() /
                             ("cambium-check-" + std::to_string(random.below(1 << 30)) + ".gguf"))
                                .string();
@@ -120,16 +122,18 @@ bool open_both(const ModelShape& shape, DType type, Random& random, Loaded& cpu,
   options.type = type;
   options.seed = static_cast<uint64_t>(random.below(1 << 30));
   if (!report.expect_value(write_random_model(path, options), shape.name + " write")) return false;
-  const bool opened = open(path, false, cpu, report) && open(path, true, gpu, report);
+  const bool opened = open(path, nullptr, cpu, report) && open(path, &rows, gpu, report);
   std::error_code ignored;
   std::filesystem::remove(path, ignored);  // both have it mapped
   return opened;
 }
 
-void check_model(const ModelShape& shape, DType type, Random& random, Report& report) {
-  const std::string label = shape.name + " " + std::string(type_traits(type)->name);
+void check_model(const ModelShape& shape, DType type, const StepRowsCase& rows, Random& random,
+                 Report& report) {
+  const std::string label =
+      shape.name + " " + std::string(type_traits(type)->name) + ", " + rows.name;
   Loaded cpu, gpu;
-  if (!open_both(shape, type, random, cpu, gpu, report)) return;
+  if (!open_both(shape, type, rows, random, cpu, gpu, report)) return;
   std::vector<TokenId> ids;
   for (int32_t i = 0; i < kTokens; ++i) ids.push_back(random.below(256));
   const auto vocab = static_cast<size_t>(shape.n_vocab);
@@ -162,7 +166,7 @@ void check_model(const ModelShape& shape, DType type, Random& random, Report& re
   report.expect(alone.size() == together.size() &&
                     std::memcmp(alone.data(), together.data(), alone.size() * sizeof(float)) == 0,
                 label + " steps differ token by token");
-  std::printf("  %-20s from the CPU: a long pass %.4f, op by op %.4f, steps %.4f\n", label.c_str(),
+  std::printf("  %-32s from the CPU: a long pass %.4f, op by op %.4f, steps %.4f\n", label.c_str(),
               long_pass, middling, steps);
 
   auto loads = gpu.model->expert_loads();
@@ -181,26 +185,32 @@ void check_latent_small(Random& random, Report& report) {
   shape.n_layer = shape.n_head = 2;
   shape.n_ff = shape.n_ff_expert = 64;
   shape.n_shared = 1;
-  Loaded cpu, gpu;
-  if (!open_both(shape, DType::q4_k, random, cpu, gpu, report)) return;
-  std::vector<TokenId> ids;
-  for (int32_t i = 0; i < 10; ++i) ids.push_back(random.below(256));
-  const auto vocab = static_cast<size_t>(shape.n_vocab);
-  const std::vector<float> want = feed(cpu, ids, 0, 10, report);
-  std::vector<float> got;
-  for (const int32_t n : {1, 8, 1}) {
-    const std::vector<float> part =
-        feed(gpu, ids, static_cast<int32_t>(got.size() / vocab), n, report);
-    got.insert(got.end(), part.begin(), part.end());
+  for (const StepRowsCase& rows : kStepRows) {
+    Loaded cpu, gpu;
+    if (!open_both(shape, DType::q4_k, rows, random, cpu, gpu, report)) return;
+    std::vector<TokenId> ids;
+    for (int32_t i = 0; i < 10; ++i) ids.push_back(random.below(256));
+    const auto vocab = static_cast<size_t>(shape.n_vocab);
+    const std::vector<float> want = feed(cpu, ids, 0, 10, report);
+    std::vector<float> got;
+    for (const int32_t n : {1, 8, 1}) {
+      const std::vector<float> part =
+          feed(gpu, ids, static_cast<int32_t>(got.size() / vocab), n, report);
+      got.insert(got.end(), part.begin(), part.end());
+    }
+    report.expect(middle_error(got, want, vocab), 6e-2,
+                  std::string("small steps of latent attention, ") + rows.name);
   }
-  report.expect(middle_error(got, want, vocab), 6e-2, "small steps of latent attention");
 }
 
 void check_families(Random& random, Report& report) {
   report.group("deepseek2 models");
   for (const ModelShape& shape : shapes())
     for (const DType type : {DType::f32, DType::q8_0, DType::q4_k})
-      check_model(shape, type, random, report);
+      for (const StepRowsCase& rows : kStepRows) {
+        if (type == DType::f32 && rows.rows == StepRows::ready) continue;  // nothing is quantized
+        check_model(shape, type, rows, random, report);
+      }
 }
 
 }  // namespace cambium::engine::cuda::verify

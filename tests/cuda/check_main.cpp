@@ -1,11 +1,12 @@
 // cambium_cuda_check: every GPU kernel against its plain twin, then figures at real sizes.
 //
-//   cambium_cuda_check [--seed N] [--bench[=part of a row's name]] [--no-check | --check=GROUP]
-//                      [--model FILE --text FILE...]
+//   cambium_cuda_check [--seed N] [--bench[=part of a row's name] [--no-kernels] [--rows=WAY]]
+//                      [--no-check | --check=GROUP] [--model FILE --text FILE...]
 //
-// GROUP: small, matmul, attention, sparse, decode, mixture, families, devices, errors or engine; the
+// GROUP: small, matmul, rows, attention, sparse, decode, mixture, families, devices, errors or engine; the
 // last needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small
 // enough for compute-sanitizer to end in a minute.
+// WAY: whole or ready, how rows go through the steps that are measured; without it by the model's width.
 //
 // Exit code 0 all good, 1 something failed, 77 no device (ctest shows "skipped").
 #include <algorithm>
@@ -21,6 +22,7 @@ int main(int argc, char** argv) {
   using namespace cambium::engine::cuda;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was found survives a crash
   bool with_check = true, with_bench = false, kernels = true;
+  StepRows rows = StepRows::by_width;
   std::string only, group, model;
   std::vector<std::string> texts;
   uint64_t seed = std::random_device{}();
@@ -35,6 +37,10 @@ int main(int argc, char** argv) {
       if (a.starts_with("--bench=")) only = a.substr(8);
     } else if (a == "--no-kernels") {
       kernels = false;
+    } else if (a == "--rows=whole") {
+      rows = StepRows::whole;
+    } else if (a == "--rows=ready") {
+      rows = StepRows::ready;
     } else if (a == "--seed" && i + 1 < argc) {
       seed = std::strtoull(argv[++i], nullptr, 10);
     } else if (a == "--model" && i + 1 < argc) {
@@ -43,8 +49,8 @@ int main(int argc, char** argv) {
       while (i + 1 < argc && argv[i + 1][0] != '-') texts.emplace_back(argv[++i]);
     } else {
       std::printf(
-          "usage: %s [--seed N] [--bench[=NAME] [--no-kernels]] [--no-check | --check=GROUP] "
-          "[--model FILE --text FILE...]\n",
+          "usage: %s [--seed N] [--bench[=NAME] [--no-kernels] [--rows=whole|ready]] "
+          "[--no-check | --check=GROUP] [--model FILE --text FILE...]\n",
           argv[0]);
       return 2;
     }
@@ -63,6 +69,7 @@ int main(int argc, char** argv) {
     const auto wanted = [&](std::string_view name) { return group.empty() || group == name; };
     if (wanted("small")) verify::check_elementwise(b, random, report);
     if (wanted("matmul")) verify::check_matmul(b, random, report);
+    if (wanted("rows")) verify::check_rows(b, random, report, false);
     if (wanted("attention")) verify::check_attention(b, random, report);
     if (wanted("sparse")) {
       verify::check_sparse(b, random, report);
@@ -79,6 +86,7 @@ int main(int argc, char** argv) {
     failures = report.total();
     std::printf(failures == 0 ? "all checks passed\n" : "%d checks FAILED\n", failures);
   }
+  b.set_step_rows(rows);
   if (with_bench) verify::bench(b, only, kernels);
   return failures == 0 ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-// The tile layout on the host: what repacking writes, reading gives back.
+// The tile layout on the host: what repacking writes, reading gives back. And what a step chooses there.
 #include "engine/cuda/layout.h"
 
 #include <doctest/doctest.h>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/cpu/quantize.h"
+#include "engine/cuda/backend.h"
 
 namespace cambium::engine::cuda {
 namespace {
@@ -103,6 +104,19 @@ TEST_CASE("tiles take what GGUF takes") {
   CHECK(tile_bytes(TileType::q4_1) == 16 * 8 * 20);
   CHECK(tile_bytes(TileType::q5_0) == 16 * 8 * 22);
   CHECK(tile_bytes(TileType::q5_1) == 16 * 8 * 24);
+}
+
+TEST_CASE(
+    "rows leave their kernels ready where a row of the model has more tiles than multiprocessors") {
+  constexpr int kH200 = 132;
+  CHECK(rows_leave_ready(StepRows::by_width, 4096, kH200));        // 6.7B, R1-Distill-Llama-8B
+  CHECK_FALSE(rows_leave_ready(StepRows::by_width, 2048, kH200));  // 1.3B, V2-Lite
+  CHECK_FALSE(rows_leave_ready(StepRows::by_width, 16 * kH200, kH200));
+  CHECK_FALSE(rows_leave_ready(StepRows::by_width, 16 * kH200 + 8, kH200));
+  CHECK(rows_leave_ready(StepRows::by_width, 16 * (kH200 + 1), kH200));
+  CHECK(rows_leave_ready(StepRows::by_width, 2048, 82));
+  CHECK(rows_leave_ready(StepRows::ready, 64, kH200));
+  CHECK_FALSE(rows_leave_ready(StepRows::whole, 8192, kH200));
 }
 
 }  // namespace
