@@ -10,6 +10,7 @@
 #include "lsp/cli/eval.h"
 #include "lsp/cli/eval_reasoning.h"
 #include "lsp/cli/review_table.h"
+#include "lsp/eval/cases.h"
 #include "lsp/eval/review_calibration.h"
 #include "lsp/eval/review_eval.h"
 
@@ -287,15 +288,14 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const EvalReviewInput& i
                      fmt::format("functions in {} are not reviewed; those in {} are", language,
                                  fmt::join(assist::kReviewLanguages, ", "))});
   }
-  auto bytes = training::read_bytes(input.data);
-  if (!bytes) return run.fail(bytes.error());
-  auto files = training::read_container(*bytes);
-  if (!files) return run.fail(files.error());
-  const eval::Halves halves = eval::review_halves(*files);
+  const auto sources = eval::read_sources(input.data);
+  if (!sources) return run.fail(sources.error());
+  const auto& files = sources->files;
+  const eval::Halves halves = eval::review_halves(files);
   if (const std::string only = undivided_of(halves); !only.empty()) run.err << only;
   const bool of_report = flags.half == "report" || !flags.table.empty();
   const Half& half = of_report ? kReport : kCalibrate;
-  auto cases = cases_of(*files, halves, half, flags, input);
+  auto cases = cases_of(files, halves, half, flags, input);
   if (cases.empty()) {
     return run.fail({ErrorCode::invalid_argument,
                      fmt::format("{}: has no functions to judge a review by in its half to {}; "
@@ -323,7 +323,7 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const EvalReviewInput& i
   };
   assist::ReviewCalibration calibration = assist::bundled_calibration();
   if (!flags.table.empty()) {
-    auto to_fit = cases_of(*files, halves, kCalibrate, flags, input);
+    auto to_fit = cases_of(files, halves, kCalibrate, flags, input);
     const size_t pairs = to_fit.size();
     eval::add_cases(to_fit, {.kinds = kinds_with_more()});
     const size_t more = to_fit.size() - pairs;

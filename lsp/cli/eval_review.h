@@ -21,7 +21,7 @@ void add_review_flags(CLI::App& verb, EvalReviewFlags& flags);
 
 /// Of the flags that other modes of eval have too.
 struct EvalReviewInput {
-  /// A container of source files (lsp/training/container.h) of projects never trained on.
+  /// As eval::read_sources() takes them: of projects that the model was never trained on.
   std::string data;
   std::vector<std::string> languages;  ///< empty: all that are reviewed
   uint64_t seed = 1;

@@ -34,7 +34,7 @@ nlohmann::json review_json(const eval::ReviewFigures& figures, const ReviewInter
 }
 
 void print_review_heading(std::ostream& out) {
-  out << fmt::format("{:<18}{:>6}{:>9}{:>19}{:>19}{:>19}{:>16}\n", "", "slips", "reported",
+  out << fmt::format("{:<18}{:>6}{:>9}{:>19}{:>19}{:>21}{:>16}\n", "", "slips", "reported",
                      "precision", "recall", "false/1,000 lines", "fix restores");
 }
 
@@ -48,7 +48,7 @@ void print_review_row(std::ostream& out, const std::string& name,
   };
   const bool all = columns == ReviewColumns::all;
   out << fmt::format(
-      "{:<18}{:>6}{:>9}{:>19}{:>19}{:>19}{:>14.0f} %\n", name, figures.slips,
+      "{:<18}{:>6}{:>9}{:>19}{:>19}{:>21}{:>14.0f} %\n", name, figures.slips,
       all ? std::to_string(figures.reported) : "-",
       all ? with_ends(figures.precision(), &ReviewIntervals::precision) : "-",
       with_ends(figures.recall(), &ReviewIntervals::recall),

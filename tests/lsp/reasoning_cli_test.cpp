@@ -1,6 +1,8 @@
 // `cambium eval --review --reasoning`: the role decides whether the model is here or elsewhere.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -38,8 +40,10 @@ struct Held : Folder {
   Ran eval(const std::string& reasoning, std::vector<std::string> more = {}) const {
     write("models.json",
           reasoning.empty() ? "{}" : R"({"roles": {"reasoning": )" + reasoning + "}}");
-    more.insert(more.begin(), {"eval", "--review", "--reasoning", "--data", at("held.bin"),
-                               "--config", at("config.json"), "--models", at("models.json")});
+    more.insert(more.begin(), {"eval", "--review", "--reasoning", "--config", at("config.json"),
+                               "--models", at("models.json")});
+    if (std::find(more.begin(), more.end(), "--data") == more.end())
+      more.insert(more.end(), {"--data", at("held.bin")});
     return run(std::move(more));
   }
 };
@@ -118,7 +122,8 @@ TEST_CASE("eval --review --reasoning judges the endpoint that has the role") {
   std::ifstream lines(details);
   size_t written = 0, hits = 0;
   for (std::string line; std::getline(lines, line); ++written) {
-    for (const json& finding : json::parse(line)["findings"])
+    const json one = json::parse(line);
+    for (const json& finding : one["findings"])
       hits += finding["hit"] == true && finding["restores"] == true ? 1 : 0;
   }
   CHECK(written == 8);
@@ -132,6 +137,13 @@ TEST_CASE("eval --review --reasoning judges the endpoint that has the role") {
         std::string::npos);
   CHECK(table.out.find("1050 (1050-1050)") != std::string::npos);
   CHECK(table.out.find("python") == std::string::npos);
+  // A folder of sources, where a project is what is second in a path, does as well.
+  for (const char* project : {"p0", "p1", "p2", "p3"}) {
+    std::filesystem::create_directories(held.at(std::string("tree/c/") + project));
+    held.write(std::string("tree/c/") + project + "/a.c", kC);
+  }
+  const Ran folder = held.eval(endpoint(server.url("/v1")), {"--json", "--data", held.at("tree")});
+  CHECK(json::parse(folder.out)["all"]["recall"] == 1.0);
   const Ran fewer = held.eval(endpoint(server.url("/v1")), {"--json", "--per-language", "1"});
   CHECK(json::parse(fewer.out)["functions"] == 4);
 }
@@ -193,6 +205,7 @@ TEST_CASE("eval --review --reasoning judges a file of this machine that has the 
   const Held held;
   engine::RandomModelOptions options;
   options.shape = *engine::model_shape("tiny");
+  options.shape.context = 4096;
   auto writer = engine::random_model(options);
   REQUIRE(writer.has_value());
   writer->set_string("tokenizer.chat_template", "User: Assistant:");
@@ -212,7 +225,7 @@ TEST_CASE("eval --review --reasoning judges a file of this machine that has the 
   CHECK(report["functions"] == 2);
   const json& answers = report["all"]["answers"];
   CHECK(answers["failed"] == 0);
-  CHECK(answers["promptTokens"]["mean"].get<double>() > 1000);  // a byte each
+  CHECK(answers["promptTokens"]["mean"].get<double>() > 512);
   CHECK(answers["generatedTokens"]["mean"].get<double>() > 0);
   const Ran narrow = with_context("512");
   CHECK(narrow.code == cli::kBadInput);

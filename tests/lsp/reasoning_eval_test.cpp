@@ -79,6 +79,7 @@ struct Reviewer {
       return answers.at(path)();
     });
     generator->prompt_tokens = 100;
+    generator->can.context = 65536;
     auto models = std::make_shared<assist::FixedModels>();
     models->set(assist::Role::reasoning, generator);
     assistant = std::make_unique<assist::Assistant>(std::move(models));
