@@ -46,6 +46,13 @@ Result<ReasoningModel> load_reasoning(Run& run, const Config& config) {
     if (!own && larger == one.larger_of.end()) continue;
     auto loaded = one.load(loading_line(run));
     if (!loaded) return tl::unexpected(loaded.error());
+    if (!loaded->capabilities.chat) {
+      return cambium::fail(
+          ErrorCode::unsupported,
+          "the model " + loaded->capabilities.model +
+              " has no chat template that is known here, so it cannot answer in "
+              "words; give the role \"reasoning\" an instruct model in models.json");
+    }
     if (own) {
       fixed->set(Role::reasoning, loaded->generator);
       out.description.insert(0, loaded->capabilities.description);
@@ -103,15 +110,12 @@ json to_json(const eval::ReviewCase& one, const eval::ReasoningAnswer& answer) {
   return out;
 }
 
-Result<void> write_details(const std::string& path, const ReasoningRun& judged) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+void write_details(std::ostream& out, const ReasoningRun& judged) {
   for (size_t i = 0; i < judged.cases.size(); ++i) {
     out << to_json(judged.cases[i], judged.answers[i])
                .dump(-1, ' ', false, json::error_handler_t::replace)
         << '\n';
   }
-  if (out.flush()) return {};
-  return cambium::fail(ErrorCode::io, path + ": cannot be written");
 }
 
 /// What is printed of a run.
@@ -205,6 +209,14 @@ int eval_reasoning(Run& run, EvalReasoningInput input) {
   if (!settings) return run.fail(settings.error());
   const auto model = load_reasoning(run, settings->config());
   if (!model) return run.fail(model.error());
+  std::ofstream details;
+  const auto unwritable = [&] {
+    return run.fail({ErrorCode::io, input.details + ": cannot be written"});
+  };
+  if (!input.details.empty()) {  // told before hours of work
+    details.open(input.details, std::ios::binary | std::ios::trunc);
+    if (!details) return unwritable();
+  }
   const size_t total = input.cases.size();
   const auto judged = [&] {
     ProgressBar bar(run, "review by reasoning");
@@ -219,8 +231,8 @@ int eval_reasoning(Run& run, EvalReasoningInput input) {
     report.print(run.out);
   }
   if (!input.details.empty()) {
-    if (auto written = write_details(input.details, *judged); !written)
-      return run.fail(written.error());
+    write_details(details, *judged);
+    if (!details.flush()) return unwritable();
   }
   if (judged->ended) {
     return run.fail(

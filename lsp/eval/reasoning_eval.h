@@ -34,8 +34,8 @@ struct ReasoningAnswer {
 struct ReasoningRun {
   std::vector<ReviewCase> cases;
   std::vector<ReasoningAnswer> answers;  ///< one a case
-  std::optional<Error>
-      ended;  ///< why the cases that were left were not asked about; they are not in `cases`
+  /// Why the cases that were left were not asked about; they are not in `cases`.
+  std::optional<Error> ended;
 };
 
 /// So many cases in a row without an answer end a run: the endpoint is down, or refuses the key. Those that

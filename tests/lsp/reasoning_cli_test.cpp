@@ -194,6 +194,10 @@ TEST_CASE("eval --review --reasoning goes on after a case that fails, and says w
        "models use reasoning FILE'");
   says(held.eval("{\"flie\": 1}"), cli::kBadInput, "models.json: roles.reasoning");
   says(held.eval(R"({"file": "no-such.gguf"})"), cli::kBadInput, "no-such.gguf");
+  says(held.eval("{\"file\": \"" + held.model() + "\"}", {"--threads", "1"}), cli::kBadInput,
+       "has no chat template that is known here");
+  says(held.eval(endpoint(gone), {"--details", held.at("no/such/folder.jsonl")}), cli::kFailed,
+       "folder.jsonl: cannot be written");
   says(held.eval(endpoint(gone), {"--languages", "cobol"}), cli::kBadInput,
        "functions in cobol are not reviewed");
   says(held.eval(endpoint(gone), {"--languages", "go"}), cli::kBadInput, "has no functions");
