@@ -31,10 +31,23 @@ struct ReasoningInput {
   engine::CancelFlag cancel;               ///< may be null
 };
 
+/// What came of a model that was asked for findings, after it was asked once more if need be.
+enum class AnswerForm : uint8_t {
+  whole,  ///< the document asked for
+  part,   ///< its end is missing; the findings that were whole count
+  cut,    ///< its end is missing, and nothing of it is whole
+  prose,  ///< something else
+};
+
 struct ReasoningReview {
   std::vector<Finding> findings;   ///< code "reasoning/finding"
   std::vector<std::string> notes;  ///< what was refused, for a person
   int tool_calls = 0;
+  AnswerForm form = AnswerForm::whole;
+  size_t refused = 0;      ///< findings that do not hold against the text
+  size_t unconfirmed = 0;  ///< that held, and that the model did not stand by
+  /// Of all that was asked, as engines tell them; of a cascade the model that answered. 0: not told.
+  int64_t prompt_tokens = 0, generated_tokens = 0;
 };
 
 /// Errors: what the router or the engine says, cancelled. A model that answers with prose or half a

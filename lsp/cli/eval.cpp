@@ -166,7 +166,8 @@ int infill(Run& run, const Flags& flags, const std::vector<eval::ModelUnderTest>
 
 int evaluate(Run& run, Flags flags) {
   if (flags.review.review) {
-    return eval_review(run, flags.review, flags.data, flags.seed, flags.json);
+    return eval_review(run, flags.review,
+                       {flags.data, flags.languages, flags.seed, flags.details, flags.json});
   }
   if (!flags.cascade.models.empty()) flags.models = flags.cascade.models;
   if (!flags.ab.empty()) flags.models = flags.ab;

@@ -8,6 +8,9 @@
 #include <random>
 
 #include "lsp/cli/eval.h"
+#include "lsp/cli/eval_reasoning.h"
+#include "lsp/cli/review_table.h"
+#include "lsp/eval/cases.h"
 #include "lsp/eval/review_calibration.h"
 #include "lsp/eval/review_eval.h"
 
@@ -18,25 +21,6 @@ using eval::Judged;
 using eval::ReviewFigures;
 using eval::ReviewRun;
 
-nlohmann::json to_json(const ReviewFigures& figures, const eval::ReviewIntervals* intervals) {
-  nlohmann::json out = {{"slips", figures.slips},
-                        {"found", figures.found},
-                        {"reported", figures.reported},
-                        {"hits", figures.hits},
-                        {"cleanLines", figures.clean_lines},
-                        {"precision", figures.precision()},
-                        {"recall", figures.recall()},
-                        {"falsePer1000Lines", figures.false_per_1000()},
-                        {"fixesRestoring", figures.restoring()}};
-  if (intervals != nullptr) {
-    out["intervals"] = {{"precision", interval_json(intervals->precision)},
-                        {"recall", interval_json(intervals->recall)},
-                        {"falsePer1000Lines", interval_json(intervals->false_per_1000)},
-                        {"fixesRestoring", interval_json(intervals->restoring)}};
-  }
-  return out;
-}
-
 nlohmann::json to_json(const std::vector<eval::CurvePoint>& curve) {
   nlohmann::json points = nlohmann::json::array();
   for (const eval::CurvePoint& point : curve) {
@@ -46,25 +30,6 @@ nlohmann::json to_json(const std::vector<eval::CurvePoint>& curve) {
                       {"falsePer1000Lines", point.false_per_1000}});
   }
   return points;
-}
-
-void print_row(std::ostream& out, const std::string& name, const ReviewFigures& figures,
-               const eval::ReviewIntervals* intervals) {
-  const auto with_ends = [](double value, const eval::Interval* interval) {
-    return interval == nullptr
-               ? fmt::format("{:.2f}", value)
-               : fmt::format("{:.2f} ({:.2f}-{:.2f})", value, interval->low, interval->high);
-  };
-  const auto part = [&](eval::Interval eval::ReviewIntervals::*which) {
-    return intervals == nullptr ? nullptr : &(intervals->*which);
-  };
-  using eval::ReviewIntervals;
-  out << fmt::format("{:<18}{:>6}{:>9}{:>19}{:>19}{:>19}{:>14.0f} %\n", name, figures.slips,
-                     figures.reported,
-                     with_ends(figures.precision(), part(&ReviewIntervals::precision)),
-                     with_ends(figures.recall(), part(&ReviewIntervals::recall)),
-                     with_ends(figures.false_per_1000(), part(&ReviewIntervals::false_per_1000)),
-                     100 * figures.restoring());
 }
 
 /// What is reported by another score, in the same number.
@@ -157,17 +122,24 @@ std::string table_of(const ReviewRun& run, const char* half, bool heading) {
 }  // namespace
 
 void add_review_flags(CLI::App& verb, EvalReviewFlags& flags) {
-  verb.add_flag("--review", flags.review,
-                "Judge the review: functions with a slip put in, and without");
+  CLI::Option* review = verb.add_flag(
+      "--review", flags.review, "Judge the review: functions with a slip put in, and without");
+  CLI::Option* reasoning =
+      verb.add_flag("--reasoning", flags.reasoning,
+                    "With --review: judge the model that models.json gives the role 'reasoning', "
+                    "in place of the likelihoods of --model")
+          ->needs(review);
   verb.add_option("--per-language", flags.per_language, "With --review: functions a language");
   verb.add_option("--half", flags.half,
                   "With --review: the projects to 'calibrate' on or to 'report' on")
       ->check(CLI::IsMember({"calibrate", "report"}));
-  verb.add_option("--suspicions", flags.cases, "With --review: write every suspicion to this file");
+  verb.add_option("--suspicions", flags.cases, "With --review: write every suspicion to this file")
+      ->excludes(reasoning);
   verb.add_option("--calibrate", flags.table,
                   "With --review: fit what the model's suspicions are worth on the projects to "
                   "calibrate on, write it to this file (lsp/assist/review_calibration_table.h for "
-                  "the model that ships), and report with it on the others");
+                  "the model that ships), and report with it on the others")
+      ->excludes(reasoning);
 }
 
 namespace {
@@ -192,14 +164,22 @@ std::vector<syntax::SiteKind> kinds_with_more() {
   return kinds;
 }
 
+/// The same cases of a language, whichever languages are left out.
 std::vector<eval::ReviewCase> cases_of(const std::vector<training::SourceFile>& files,
                                        const eval::Halves& halves, const Half& half,
-                                       size_t per_language, uint64_t seed) {
+                                       const EvalReviewFlags& flags, const EvalReviewInput& input) {
   eval::ReviewCaseOptions options;
-  options.per_language = per_language;
-  options.seed = seed;
+  options.per_language = flags.per_language;
+  options.seed = input.seed;
   options.half = half.number;
-  return eval::review_cases(files, halves, options);
+  auto cases = eval::review_cases(files, halves, options);
+  const auto& wanted = input.languages;
+  if (!wanted.empty()) {
+    std::erase_if(cases, [&](const eval::ReviewCase& one) {
+      return std::find(wanted.begin(), wanted.end(), one.language->name) == wanted.end();
+    });
+  }
+  return cases;
 }
 
 Result<ReviewRun> run_half(Run& run, engine::Generator& generator, const Half& half,
@@ -243,11 +223,11 @@ class Report {
                           {"scoredBy", scored_by_},
                           {"functions", run_.cases.size()},
                           {"msPerFunction", ms_each()},
-                          {"shuffled", cli::to_json(shuffled_.figures(all_.reported), nullptr)},
-                          {"lengthOnly", cli::to_json(length_.figures(all_.reported), nullptr)}};
+                          {"shuffled", review_json(shuffled_.figures(all_.reported), nullptr)},
+                          {"lengthOnly", review_json(length_.figures(all_.reported), nullptr)}};
     const auto score = [](const Judged& judged) { return judged.score; };
     for (const Row& row : rows_) {
-      nlohmann::json figures = cli::to_json(row.figures, &row.intervals);
+      nlohmann::json figures = review_json(row.figures, &row.intervals);
       if (row.name == "all")
         out["all"] = std::move(figures);
       else
@@ -256,7 +236,7 @@ class Report {
       out["curves"][row.name] = cli::to_json(eval::curve_of(run_, {.kind = kind}, score));
     }
     for (const Row& row : languages_)
-      out["languages"][row.name] = cli::to_json(row.figures, &row.intervals);
+      out["languages"][row.name] = review_json(row.figures, &row.intervals);
     out["curves"]["shuffled"] = shuffled_.curve();
     out["curves"]["length only"] = length_.curve();
     return out;
@@ -265,14 +245,14 @@ class Report {
   void print(std::ostream& out) const {
     out << fmt::format(
         "half to {}: {} functions, half of them with a slip; {:.0f} ms each; scored by {}\n"
-        "95 % intervals over projects drawn anew\n\n{:<18}{:>6}{:>9}{:>19}{:>19}{:>19}{:>16}\n",
-        half_.name, run_.cases.size(), ms_each(), scored_by_, "", "slips", "reported", "precision",
-        "recall", "false/1,000 lines", "fix restores");
-    for (const Row& row : rows_) print_row(out, row.name, row.figures, &row.intervals);
-    print_row(out, "shuffled scores", shuffled_.figures(all_.reported), nullptr);
-    print_row(out, "by length only", length_.figures(all_.reported), nullptr);
+        "95 % intervals over projects drawn anew\n\n",
+        half_.name, run_.cases.size(), ms_each(), scored_by_);
+    print_review_heading(out);
+    for (const Row& row : rows_) print_review_row(out, row.name, row.figures, &row.intervals);
+    print_review_row(out, "shuffled scores", shuffled_.figures(all_.reported), nullptr);
+    print_review_row(out, "by length only", length_.figures(all_.reported), nullptr);
     out << '\n';
-    for (const Row& row : languages_) print_row(out, row.name, row.figures, &row.intervals);
+    for (const Row& row : languages_) print_review_row(out, row.name, row.figures, &row.intervals);
     out << '\n';
   }
 
@@ -301,42 +281,58 @@ class Report {
 
 }  // namespace
 
-int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data, uint64_t seed,
-                bool json) {
-  auto bytes = training::read_bytes(data);
-  if (!bytes) return run.fail(bytes.error());
-  auto files = training::read_container(*bytes);
-  if (!files) return run.fail(files.error());
+int eval_review(Run& run, const EvalReviewFlags& flags, const EvalReviewInput& input) {
+  for (const std::string& language : input.languages) {
+    if (assist::review_language(language) < assist::kReviewLanguages.size()) continue;
+    return run.fail({ErrorCode::invalid_argument,
+                     fmt::format("functions in {} are not reviewed; those in {} are", language,
+                                 fmt::join(assist::kReviewLanguages, ", "))});
+  }
+  const auto sources = eval::read_sources(input.data);
+  if (!sources) return run.fail(sources.error());
+  const auto& files = sources->files;
+  const eval::Halves halves = eval::review_halves(files);
+  if (const std::string only = undivided_of(halves); !only.empty()) run.err << only;
+  const bool of_report = flags.half == "report" || !flags.table.empty();
+  const Half& half = of_report ? kReport : kCalibrate;
+  auto cases = cases_of(files, halves, half, flags, input);
+  if (cases.empty()) {
+    return run.fail({ErrorCode::invalid_argument,
+                     fmt::format("{}: has no functions to judge a review by in its half to {}; "
+                                 "give sources of more projects or languages",
+                                 input.data, half.name)});
+  }
+  if (flags.reasoning)
+    return eval_reasoning(run, {half.name, std::move(cases), input.details, input.json});
+
   auto settings = settings_for(run, {});
   if (!settings) return run.fail(settings.error());
   auto generator = load_generator(run, settings->config());
   if (!generator) return run.fail(generator.error());
   const engine::Capabilities can = (*generator)->capabilities();
 
-  const eval::Halves halves = eval::review_halves(*files);
-  if (const std::string only = undivided_of(halves); !only.empty()) run.err << only;
   std::string suspicions;
   nlohmann::json report = {{"model", can.description}};
-  const auto add = [&](const ReviewRun& judged, const Half& half, std::string scored_by,
+  const auto add = [&](const ReviewRun& judged, const Half& of, std::string scored_by,
                        nlohmann::json& into) {
-    const Report made(judged, half, std::move(scored_by), seed);
-    if (json)
+    const Report made(judged, of, std::move(scored_by), input.seed);
+    if (input.json)
       into.update(made.to_json());
     else
       made.print(run.out);
   };
   assist::ReviewCalibration calibration = assist::bundled_calibration();
   if (!flags.table.empty()) {
-    auto cases = cases_of(*files, halves, kCalibrate, flags.per_language, seed);
-    const size_t pairs = cases.size();
-    eval::add_cases(cases, {.kinds = kinds_with_more()});
-    const size_t more = cases.size() - pairs;
-    auto judged = run_half(run, **generator, kCalibrate, std::move(cases));
+    auto to_fit = cases_of(files, halves, kCalibrate, flags, input);
+    const size_t pairs = to_fit.size();
+    eval::add_cases(to_fit, {.kinds = kinds_with_more()});
+    const size_t more = to_fit.size() - pairs;
+    auto judged = run_half(run, **generator, kCalibrate, std::move(to_fit));
     if (!judged) return run.fail(judged.error());
     const eval::Calibrated fitted = eval::calibrate(*judged, {});
     calibration = fitted.calibration;
     const std::string origin = fmt::format("{}, {} functions and {} more to fit on, seed {}",
-                                           can.model, pairs, more, seed);
+                                           can.model, pairs, more, input.seed);
     if (auto written = write_file(flags.table, eval::table_source(calibration, origin)); !written)
       return run.fail(written.error());
     eval::report_by(*judged, calibration);
@@ -349,10 +345,7 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
     eval::keep_pairs(*judged, pairs);
     add(*judged, kCalibrate, "fits without the project", report["calibration"]);
   }
-  const bool of_report = flags.half == "report" || !flags.table.empty();
-  const Half& half = of_report ? kReport : kCalibrate;
-  auto judged =
-      run_half(run, **generator, half, cases_of(*files, halves, half, flags.per_language, seed));
+  auto judged = run_half(run, **generator, half, std::move(cases));
   if (!judged) return run.fail(judged.error());
   eval::report_by(*judged, calibration);
   suspicions += table_of(*judged, half.name, suspicions.empty());
@@ -361,7 +354,7 @@ int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data,
     if (auto written = write_file(flags.cases, suspicions); !written)
       return run.fail(written.error());
   }
-  if (json) run.out << report.dump(1) << '\n';
+  if (input.json) run.out << report.dump(1) << '\n';
   return run.exit;
 }
 

@@ -1,7 +1,9 @@
-// `cambium eval --review`: how good the review by likelihood is.
+// `cambium eval --review`: how good the review by likelihood is, or with --reasoning that by a model that
+// reasons (eval_reasoning.h).
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "lsp/cli/verbs.h"
 
@@ -9,6 +11,7 @@ namespace cambium::cli {
 
 struct EvalReviewFlags {
   bool review = false;        ///< asked for
+  bool reasoning = false;     ///< by the model with that role
   size_t per_language = 100;  ///< functions, each untouched and with a slip
   std::string half = "report";
   std::string cases;  ///< file to write every suspicion to
@@ -16,8 +19,15 @@ struct EvalReviewFlags {
 };
 void add_review_flags(CLI::App& verb, EvalReviewFlags& flags);
 
-/// `data`: a container of source files (lsp/training/container.h) of projects never trained on.
-int eval_review(Run& run, const EvalReviewFlags& flags, const std::string& data, uint64_t seed,
-                bool json);
+/// Of the flags that other modes of eval have too.
+struct EvalReviewInput {
+  /// As eval::read_sources() takes them: of projects that the model was never trained on.
+  std::string data;
+  std::vector<std::string> languages;  ///< empty: all that are reviewed
+  uint64_t seed = 1;
+  std::string details;  ///< of a model that reasons; empty: none
+  bool json = false;
+};
+int eval_review(Run& run, const EvalReviewFlags& flags, const EvalReviewInput& input);
 
 }  // namespace cambium::cli

@@ -10,6 +10,18 @@
 
 namespace cambium::eval {
 
+Verdict verdict_on(const ReviewCase& one, syntax::ByteRange range,
+                   const std::vector<assist::TextChange>& fix) {
+  Verdict verdict;
+  verdict.hit = !one.bug.empty() && range.begin < one.slip.end && one.slip.begin < range.end;
+  if (verdict.hit && !fix.empty()) {
+    std::string clean = one.text;
+    clean.replace(one.slip.begin, one.slip.end - one.slip.begin, one.original);
+    verdict.restores = assist::with_changes(one.text, fix) == clean;
+  }
+  return verdict;
+}
+
 Result<ReviewRun> run_review_cases(engine::Generator& generator, std::vector<ReviewCase> cases,
                                    const std::function<bool(size_t)>& progress) {
   ReviewRun run;
@@ -30,14 +42,10 @@ Result<ReviewRun> run_review_cases(engine::Generator& generator, std::vector<Rev
         judged.of_case = i;
         judged.written =
             one.text.substr(suspicion.range.begin, suspicion.range.end - suspicion.range.begin);
-        judged.hit = !one.bug.empty() && suspicion.range.begin < one.slip.end &&
-                     one.slip.begin < suspicion.range.end;
-        if (judged.hit) {
-          std::string clean = one.text;
-          clean.replace(one.slip.begin, one.slip.end - one.slip.begin, one.original);
-          judged.restores =
-              assist::with_changes(one.text, {{suspicion.range, suspicion.alternative}}) == clean;
-        }
+        const Verdict verdict =
+            verdict_on(one, suspicion.range, {{suspicion.range, suspicion.alternative}});
+        judged.hit = verdict.hit;
+        judged.restores = verdict.restores;
         judged.suspicion = std::move(suspicion);
         run.judged.push_back(std::move(judged));
       }
@@ -90,15 +98,26 @@ ReviewFigures& ReviewFigures::operator+=(const ReviewFigures& other) {
 
 namespace {
 
-std::map<std::string, ReviewFigures> figures_by_project(
-    const ReviewRun& run, const ReviewPart& part,
-    const std::function<bool(const Judged&)>& reports) {
+std::vector<Counted> reported_of(const ReviewRun& run,
+                                 const std::function<bool(const Judged&)>& reports) {
+  std::vector<Counted> reported;
+  for (const Judged& judged : run.judged) {
+    if (!reports(judged)) continue;
+    reported.push_back(
+        {judged.of_case, syntax::to_string(judged.suspicion.kind), {judged.hit, judged.restores}});
+  }
+  return reported;
+}
+
+std::map<std::string, ReviewFigures> figures_by_project(const std::vector<ReviewCase>& cases,
+                                                        const std::vector<Counted>& reported,
+                                                        const ReviewPart& part) {
   const auto counts = [&](const ReviewCase& one) {
     return part.language.empty() || one.language->name == part.language;
   };
   const std::string& kind = part.kind;
   std::map<std::string, ReviewFigures> of_project;
-  for (const ReviewCase& one : run.cases) {
+  for (const ReviewCase& one : cases) {
     if (!counts(one)) continue;
     ReviewFigures& figures = of_project[one.project];
     if (one.bug.empty()) {
@@ -110,18 +129,18 @@ std::map<std::string, ReviewFigures> figures_by_project(
     }
   }
   std::set<size_t> found;
-  for (const Judged& judged : run.judged) {
-    if (!reports(judged)) continue;
-    const ReviewCase& one = run.cases[judged.of_case];
+  for (const Counted& finding : reported) {
+    const ReviewCase& one = cases[finding.of_case];
     if (!counts(one)) continue;
     ReviewFigures& figures = of_project[one.project];
-    if (judged.hit && (kind.empty() || one.bug == kind) && found.insert(judged.of_case).second)
+    const Verdict& verdict = finding.verdict;
+    if (verdict.hit && (kind.empty() || one.bug == kind) && found.insert(finding.of_case).second)
       ++figures.found;
-    if (!kind.empty() && syntax::to_string(judged.suspicion.kind) != kind) continue;
+    if (!kind.empty() && finding.kind != kind) continue;
     ++figures.reported;
-    if (judged.hit) {
+    if (verdict.hit) {
       ++figures.hits;
-      if (judged.restores) ++figures.restored;
+      if (verdict.restores) ++figures.restored;
     } else if (one.bug.empty()) {
       ++figures.false_on_clean;
     }
@@ -131,17 +150,27 @@ std::map<std::string, ReviewFigures> figures_by_project(
 
 }  // namespace
 
-ReviewFigures figures_of(const ReviewRun& run, const ReviewPart& part,
-                         const std::function<bool(const Judged&)>& reports) {
+ReviewFigures figures_of(const std::vector<ReviewCase>& cases, const std::vector<Counted>& reported,
+                         const ReviewPart& part) {
   ReviewFigures sum;
-  for (const auto& [project, figures] : figures_by_project(run, part, reports)) sum += figures;
+  for (const auto& [project, figures] : figures_by_project(cases, reported, part)) sum += figures;
   return sum;
 }
 
+ReviewFigures figures_of(const ReviewRun& run, const ReviewPart& part,
+                         const std::function<bool(const Judged&)>& reports) {
+  return figures_of(run.cases, reported_of(run, reports), part);
+}
+
 ReviewIntervals intervals_of(const ReviewRun& run, const ReviewPart& part) {
+  return intervals_of(run.cases,
+                      reported_of(run, [](const Judged& judged) { return judged.reported; }), part);
+}
+
+ReviewIntervals intervals_of(const std::vector<ReviewCase>& cases,
+                             const std::vector<Counted>& findings, const ReviewPart& part) {
   std::vector<double> slips, found, reported, hits, restored, clean, wrong;
-  for (const auto& [project, figures] :
-       figures_by_project(run, part, [](const Judged& judged) { return judged.reported; })) {
+  for (const auto& [project, figures] : figures_by_project(cases, findings, part)) {
     slips.push_back(static_cast<double>(figures.slips));
     found.push_back(static_cast<double>(figures.found));
     reported.push_back(static_cast<double>(figures.reported));

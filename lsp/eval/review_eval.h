@@ -1,19 +1,31 @@
-// How good a review by likelihood is, counted on cases with a known slip.
+// How good a review is, counted on cases with a known slip: what figures are made of, whoever reviews, and
+// the review by likelihood. That by a model that reasons: reasoning_eval.h.
 //
 // Pure but for the generator. Any thread.
 #pragma once
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/generator.h"
+#include "lsp/assist/finding.h"
 #include "lsp/assist/review_calibration.h"
 #include "lsp/assist/review_likelihood.h"
 #include "lsp/eval/review_cases.h"
 #include "lsp/eval/statistics.h"
 
 namespace cambium::eval {
+
+/// What a finding is to its case's slip.
+struct Verdict {
+  bool hit = false;       ///< its range overlaps the slip's by a byte or more
+  bool restores = false;  ///< a hit, and its fix gives back the whole original text
+};
+/// `fix` may be empty: none.
+Verdict verdict_on(const ReviewCase& one, syntax::ByteRange range,
+                   const std::vector<assist::TextChange>& fix);
 
 /// One suspicion of one case, judged.
 struct Judged {
@@ -64,6 +76,15 @@ struct ReviewPart {
   std::string language = {};  ///< a syntax::Language's name
 };
 
+/// A finding that is reported.
+struct Counted {
+  size_t of_case = 0;
+  std::string_view kind;  ///< that it counts for, a SiteKind's name
+  Verdict verdict;
+};
+ReviewFigures figures_of(const std::vector<ReviewCase>& cases, const std::vector<Counted>& reported,
+                         const ReviewPart& part);
+
 /// A suspicion counts as reported where `reports` says so.
 ReviewFigures figures_of(const ReviewRun& run, const ReviewPart& part,
                          const std::function<bool(const Judged&)>& reports);
@@ -72,6 +93,8 @@ ReviewFigures figures_of(const ReviewRun& run, const ReviewPart& part,
 struct ReviewIntervals {
   Interval precision, recall, false_per_1000, restoring;
 };
+ReviewIntervals intervals_of(const std::vector<ReviewCase>& cases,
+                             const std::vector<Counted>& reported, const ReviewPart& part);
 ReviewIntervals intervals_of(const ReviewRun& run, const ReviewPart& part);
 
 struct CurvePoint {

@@ -73,21 +73,15 @@ TEST_CASE("bench review times the sites and holes of a function, whatever the mo
 TEST_CASE(
     "eval --review fits a table on one half of the projects and reports with it on the other") {
   const Folder folder;
-  std::string container;
-  const auto number = [&](size_t value, int bytes) {
-    for (int i = 0; i < bytes; ++i) container += static_cast<char>(value >> 8 * i & 255);
-  };
+  std::vector<std::pair<std::string, std::string>> files;
   for (int project = 0; project < 4; ++project) {
-    const std::string path = "python/p" + std::to_string(project) + "/a.py";
-    const std::string text =
+    files.emplace_back(
+        "python/p" + std::to_string(project) + "/a.py",
         "def f(first, second):\n    total = first\n    if total < second:\n        return "
-        "g(total, second)\n    return total\n";
-    number(path.size(), 2);
-    number(text.size(), 4);
-    container += path + text;
+        "g(total, second)\n    return total\n");
   }
-  const std::string data = folder.write("held.bin", container), table = folder.at("table.h"),
-                    suspicions = folder.at("suspicions.tsv");
+  const std::string data = folder.write("held.bin", container_of(files)),
+                    table = folder.at("table.h"), suspicions = folder.at("suspicions.tsv");
   const std::vector<std::string> arguments = {"eval",         "--review",
                                               "--data",       data,
                                               "--threads",    "1",

@@ -52,6 +52,7 @@ class ScriptedGenerator final : public engine::Generator {
   engine::Capabilities can;
   size_t piece_bytes = 3;
   std::vector<float> logprobs;  ///< of every answer
+  int32_t prompt_tokens = 0;    ///< the same
   engine::StopReason stop = engine::StopReason::end_of_text;
   bool hold = false;
   std::vector<std::function<void()>> held;  ///< requests not answered yet
@@ -73,6 +74,7 @@ class ScriptedGenerator final : public engine::Generator {
     out.text = std::move(*text);
     out.logprobs = logprobs;
     out.stop = stop;
+    out.timings.prompt_tokens = prompt_tokens;
     out.timings.generated_tokens = static_cast<int32_t>(out.text.size());
     on_done(std::move(out));
   }

@@ -76,6 +76,20 @@ class Folder {
   std::filesystem::path path_;
 };
 
+/// Files, each a path and a text, as `eval` reads them (lsp/training/container.h).
+inline std::string container_of(const std::vector<std::pair<std::string, std::string>>& files) {
+  std::string container;
+  const auto number = [&](size_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) container += static_cast<char>(value >> 8 * i & 255);
+  };
+  for (const auto& [path, text] : files) {
+    number(path.size(), 2);
+    number(text.size(), 4);
+    container += path + text;
+  }
+  return container;
+}
+
 inline bool one_line(const std::string& text) {
   return !text.empty() && text.find('\n') == text.size() - 1;
 }
