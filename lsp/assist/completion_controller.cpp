@@ -58,6 +58,23 @@ engine::StepDecision CompletionController::on_token(const engine::Step& step) {
   return decision;
 }
 
+bool CompletionController::may_end() const {
+  if (plan_.extent != Extent::statement || !wrote_ || plan_.language == nullptr ||
+      !plan_.language->programming) {
+    return true;
+  }
+  const std::string& head = trim(line_).empty() ? last_line_ : line_;
+  if (!opens_body(head, plan_.language)) return true;
+  const std::string_view below = trim(plan_.next_line);
+  if (below.empty()) return false;
+  const int column = column_of(head, plan_.tab_width);
+  const bool keywords =
+      plan_.language->rules != nullptr && plan_.language->rules->layout == syntax::Layout::keywords;
+  // Its lines, its bracket, or the word that closes it.
+  return plan_.next_column > column || is_closer(below[0]) ||
+         (keywords && plan_.next_column == column);
+}
+
 /// A byte-pair vocabulary joins a word with the one space before it. After indentation that is already
 /// there, such a token would put the line one column too deep.
 bool CompletionController::misplaces_first_word(std::string_view piece) const {

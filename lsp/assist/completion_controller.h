@@ -24,6 +24,8 @@ class CompletionController final : public engine::StepController {
 
   engine::StepDecision on_token(const engine::Step& step) override;
   std::string_view required_prefix() const override { return required_; }
+  /// Not behind a header whose block is neither written nor there below.
+  bool may_end() const override;
 
   /// "end_of_node", "end_of_line", "repeats_suffix", "repeats_itself"; empty if it never stopped.
   std::string_view reason() const { return reason_; }

@@ -155,6 +155,46 @@ TEST_CASE("a completion ends where its node ends") {
   }
 }
 
+TEST_CASE("a completion does not end behind a header without its block") {
+  struct {
+    const char* language;
+    const char* source;
+    const char* generated;
+    bool may_end;
+  } cases[] = {
+      {"python", "def f(self):\n    for x in <|>\n    return 1\n", "self.items:", false},
+      {"python", "def f(self):\n    for x in <|>\n    return 1\n", "self.items:\n", false},
+      {"python", "def f(self):\n    for x in <|>\n    return 1\n", "self.items:\n        ", false},
+      {"python", "def f(self):\n    for x in <|>\n    return 1\n", "self.items:\n        go(x)",
+       true},
+      {"python", "def f(self):\n    for x in <|>\n    return 1\n", "self.items", true},
+      {"python", "def f(self):\n    for x in <|>\n        go(x)\n", "self.items:", true},
+      {"python", "    for x in <|>\n", "self.items:", false},
+      {"python", "x = <|>\ny = 2\n", "1", true},
+      {"python", "for x in <|>\ny = 2\n", "", true},
+      {"cpp", "void f() {\n  if (<|>\n  g();\n}\n", "a) {", false},
+      {"cpp", "void f() {\n  if (<|>\n  }\n}\n", "a) {", true},
+      {"cpp", "void f() {\n  if (<|>\n    g();\n  }\n}\n", "a) {", true},
+      {"cpp", "void f() {\n  if (<|>\n  g();\n}\n", "a) {\n    h();\n  }", true},
+      {"lua", "function f()\n  if <|>\n  end\nend\n", "a then", true},
+      {"lua", "function f()\n  if <|>\nend\n", "a then", false},
+      {"yaml", "a:\n  <|>\nb: 1\n", "c:", true},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(one.language);
+    CAPTURE(one.source);
+    CAPTURE(one.generated);
+    CompletionController controller(plan_at(one.language, one.source), "", {});
+    for (const char* c = one.generated; *c != '\0'; ++c)
+      controller.on_token({0, std::string_view(c, 1), "", 0});
+    CHECK(controller.may_end() == one.may_end);
+  }
+  // Where a line is all that is wanted, its end is the end.
+  CompletionController line(plan_at("python", "for x in <|>\ny = 2\n", false), "", {});
+  line.on_token({0, "items:", "", 0});
+  CHECK(line.may_end());
+}
+
 TEST_CASE("required bytes are neither counted nor asked for twice") {
   const auto plan = plan_at("python", "x = f(os.pa<|>)\n");
   CompletionController controller(plan, "pa", {});
