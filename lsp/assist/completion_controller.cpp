@@ -18,6 +18,12 @@ size_t word_bytes(std::string_view text) {
   }));
 }
 
+/// Whether `end` and the like close what a line opens.
+bool words_close_blocks(const syntax::Language* language) {
+  return language != nullptr && language->rules != nullptr &&
+         language->rules->layout == syntax::Layout::keywords;
+}
+
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 }  // namespace
@@ -68,8 +74,7 @@ bool CompletionController::may_end() const {
   const std::string_view below = trim(plan_.next_line);
   if (below.empty()) return false;
   const int column = column_of(head, plan_.tab_width);
-  const bool keywords =
-      plan_.language->rules != nullptr && plan_.language->rules->layout == syntax::Layout::keywords;
+  const bool keywords = words_close_blocks(plan_.language);
   // Its lines, its bracket, or the word that closes it.
   return plan_.next_column > column || is_closer(below[0]) ||
          (keywords && plan_.next_column == column);
@@ -153,8 +158,7 @@ CompletionController::Stop CompletionController::outer_closer(char c) {
 CompletionController::Stop CompletionController::first_of_line(char c) {
   if (!scanner_.open().empty()) return Stop::none;
   const int column = column_of(line_, plan_.tab_width);
-  const bool keywords = plan_.language != nullptr && plan_.language->rules != nullptr &&
-                        plan_.language->rules->layout == syntax::Layout::keywords;
+  const bool keywords = words_close_blocks(plan_.language);
   if (plan_.extent == Extent::body) {
     if (column > plan_.base_column || is_closer(c)) return Stop::none;
     if (keywords && column == plan_.base_column) {

@@ -3,10 +3,13 @@
 #include <charconv>
 #include <optional>
 
+#include "lsp/assist/completion_plan.h"
 #include "syntax/bytes.h"
 
 namespace cambium::assist {
 namespace {
+
+using syntax::is_digit;
 
 constexpr int kDeepest = 64;    ///< parentheses and unary operators
 constexpr int kMostNames = 16;  ///< one defined by the next
@@ -14,8 +17,6 @@ constexpr int kMostNames = 16;  ///< one defined by the next
 Result<int64_t> refuse(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message));
 }
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// A literal's digits in its base, or nothing.
 std::optional<int64_t> number_of(std::string_view literal) {
@@ -206,9 +207,9 @@ std::string_view expression_of(std::string_view definition, std::string_view nam
     text = text.substr(0, text.find('\n'));
     text = text.substr(
         0, std::min({text.find(';'), text.find("//"), text.find("/*"), text.find('#')}));
-    const size_t begin = text.find_first_not_of(" \t"), end = text.find_last_not_of(" \t,\r");
-    return begin == text.npos || end == text.npos ? std::string_view()
-                                                  : text.substr(begin, end - begin + 1);
+    text = trim(text);
+    while (text.ends_with(',')) text = trim_right(text.substr(0, text.size() - 1));
+    return text;
   };
   size_t at = definition.find(name);
   while (at != definition.npos && ((at > 0 && syntax::is_word_byte(definition[at - 1])) ||

@@ -67,7 +67,7 @@ std::string WorkspaceTools::call(std::string_view tool, std::string_view argumen
   if (tool == "value") return shortened(value(argument), kLongestAnswer);
   if (tool == "definition") {
     if (!is_name(argument)) return "expected one name";
-    return shortened(definition(argument, false), kLongestAnswer);
+    return shortened(shown(definitions(argument, false)), kLongestAnswer);
   }
   if (tool != "references" && tool != "search") {
     return "there is no such tool; the tools are:\n" + std::string(help());
@@ -143,8 +143,10 @@ std::vector<WorkspaceTools::Hit> WorkspaceTools::find(std::string_view needle,
   return hits;
 }
 
-std::string WorkspaceTools::definition(std::string_view name, bool whole) const {
-  std::string out;
+std::vector<WorkspaceTools::Hit> WorkspaceTools::definitions(std::string_view name,
+                                                             bool whole) const {
+  std::vector<Hit> found;
+  size_t bytes = 0;
   for (const std::string& path : files()) {
     const std::string text = read(path);
     if (text.find(name) == text.npos) continue;  // spares the parse
@@ -153,31 +155,36 @@ std::string WorkspaceTools::definition(std::string_view name, bool whole) const 
     for (const syntax::OutlineItem& item : syntax::outline(*tree, text)) {
       if (item.name != name) continue;
       const syntax::ByteRange range = whole ? item.range : item.signature;
-      out += path.substr(root_.size() + 1) + ": " +
-             shortened(text.substr(range.begin, range.end - range.begin), 400) + "\n";
-      if (out.size() > kLongestAnswer) return out;
+      found.push_back({path.substr(root_.size() + 1), 0,
+                       shortened(text.substr(range.begin, range.end - range.begin), 400)});
+      bytes += found.back().file.size() + found.back().text.size();
+      if (bytes > kLongestAnswer) return found;
     }
   }
+  return found;
+}
+
+std::string WorkspaceTools::shown(const std::vector<Hit>& definitions) {
+  std::string out;
+  for (const Hit& one : definitions) out += one.file + ": " + one.text + "\n";
   return out.empty() ? "not defined in this workspace" : out;
 }
 
 std::string WorkspaceTools::value(std::string_view expression) const {
   if (expression.empty() || expression.size() > 200)
     return "expected a name or an expression of at most 200 bytes";
-  std::string shown;
+  std::string looked_up;
   size_t names = 0;
   const auto written_as = [&](std::string_view name) -> Result<std::string> {
     if (++names > kMostNames)
       return fail(ErrorCode::invalid_argument, "it uses more names than are looked up");
-    const std::string found = definition(name, true);
-    shown += found.ends_with('\n') ? found : std::string(name) + ": " + found + "\n";
+    const std::vector<Hit> found = definitions(name, true);
+    looked_up += found.empty() ? std::string(name) + ": " + shown(found) + "\n" : shown(found);
     // Where a name has several definitions, which one is meant is not known.
-    const size_t colon = found.find(": "), end = found.find('\n');
-    if (colon == found.npos || end + 1 != found.size())
+    if (found.size() != 1 || found[0].text.find('\n') != std::string::npos)
       return fail(ErrorCode::invalid_argument,
                   std::string(name) + " has no single definition in one line");
-    const std::string_view text = std::string_view(found).substr(colon + 2);
-    const std::string_view written = expression_of(text, name);
+    const std::string_view written = expression_of(found[0].text, name);
     if (written.empty())
       return fail(ErrorCode::invalid_argument, std::string(name) + " is not defined as a constant");
     return std::string(written);
@@ -185,8 +192,8 @@ std::string WorkspaceTools::value(std::string_view expression) const {
   const auto number = constant_value(expression, written_as);
   const std::string worked_out =
       number ? std::string(expression) + " = " + std::to_string(*number) + "\n" : std::string();
-  if (is_name(expression)) return shown + worked_out;
-  return (number ? worked_out : "not worked out: " + number.error().message + "\n") + shown;
+  if (is_name(expression)) return looked_up + worked_out;
+  return (number ? worked_out : "not worked out: " + number.error().message + "\n") + looked_up;
 }
 
 std::string WorkspaceTools::outline(std::string_view path) const {

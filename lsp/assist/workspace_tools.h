@@ -30,7 +30,9 @@ class WorkspaceTools {
     std::string text;
   };
   std::vector<Hit> find(std::string_view needle, bool whole_word) const;
-  std::string definition(std::string_view name, bool whole) const;
+  /// Where `name` is defined, shortened: its signature or the whole of it; no lines.
+  std::vector<Hit> definitions(std::string_view name, bool whole) const;
+  static std::string shown(const std::vector<Hit>& definitions);
   std::string value(std::string_view expression) const;
   std::string outline(std::string_view path) const;
   std::vector<std::string> files() const;

@@ -8,5 +8,7 @@ BINARY = os.environ["CAMBIUM_BIN"]
 MODEL = ROOT / "engine/models/cambium-coder.gguf"
 
 
-def run(*args):
-    return subprocess.run([BINARY, *map(str, args)], capture_output=True, text=True, timeout=120)
+def run(*args, **variables):
+    """variables: of the environment, beside those of this process."""
+    return subprocess.run([BINARY, *map(str, args)], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, **variables})

@@ -10,13 +10,16 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY, SYSTEM = os.environ["CAMBIUM_BIN"], pathlib.Path(os.environ["LLAMA_SYSTEM"])
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "project"))
+from binary import ROOT, run  # noqa: E402
+
+SYSTEM = pathlib.Path(os.environ["LLAMA_SYSTEM"])
 MODEL = ROOT / "engine/models/cambium-coder-plain.gguf"
 DEMO = ROOT / "lsp/cli/demo"
 CURSOR, WANTED = f"{DEMO}/inventory.py:23:13", 'raise ValueError("count must not be negative")'
@@ -67,8 +70,7 @@ class LlamaServerTest(unittest.TestCase):
         return path
 
     def run_cambium(self, *args, key=KEY):
-        return subprocess.run([BINARY, *map(str, args)], capture_output=True, text=True, timeout=120,
-                              env={**os.environ, "LLAMA_KEY": key})
+        return run(*args, LLAMA_KEY=key)
 
     def completed(self, **more):
         done = self.run_cambium("complete", "--json", "--models", self.models(**more), CURSOR)
