@@ -7,6 +7,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "engine" / 
 import gguf  # noqa: E402
 
 source, out = sys.argv[1], pathlib.Path(sys.argv[2])
+out.mkdir(parents=True, exist_ok=True)
 made = json.loads(pathlib.Path(source).read_text())
 ids = dict(made["model"]["vocab"])
 added = {token["content"]: token["id"] for token in made["added_tokens"]}
