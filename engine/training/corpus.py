@@ -79,9 +79,14 @@ _PROJECT_PATHS = {
     "bazel-bootstrap": re.compile(r"^src/"),
 }
 
+# What a project carries of others that no package of their own brings: a folder each.
+_BUNDLED = {
+    "mono": re.compile(r"^external/(corefx|corert|aspnetwebstack|api-doc-tools|rx|nunit-lite|linker|Newtonsoft\.Json|cecil)/"),
+}
+
 
 def collect_job(job):
-    kind, package, version, paths, out = job
+    kind, package, version, paths, out, bundled = job
     project = project_name(package)
     target = pathlib.Path(out) / f"{kind}-{re.sub('[^a-z0-9.+-]', '-', package.lower())}.bin"
     if target.exists():
@@ -90,6 +95,7 @@ def collect_job(job):
     licence, rights, pending = "", None, []
     buffer = io.BytesIO()
     only = _PROJECT_PATHS.get(project)
+    others = _BUNDLED.get(project) if bundled else None
     try:
         for path in paths:
             strip_root = kind != "deb" and ".debian." not in path
@@ -109,9 +115,11 @@ def collect_job(job):
                         lic = " or ".join(x.get("type", "") if isinstance(x, dict) else str(x) for x in lic)
                     licence = lic.get("type", "") if isinstance(lic, dict) else str(lic)
                     continue
-                if ".debian." in path or not MIN_BYTES <= size <= MAX_BYTES or not path_wanted(inner, keep_deps=only is not None):
+                other = others.match(inner) if others else None
+                within = inner[other.end():] if other else inner
+                if ".debian." in path or not MIN_BYTES <= size <= MAX_BYTES or not path_wanted(within, keep_deps=only is not None):
                     continue
-                if only is not None and not only.search(inner):
+                if only is not None and not other and not only.search(inner):
                     continue
                 text, reason = clean(inner, read())
                 if text is None:
@@ -138,7 +146,9 @@ def collect_job(job):
             reasons["licence"] += 1
             continue
         lang = language_of(inner)
-        write_record(buffer, f"{lang}/{project}/{inner.removeprefix('usr/').removeprefix('share/')}", text)
+        other = others.match(inner) if others else None
+        of = project_name(other.group(1)) if other else project
+        write_record(buffer, f"{lang}/{of}/{inner.removeprefix('usr/').removeprefix('share/')}", text)
         langs[lang] += len(text)
     target.write_bytes(buffer.getvalue())  # also an empty one: the package was looked at
     return (kind, package, version, licence, dict(langs), dict(reasons))
@@ -147,7 +157,7 @@ def collect_job(job):
 def collect(args):
     root, out = pathlib.Path(args.archives), pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    jobs = [(*job, str(out)) for job in archives_of(root)]
+    jobs = [(*job, str(out), args.bundled) for job in archives_of(root)]
     total = collections.Counter()
     with multiprocessing.Pool(args.processes) as pool, open(out / "collected.jsonl", "a") as log:
         for result in pool.imap_unordered(collect_job, jobs):
@@ -201,8 +211,22 @@ def held_out_of(manifest):
     return {project_name(row["package"]) for row in read_manifest(manifest) if row["split"] == "held-out"}
 
 
+def by_language(text):
+    """A number a language, from "8,c=20,go=15": the bare number is for languages that have none of their own."""
+    numbers = collections.defaultdict(float)
+    for part in text.split(","):
+        lang, equals, number = part.rpartition("=")
+        if equals:
+            numbers[lang] = float(number)
+        else:
+            default = float(number)
+            numbers.default_factory = lambda: default
+    return numbers
+
+
 def assemble(args):
     root, out = pathlib.Path(args.input), pathlib.Path(args.out)
+    language_mb, project_share = by_language(args.language_mb), by_language(args.project_share)
     out.mkdir(parents=True, exist_ok=True)
     log = {}
     for line in (root / "collected.jsonl").read_text().splitlines():
@@ -226,11 +250,24 @@ def assemble(args):
     near, dropped = NearDuplicates(), collections.Counter()
     held_out, per_lang = [], collections.defaultdict(list)
     taken = collections.Counter()
+    # What earlier assemblies took is as if taken first: neither repeated nor taken twice towards a project's cap.
+    earlier = collections.Counter()
+    for known in args.beyond:
+        with open(known, "rb") as s:
+            for path, text in read_records(s):
+                near.seen(text)
+                lang, project, _ = path.split("/", 2)
+                if project not in held:
+                    earlier[lang, project] += len(text)
+    taken.update(earlier)
     by_package = collections.defaultdict(collections.Counter)
     for f in files:
         with open(f, "rb") as s:
             for path, text in read_records(s):
                 lang, project, _ = path.split("/", 2)
+                if args.beyond and project in held:
+                    dropped["held out"] += 1
+                    continue
                 cap = args.project_mb * 1e6 * (2 if project in ("rustc", "llvm-toolchain", "mono", "kotlin", "golang", "scala", "typescript") else 1)
                 if taken[lang, project] > cap:
                     dropped["project cap"] += 1
@@ -249,14 +286,18 @@ def assemble(args):
     print("unique MB", {k: round(v / 1e6, 1) for k, v in sorted(totals.items(), key=lambda x: -x[1])}, dict(dropped))
     chunks = [[] for _ in range(args.chunks)]
     for lang, items in per_lang.items():
-        cap = args.language_mb * 1e6
+        cap = language_mb[lang] * 1e6
         items.sort(key=lambda x: hashlib.sha1(x[1].encode()).hexdigest())
         size, kept = 0, []
+        whole = sum(n for (its, _), n in earlier.items() if its == lang) + min(cap, totals[lang])
+        of_project = collections.Counter({project: n for (its, project), n in earlier.items() if its == lang})
         for stem, path, text in items:
-            if size > cap:
+            project = path.split("/")[1]
+            if size >= cap or of_project[project] >= project_share[lang] * whole:
                 by_package[stem][lang] -= len(text.encode())
                 continue
             size += len(text)
+            of_project[project] += len(text)
             kept.append((path, text))
         # Whole folders go to one chunk, so that similar files share its compression window; each
         # chunk gets the same share of the language.
@@ -269,16 +310,21 @@ def assemble(args):
             chunks[i].extend(group)
             fill[i] += sum(len(t) for _, t in group)
     for i, chunk in enumerate(chunks):
+        name = f"chunk{args.first + i}"
         chunk.sort(key=lambda x: (x[0].split("/")[0], x[0].split("/")[1], x[0].rsplit(".", 1)[-1], x[0].rsplit("/", 1)[-1]))
-        with open(out / f"chunk{i + 1}.bin", "wb") as o:
+        with open(out / f"{name}.bin", "wb") as o:
             for path, text in chunk:
                 write_record(o, path, text)
-        print(f"chunk{i + 1}", len(chunk), "files", round(sum(len(t) for _, t in chunk) / 1e6, 1), "MB")
-    with open(out / "heldout.bin", "wb") as o:
-        for path, text in held_out:
-            write_record(o, path, text)
-    counts = collections.Counter(p.split("/")[0] for p, _ in held_out)
-    print("held out", dict(counts), round(sum(len(t) for _, t in held_out) / 1e6, 1), "MB,", len(held), "projects")
+        parts = collections.Counter()
+        for path, text in chunk:
+            parts[path.split("/")[0]] += len(text)
+        print(name, len(chunk), "files", round(sum(parts.values()) / 1e6, 1), "MB", {k: round(v / 1e6, 1) for k, v in parts.most_common()})
+    if not args.beyond:
+        with open(out / "heldout.bin", "wb") as o:
+            for path, text in held_out:
+                write_record(o, path, text)
+        counts = collections.Counter(p.split("/")[0] for p, _ in held_out)
+        print("held out", dict(counts), round(sum(len(t) for _, t in held_out) / 1e6, 1), "MB,", len(held), "projects")
     with open(out / "manifest.tsv", "w") as o:
         o.write("source\tpackage\tversion\tlicence\tlanguages\tbytes\tsplit\n")
         for stem in sorted(by_package):
@@ -359,13 +405,18 @@ def main():
     p.add_argument("archives")
     p.add_argument("out")
     p.add_argument("--processes", type=int, default=2)
+    p.add_argument("--bundled", action="store_true", help="also the projects that some packages carry, under names of their own")
     p.set_defaults(run=collect)
     p = sub.add_parser("assemble")
     p.add_argument("input")
     p.add_argument("out")
     p.add_argument("--chunks", type=int, default=3)
     p.add_argument("--project-mb", type=float, default=16)
-    p.add_argument("--language-mb", type=float, default=170)
+    p.add_argument("--project-share", default="1", help="at most this share of a language from one project, with what --beyond has of it; also as 0.08,c=0.1")
+    p.add_argument("--language-mb", default="170", help="at most so much of a language; also as 0,c=100,go=60")
+    p.add_argument("--beyond", nargs="*", default=[], help="containers of earlier assemblies, the held-out one included: only what they lack is "
+                   "taken, and nothing of a held-out project (needs --held-from)")
+    p.add_argument("--first", type=int, default=1, help="number of the first chunk")
     p.add_argument("--held-bytes", type=float, default=1.2e6)
     p.add_argument("--held-from", help="manifest.tsv whose held-out projects are held out again")
     p.set_defaults(run=assemble)
@@ -376,6 +427,8 @@ def main():
     p.add_argument("--manifest")
     p.set_defaults(run=site_packages)
     args = parser.parse_args()
+    if getattr(args, "beyond", []) and not args.held_from:
+        parser.error("--beyond needs --held-from: what is held out must be what was held out before")
     args.run(args)
 
 

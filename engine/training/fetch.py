@@ -46,6 +46,8 @@ class Apt:
             done = subprocess.run(["apt-get", *self.options, *verb, name], cwd=into, capture_output=True)
             if done.returncode == 0:
                 return True
+            for left in into.glob(f"{package}_*.dsc"):  # of a source whose files did not all arrive: it would look fetched
+                left.unlink()
         return False
 
 
