@@ -2,6 +2,7 @@
 
     corpus.py collect ARCHIVES OUT     one container a project, filtered by licence and content
     corpus.py assemble IN OUT          de-duplicate, split by project, balance, pack into chunks
+    corpus.py merge MANIFESTS --out M  one manifest of those of several assemblies
     corpus.py site-packages OUT        Python packages already installed, from an explicit list
 
 A container holds one record a file (container.py). Needs only the standard library.
@@ -10,6 +11,8 @@ A container holds one record a file (container.py). Needs only the standard libr
 import argparse
 import collections
 import csv
+import functools
+import gzip
 import hashlib
 import io
 import json
@@ -50,6 +53,20 @@ def tar_members(path):
         proc.terminate()
 
 
+def added_file(diff, name):
+    """The text of a file that a compressed diff adds whole (an older source package has its debian/ as one), or ""."""
+    with gzip.open(diff, "rt", encoding="utf-8", errors="replace") as lines:
+        text, inside = [], False
+        for line in lines:
+            if line.startswith("--- "):
+                inside = False
+            elif line.startswith("+++ "):
+                inside = line[4:].split("\t")[0].strip().split("/", 1)[-1] == name
+            elif inside and line.startswith("+"):
+                text.append(line[1:])
+    return "".join(text)
+
+
 def archives_of(root):
     """Jobs: (kind, package, [paths])."""
     jobs = []
@@ -63,7 +80,7 @@ def archives_of(root):
         name, version = dsc.name.removesuffix(".dsc").split("_", 1)
         upstream = re.sub(r"-[^-]*$", "", version)
         orig = sorted(root.glob(f"src/{name}_{upstream}.orig*.tar.*")) or sorted(root.glob(f"src/{name}_{version}.tar.*"))
-        debian = sorted(root.glob(f"src/{name}_{version}.debian.tar.*"))
+        debian = sorted(root.glob(f"src/{name}_{version}.debian.tar.*")) + sorted(root.glob(f"src/{name}_{version}.diff.gz"))
         orig = [p for p in orig if p.suffix in (".xz", ".gz", ".bz2", ".zst")]
         if orig:
             jobs.append(("src", name, version, [str(p) for p in debian + orig]))
@@ -98,6 +115,11 @@ def collect_job(job):
     others = _BUNDLED.get(project) if bundled else None
     try:
         for path in paths:
+            if path.endswith(".diff.gz"):
+                if text := added_file(path, "debian/copyright"):
+                    rights = Copyright(text)
+                    licence = rights.summary()
+                continue
             strip_root = kind != "deb" and ".debian." not in path
             for name, size, read in tar_members(path):
                 inner = name
@@ -224,6 +246,28 @@ def by_language(text):
     return numbers
 
 
+def merged_manifests(manifests):
+    """One row a package, in the order of their first mention: bytes summed, with every language; all else as in the first row."""
+    merged = {}
+    for rows in manifests:
+        for row in rows:
+            known = merged.setdefault((row["source"], row["package"]), {**row, "bytes": "0", "languages": ""})
+            if known["split"] != row["split"]:
+                raise SystemExit(f"{row['package']} is {known['split']} in one manifest and {row['split']} in another")
+            known["bytes"] = str(int(known["bytes"]) + int(row["bytes"]))
+            languages = [lang for lang in known["languages"].split(",") if lang]
+            known["languages"] = ",".join(dict.fromkeys(languages + row["languages"].split(",")))
+    return list(merged.values())
+
+
+def merge(args):
+    rows = merged_manifests(read_manifest(path) for path in args.manifests)
+    with open(args.out, "w") as o:
+        o.write("\t".join(rows[0]) + "\n")
+        for row in rows:
+            o.write("\t".join(row.values()) + "\n")
+
+
 def assemble(args):
     root, out = pathlib.Path(args.input), pathlib.Path(args.out)
     language_mb, project_share = by_language(args.language_mb), by_language(args.project_share)
@@ -242,6 +286,8 @@ def assemble(args):
                 entry[0] += 1
                 entry[1] += len(text)
     held = held_out_of(args.held_from) if args.held_from else held_out_projects(sizes, args.held_bytes, 40)
+
+    is_held = functools.cache(lambda name: project_name(name) in held)
 
     def project_of(f):
         return project_name(log[f.stem][1]) if f.stem in log else f.stem
@@ -265,7 +311,8 @@ def assemble(args):
         with open(f, "rb") as s:
             for path, text in read_records(s):
                 lang, project, _ = path.split("/", 2)
-                if args.beyond and project in held:
+                # A folder of a held-out project's name may be another version of it, which no comparison of files finds.
+                if args.beyond and (project in held or any(is_held(part) for part in path.split("/")[2:-1])):
                     dropped["held out"] += 1
                     continue
                 cap = args.project_mb * 1e6 * (2 if project in ("rustc", "llvm-toolchain", "mono", "kotlin", "golang", "scala", "typescript") else 1)
@@ -420,6 +467,10 @@ def main():
     p.add_argument("--held-bytes", type=float, default=1.2e6)
     p.add_argument("--held-from", help="manifest.tsv whose held-out projects are held out again")
     p.set_defaults(run=assemble)
+    p = sub.add_parser("merge")
+    p.add_argument("manifests", nargs="+")
+    p.add_argument("--out", required=True)
+    p.set_defaults(run=merge)
     p = sub.add_parser("site-packages")
     p.add_argument("out")
     p.add_argument("--seen", nargs="*", default=[], help="containers whose files are not to be repeated")

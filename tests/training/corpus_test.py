@@ -1,4 +1,5 @@
 """What gets into the training data and what does not."""
+import gzip
 import io
 import json
 import pathlib
@@ -251,9 +252,10 @@ class WholePipeline(unittest.TestCase):
         self.run_corpus("assemble", collected, first, "--chunks", 1, "--held-bytes", 1000, "--language-mb", 0.03)
         had = self.records(first / "chunk1.bin")
         held = self.records(first / "heldout.bin")
-        # A new package, and a copy of a file that was held out under another project's name.
+        # A new package that carries a file of a held-out project, and another version of one in a folder of its name.
+        old = held[0][0].split("/")[1]
         self.package("newone", {f"src/new{k}.py": function(f"new_{k}", 40) for k in range(8)} |
-                     {"src/copy.py": held[0][1]} | {"src/a.lua": function("lua", 20)})
+                     {"src/copy.py": held[0][1], f"lib/{old}-2.1/older.py": function("older", 20)} | {"src/a.lua": function("lua", 20)})
         self.run_corpus("collect", self.root, collected, "--processes", 1)
         known = [first / "chunk1.bin", first / "heldout.bin"]
         self.run_corpus("assemble", collected, second, "--chunks", 1, "--first", 2, "--beyond", *known,
@@ -300,6 +302,27 @@ class WholePipeline(unittest.TestCase):
     def test_beyond_needs_to_know_what_is_held_out(self):
         with self.assertRaises(SystemExit), mock.patch("sys.stderr"):
             self.run_corpus("assemble", self.root, self.root, "--beyond", "chunk1.bin")
+
+    def test_manifests_are_merged(self):
+        head = "source\tpackage\tversion\tlicence\tlanguages\tbytes\tsplit\n"
+        first, second, out = (self.root / name for name in ("first.tsv", "second.tsv", "out.tsv"))
+        first.write_text(head + "npm\tz\t1.0\tMIT\tc,go\t100\ttrain\nnpm\ty\t1.0\tMIT\tc\t7\theld-out\n")
+        second.write_text(head + "npm\ta\t2.0\tISC\tc\t5\ttrain\nnpm\tz\t1.0\tMIT\trust,c\t11\ttrain\n")
+        self.run_corpus("merge", first, second, "--out", out)
+        self.assertEqual(out.read_text(), head + "npm\tz\t1.0\tMIT\tc,go,rust\t111\ttrain\n"
+                         "npm\ty\t1.0\tMIT\tc\t7\theld-out\nnpm\ta\t2.0\tISC\tc\t5\ttrain\n")
+        second.write_text(head + "npm\ty\t1.0\tMIT\tc\t7\ttrain\n")
+        with self.assertRaisesRegex(SystemExit, "y is held-out in one"):
+            self.run_corpus("merge", first, second, "--out", out)
+
+    def test_a_diff_brings_the_copyright(self):
+        diff = self.root / "a.diff.gz"
+        with gzip.open(diff, "wt") as out:
+            out.write("--- a-1.0.orig/debian/rules\n+++ a-1.0/debian/rules\n@@ -0,0 +1 @@\n+all:\n"
+                      "--- a-1.0.orig/debian/copyright\t2020\n+++ a-1.0/debian/copyright\t2020\n@@ -0,0 +1,2 @@\n+Format: x\n+\n"
+                      "--- a-1.0.orig/debian/z\n+++ a-1.0/debian/z\n@@ -0,0 +1 @@\n+no\n")
+        self.assertEqual(corpus.added_file(diff, "debian/copyright"), "Format: x\n\n")
+        self.assertEqual(corpus.added_file(diff, "debian/control"), "")
 
     def test_numbers_by_language(self):
         numbers = corpus.by_language("8,c=20,go=0.5")
