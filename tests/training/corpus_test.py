@@ -324,6 +324,21 @@ class WholePipeline(unittest.TestCase):
         self.assertEqual(corpus.added_file(diff, "debian/copyright"), "Format: x\n\n")
         self.assertEqual(corpus.added_file(diff, "debian/control"), "")
 
+    def test_a_source_with_a_diff_is_judged_by_it(self):
+        src = self.root / "src"
+        src.mkdir()
+        for name, licence in (("free", "Expat"), ("unfree", "GPL-3+")):
+            (src / f"{name}_1.0-1.dsc").write_text("")
+            with tarfile.open(src / f"{name}_1.0.orig.tar.gz", "w:gz") as tar:
+                text = function(name).encode()
+                member = tarfile.TarInfo(f"{name}-1.0/src/a.py")
+                member.size = len(text)
+                tar.addfile(member, io.BytesIO(text))
+            with gzip.open(src / f"{name}_1.0-1.diff.gz", "wt") as out:
+                out.write(f"--- a/debian/copyright\n+++ b/debian/copyright\n@@ -0,0 +1,4 @@\n+Format: 1.0\n+\n+Files: *\n+License: {licence}\n")
+        self.run_corpus("collect", self.root, self.root / "collected", "--processes", 1)
+        self.assertEqual([p for p, _ in self.all_of(self.root / "collected")], ["python/free/src/a.py"])
+
     def test_numbers_by_language(self):
         numbers = corpus.by_language("8,c=20,go=0.5")
         self.assertEqual((numbers["c"], numbers["go"], numbers["rust"]), (20, 0.5, 8))
