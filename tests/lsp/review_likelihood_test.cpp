@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "engine/score_branches.h"
 #include "lsp/assist/likelihood_findings.h"
 #include "lsp/assist/reviewer.h"
 #include "syntax/languages.h"
@@ -30,9 +31,21 @@ class ScoresOnly : public engine::Generator {
     on_done(fail(ErrorCode::unsupported, "scores only"));
   }
 
+  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+    engine::score_one_by_one(
+        std::move(request),
+        [this](engine::ScoreRequest one, const engine::OnScored& done) {
+          score_text(std::move(one), done);
+        },
+        std::move(on_done));
+  }
+
   bool score_known = true;
 
  protected:
+  /// A request without branches.
+  virtual void score_text(engine::ScoreRequest request, engine::OnScored on_done) = 0;
+
   test::FakeGenerator layout_{[](const std::string&) { return std::string(); }, false};
 };
 
@@ -45,7 +58,7 @@ class Opinionated final : public ScoresOnly {
     float logprob;
   };
 
-  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+  void score_text(engine::ScoreRequest request, engine::OnScored on_done) override {
     ++asked;
     engine::Scored out;
     for (auto i = static_cast<size_t>(request.first); i < request.tokens.size(); ++i) {
@@ -171,7 +184,7 @@ class Knowing final : public ScoresOnly {
     layout_.context = context;
   }
 
-  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+  void score_text(engine::ScoreRequest request, engine::OnScored on_done) override {
     ++asked;
     longest = std::max(longest, static_cast<int32_t>(request.tokens.size()));
     engine::Scored out;
