@@ -13,6 +13,8 @@ struct CellRange {
   int32_t size() const { return end - first; }
   bool has(int32_t cell) const { return first <= cell && cell < end; }
   bool covers(CellRange other) const { return first <= other.first && other.end <= end; }
+
+  friend bool operator==(const CellRange&, const CellRange&) = default;
 };
 
 /// A query in cell q sees cells [0, q] but those of the two ranges, ascending and apart, before q: what
@@ -32,6 +34,8 @@ struct HiddenCells {
     return (ranges[0].size() > 0 && ranges[0].first < end) ||
            (ranges[1].size() > 0 && ranges[1].first < end);
   }
+
+  friend bool operator==(const HiddenCells&, const HiddenCells&) = default;
 };
 
 }  // namespace cambium::engine
