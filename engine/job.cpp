@@ -349,7 +349,8 @@ Feed ScoreJob::next(int32_t cached, int32_t chunk) {
   // whose logits matter.
   const int32_t end = own_done() ? before_branches_ : size() - 1;
   assert(own_done() || cached <= next_scored());
-  const int32_t n_own = std::clamp(end - cached, 0, chunk), own_end = cached + n_own;
+  const int32_t most = longest_pass(chunk), rest = std::max(end - cached, 0);
+  const int32_t n_own = rest <= most ? rest : chunk, own_end = cached + n_own;
   feed.own = static_cast<size_t>(n_own);
   feed.tokens.assign(tokens_.begin() + cached, tokens_.begin() + own_end);
   for (int32_t cell = std::max(cached, next_scored()); !own_done() && cell < own_end; ++cell) {
@@ -361,7 +362,7 @@ Feed ScoreJob::next(int32_t cached, int32_t chunk) {
   // The branches stand behind it; the next pass writes over them.
   for (size_t i = next_group_; i < groups_.size(); ++i) {
     const int32_t n = static_cast<int32_t>(feed.tokens.size()) + groups_[i].cells;
-    if (!feed.tokens.empty() && (n > chunk || cached + n > shared_.context)) break;
+    if (!feed.tokens.empty() && (n > most || cached + n > shared_.context)) break;
     add_group(groups_[i], cached, feed);
     ++fed_groups_;
   }

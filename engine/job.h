@@ -93,8 +93,8 @@ class Job {
   virtual std::optional<Error> invalid() const;
   /// Cells that may be taken from a cache; the tokens after them must be fed.
   virtual int32_t max_reuse() const = 0;
-  /// What to feed when the first `cached` tokens are in cells; at most `chunk` tokens. May extend
-  /// labels() to cover a draft.
+  /// What to feed when the first `cached` tokens are in cells; `chunk` tokens, or up to longest_pass().
+  /// May extend labels() to cover a draft.
   virtual Feed next(int32_t cached, int32_t chunk) = 0;
   /// Takes the answer to a feed; returns how many of its tokens, the first ones, belong to the sequence.
   /// After an error of `rows` it has taken nothing more.

@@ -22,6 +22,10 @@ inline constexpr int32_t kMaxLogitRows = 64;
 /// Rows that are only ranked are computed in pieces of about that much memory.
 inline constexpr int32_t kRankedBytes = 40 << 20;
 
+/// Tokens of the longest pass where `chunk` are the rule: a rest of half a chunk goes along, since a pass
+/// reads all weights.
+constexpr int32_t longest_pass(int32_t chunk) { return chunk + chunk / 2; }
+
 /// Tokens fed into one slot: token i goes to cell first_cell + i, at that position, and sees the
 /// cells before it, which must hold the same sequence's earlier tokens.
 struct Pass {

@@ -3,14 +3,17 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <set>
 #include <string>
 
+#include "engine/engine.h"
 #include "engine/score_branches.h"
 #include "lsp/assist/likelihood_findings.h"
 #include "lsp/assist/reviewer.h"
 #include "syntax/languages.h"
 #include "tests/support/fake_generator.h"
+#include "tests/support/source_dir.h"
 
 using namespace cambium;
 using namespace cambium::assist;
@@ -358,6 +361,79 @@ TEST_CASE(
   model.opinions.push_back({"    cc =", " bb", -0.5f});
   model.opinions.push_back({"    cc =", " aa", -3});
   CHECK(suspicions_in(model, language, text, limits).at(0).rivals == 2);
+}
+
+namespace {
+
+/// A model that scores every continuation as a request of its own.
+class Apart final : public ScoresOnly {
+ public:
+  explicit Apart(engine::Generator& model) : model_(model) {}
+  engine::Capabilities capabilities() const override { return model_.capabilities(); }
+  const engine::Tokenizer* tokenizer() const override { return model_.tokenizer(); }
+  const engine::PromptFormat* prompt_format() const override { return model_.prompt_format(); }
+
+ private:
+  void score_text(engine::ScoreRequest request, engine::OnScored on_done) override {
+    model_.score(std::move(request), std::move(on_done));
+  }
+  engine::Generator& model_;
+};
+
+}  // namespace
+
+TEST_CASE("continuations scored beside each other lead to the suspicions of those scored one by one") {
+  const std::string text =
+      "int visible_count(const Row* rows, int first, int last, bool strict) {\n"
+      "  int count = 0, skipped = 0;\n"
+      "  for (int i = first; i < last; i += 1) {\n"
+      "    if (!rows[i].shown && strict) {\n"
+      "      skipped += 1;\n"
+      "      continue;\n"
+      "    }\n"
+      "    count += rows[i].height - rows[first].height;\n"
+      "  }\n"
+      "  report(count, skipped);\n"
+      "  return count > 0 ? count : skipped;\n"
+      "}\n";
+  const syntax::Language& language = *syntax::language_by_id("cpp");
+  // Whatever the model thinks of a place, it is looked at from all sides.
+  LikelihoodLimits limits;
+  limits.least_left = limits.least_ahead = limits.least_both = -1e8f;
+  // Labels are those of each hole's own document; without them all holes leave one sequence.
+  for (const auto structure : {std::optional<engine::StructureMode>(),
+                               std::optional(engine::StructureMode::off)}) {
+    engine::LoadOptions options;
+    options.engine.device = "cpu";
+    options.engine.threads = 1;
+    options.structure = structure;
+    auto model = engine::load_model(
+        cambium::test::source_dir() + "/engine/models/cambium-coder.gguf", options);
+    REQUIRE_MESSAGE(model.has_value(), model.error().message);
+    CHECK((*model)->capabilities().structure == !structure.has_value());
+    Apart apart(**model);
+    const auto want = suspicions_in(apart, language, text, limits);
+    const auto got = suspicions_in(**model, language, text, limits);
+    CHECK(want.size() >= 5);
+    REQUIRE(got.size() == want.size());
+    for (size_t i = 0; i < want.size(); ++i) {
+      CAPTURE(i);
+      CHECK(got[i].kind == want[i].kind);
+      CHECK(got[i].range.begin == want[i].range.begin);
+      CHECK(got[i].alternative == want[i].alternative);
+      CHECK(got[i].rivals == want[i].rivals);
+      CHECK(got[i].left == want[i].left);
+      CHECK(got[i].chosen == want[i].chosen);
+      // Sums in another order, through layers that round activations to int8.
+      const auto alike = [](float a, float b) { return std::abs(a - b) <= 0.05f + 0.01f * std::abs(b); };
+      CHECK_MESSAGE(alike(got[i].ahead, want[i].ahead), got[i].ahead << " " << want[i].ahead);
+      CHECK_MESSAGE(alike(got[i].after, want[i].after), got[i].after << " " << want[i].after);
+      CHECK_MESSAGE(alike(got[i].beyond, want[i].beyond), got[i].beyond << " " << want[i].beyond);
+      CHECK_MESSAGE(alike(got[i].both, want[i].both), got[i].both << " " << want[i].both);
+      CHECK_MESSAGE(alike(got[i].confidence, want[i].confidence),
+                    got[i].confidence << " " << want[i].confidence);
+    }
+  }
 }
 
 TEST_CASE("what a file has elsewhere between the same two words is told apart from its likes") {
