@@ -74,8 +74,7 @@ Result<Device> open_gpu(const GgufFile& file, const ModelConfig& config, EngineO
                                        "\"cpu\", or structure off");
   }
   options.prefill_chunk = std::max(options.prefill_chunk, kDeviceChunk);
-  const MemoryPlan plan =
-      plan_memory(file, config, **backend, longest_pass(options.prefill_chunk));
+  const MemoryPlan plan = plan_memory(file, config, **backend, longest_pass(options.prefill_chunk));
   const uint64_t free = (*backend)->free_bytes();
   const int32_t fits = plan.longest_context(free, options.slots);
   const int32_t least = std::min(kLeastContext, options.context);

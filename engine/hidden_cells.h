@@ -26,9 +26,7 @@ struct HiddenCells {
   int32_t size() const { return ranges[0].size() + ranges[1].size(); }
   bool has(int32_t cell) const { return ranges[0].has(cell) || ranges[1].has(cell); }
   /// Every one of the cells is hidden, and by one range.
-  bool covers(CellRange cells) const {
-    return ranges[0].covers(cells) || ranges[1].covers(cells);
-  }
+  bool covers(CellRange cells) const { return ranges[0].covers(cells) || ranges[1].covers(cells); }
   /// Some cell of [0, end) is hidden.
   bool begins_before(int32_t end) const {
     return (ranges[0].size() > 0 && ranges[0].first < end) ||

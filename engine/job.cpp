@@ -331,11 +331,11 @@ std::optional<Error> ScoreJob::invalid() const {
   if (auto error = Job::invalid()) return error;
   const int32_t first = request_.first, last = size() - (request_.branches.empty() ? 1 : 0);
   if (first < 1 || first > last || request_.top < 0) {
-    return Error{ErrorCode::invalid_argument,
-                 "cannot score from token " + std::to_string(first) + " (the " +
-                     std::to_string(request_.top) + " best) of a text of " +
-                     std::to_string(size()) + " tokens; the first must be 1 to " +
-                     std::to_string(last)};
+    return Error{ErrorCode::invalid_argument, "cannot score from token " + std::to_string(first) +
+                                                  " (the " + std::to_string(request_.top) +
+                                                  " best) of a text of " + std::to_string(size()) +
+                                                  " tokens; the first must be 1 to " +
+                                                  std::to_string(last)};
   }
   return invalid_branches(request_, shared_.n_vocab, shared_.context);
 }
@@ -399,8 +399,7 @@ int32_t ScoreJob::take(const Feed& feed, LogitRows& rows) {
     Ranked ranks = rows.ranked(row, feed);
     if (rows.error()) break;
     const int32_t of = row_of_[row];
-    auto& logprobs =
-        of < 0 ? result_.logprobs : result_.branches[static_cast<size_t>(of)].logprobs;
+    auto& logprobs = of < 0 ? result_.logprobs : result_.branches[static_cast<size_t>(of)].logprobs;
     auto& alternatives =
         of < 0 ? result_.alternatives : result_.branches[static_cast<size_t>(of)].alternatives;
     logprobs.push_back(ranks.logprob);

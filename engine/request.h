@@ -154,7 +154,7 @@ struct ScoreBranch {
   int32_t at = 1;
   std::vector<TokenId> tokens;  ///< its own, at least one
   TokenStructure structure;     ///< with the request's: one label a token
-  int32_t first = 0;  ///< the first of its tokens whose probability is wanted; their number: none
+  int32_t first = 0;    ///< the first of its tokens whose probability is wanted; their number: none
   int32_t leaves = -1;  ///< an earlier branch that leaves no other; -1: the request's tokens
 };
 

@@ -227,8 +227,7 @@ struct Scheduler::State {
     const Feed feed = job.next(cached, options.prefill_chunk);
     const TokenStructure none;
     const TokenStructure& labels = shared.structure ? job.labels() : none;
-    const TokenStructure& cells =
-        shared.structure && !feed.labels.empty() ? feed.labels : labels;
+    const TokenStructure& cells = shared.structure && !feed.labels.empty() ? feed.labels : labels;
     const bool may_yield = feed.tokens.size() > kShortPass;
     Pass wanted{feed.tokens, cached, slot.kv.get(), &cells, feed.logits_at, [&] {
                   return job.cancelled() || stopping.load(std::memory_order_relaxed) ||

@@ -38,8 +38,9 @@ std::optional<Error> invalid_branches(const ScoreRequest& request, int32_t n_voc
     const int64_t most = root == nullptr ? static_cast<int64_t>(request.tokens.size())
                                          : root->at + static_cast<int64_t>(root->tokens.size());
     if (branch.at < least || branch.at > most) {
-      return error("begins after token " + std::to_string(branch.at) + " of its sequence; it can after " +
-                   std::to_string(least) + " to " + std::to_string(most));
+      return error("begins after token " + std::to_string(branch.at) +
+                   " of its sequence; it can after " + std::to_string(least) + " to " +
+                   std::to_string(most));
     }
     if (branch.at + n > context) {
       return error("ends a sequence of " + std::to_string(branch.at + n) +

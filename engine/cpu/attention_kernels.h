@@ -204,8 +204,7 @@ inline M prune_visible(const AttentionTile& t, int32_t row, int32_t cell, I cell
 
 /// Cells of one of the row's hidden ranges.
 inline M in_range(I cells, CellRange range) {
-  return both(less_equal(set1_int(range.first), cells),
-              less_equal(cells, set1_int(range.end - 1)));
+  return both(less_equal(set1_int(range.first), cells), less_equal(cells, set1_int(range.end - 1)));
 }
 
 /// Whether no row sees any cell of the block.

@@ -74,8 +74,8 @@ struct Running {
 
 /// What the rows of a warp do not see.
 struct HidesOfTile {
-  Hides rows[2];  ///< this lane's
-  Hides all;      ///< cells that no row sees
+  Hides rows[2];       ///< this lane's
+  Hides all;           ///< cells that no row sees
   int from = INT_MAX;  ///< the first cell that some row does not see
 };
 
@@ -476,6 +476,7 @@ __device__ float plain_element(const KvCells& kv, bool is_v, int head, int cell,
   return s * static_cast<float>(static_cast<const int8_t*>(base)[at]);
 }
 
+template <bool kHides>
 __global__ void __launch_bounds__(kWarps * 32)
     plain_attention_kernel(const __grid_constant__ Params p) {
   launch_dependents();
@@ -488,7 +489,8 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int kv_head = head / (a.n_head / a.kv.n_kv_head), dk = a.kv.head_dim_k,
             dv = a.kv.head_dim_v;
   const Row row = make_row(a.structure, first_cell(p) + query, head);
-  const Hides hides = a.hidden != nullptr ? hides_of(a, query) : Hides{};
+  Hides hides;
+  if constexpr (kHides) hides = hides_of(a, query);
   const float* q = a.q + index * dk;
   float largest = -INFINITY, sum = 0, out[kPlainDims] = {};
   const SparseRange range =
@@ -501,7 +503,7 @@ __global__ void __launch_bounds__(kWarps * 32)
     const int cell =
         range.best > 0 ? static_cast<int>(list[i / kKeyBlock]) * kKeyBlock + i % kKeyBlock : i;
     if (cell > row.cell) break;
-    if (a.hidden != nullptr && hides.has(cell)) continue;
+    if (kHides && hides.has(cell)) continue;
     float score = 0;
     for (int d = lane; d < dk; d += 32)
       score = fmaf(q[d], plain_element(a.kv, false, kv_head, cell, d), score);
@@ -550,10 +552,11 @@ cudaError_t launch_sizes(const Launch& l, const Params& p) {
 }
 
 cudaError_t launch_plain(const Launch& l, const Params& p) {
-  return launch(l, plain_attention_kernel,
-                dim3(static_cast<unsigned>(
-                    ceil_div(static_cast<int64_t>(p.a.n_tokens) * p.a.n_head, kWarps))),
-                dim3(kWarps * 32), 0, p);
+  return launch(
+      l, p.a.hidden != nullptr ? plain_attention_kernel<true> : plain_attention_kernel<false>,
+      dim3(
+          static_cast<unsigned>(ceil_div(static_cast<int64_t>(p.a.n_tokens) * p.a.n_head, kWarps))),
+      dim3(kWarps * 32), 0, p);
 }
 
 }  // namespace

@@ -202,8 +202,8 @@ Result<void> CudaBackend::rank(const float* logits, int64_t n_vocab,
   const size_t n = wanted.size();
   // The best first: they want to lie at multiples of 8 bytes.
   const size_t best_bytes = n * static_cast<size_t>(top) * sizeof(BestToken);
-  auto* memory = static_cast<uint8_t*>(
-      workspace(ranked_, best_bytes + n * (sizeof(float) + sizeof(int32_t))));
+  auto* memory =
+      static_cast<uint8_t*>(workspace(ranked_, best_bytes + n * (sizeof(float) + sizeof(int32_t))));
   if (memory == nullptr) return synchronize();
   auto* device_best = reinterpret_cast<BestToken*>(memory);
   auto* device_logprobs = reinterpret_cast<float*>(memory + best_bytes);
@@ -276,8 +276,8 @@ void CudaBackend::attention(const AttentionArgs& args) {
     }
   }
   if (args.hidden != nullptr) {
-    a.hidden = kept_copy(std::span(args.hidden, static_cast<size_t>(args.n_tokens)), hidden_of_,
-                         hidden_);
+    a.hidden =
+        kept_copy(std::span(args.hidden, static_cast<size_t>(args.n_tokens)), hidden_of_, hidden_);
     if (a.hidden == nullptr) return;
     note(cuda::attention(launch_, a), "attention");
     return;

@@ -286,10 +286,10 @@ class Llama final : public Model {
   DecoderWeights weights_;
   Workspace work_;
   OutputRows output_;
-  VisibleBlocks visible_;         // of layers that prune
-  TokenStructure closed_;         // what layers of mode own prune by
-  VisibleBlocks closed_visible_;  // and see
-  TreePaths tree_;                // of the last pass's cells
+  VisibleBlocks visible_;           // of layers that prune
+  TokenStructure closed_;           // what layers of mode own prune by
+  VisibleBlocks closed_visible_;    // and see
+  TreePaths tree_;                  // of the last pass's cells
   std::vector<int32_t> positions_;  // of a pass with hidden cells
   FusedStep fused_;
 };

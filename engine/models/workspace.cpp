@@ -94,9 +94,9 @@ Result<void> OutputRows::rank_piece(Backend& backend, int64_t n_vocab,
   const size_t n = wanted.size(), cols = static_cast<size_t>(n_vocab),
                best = static_cast<size_t>(top);
   if (top <= kMostRanked) {
-    auto done = backend.rank(logits_->f32(), n_vocab, wanted, top,
-                             std::span(logprobs_).subspan(first, n),
-                             std::span(best_).subspan(first * best, n * best));
+    auto done =
+        backend.rank(logits_->f32(), n_vocab, wanted, top, std::span(logprobs_).subspan(first, n),
+                     std::span(best_).subspan(first * best, n * best));
     if (done || done.error().code != ErrorCode::unsupported) return done;
   }
   const std::span<float> logits = host(n * cols);

@@ -67,14 +67,15 @@ struct Otherwise {
   std::vector<uint32_t> offsets;  ///< of its tokens, in its bytes
   size_t own_bytes = 0;           ///< of the alternative and what its tokens hold beside it
   size_t near_bytes = 0;          ///< and of the tokens that are near
-  size_t near = 0, stop = 0;      ///< tokens of the window as it is written: the end of those, and of all
+  size_t near = 0,
+         stop = 0;  ///< tokens of the window as it is written: the end of those, and of all
 };
 
 /// A candidate's hole, from its first token to the end of the line, and the two ways to fill it.
 struct Hole {
   const Candidate* candidate = nullptr;
   Ahead ahead;
-  AlignedSequence prompt;  ///< up to where the middle begins
+  AlignedSequence prompt;                      ///< up to where the middle begins
   std::string written, as_written, otherwise;  ///< the site's text, and the two middles
 };
 /// log P of a hole's two middles, each with its end.
@@ -304,8 +305,7 @@ class Scorer {
   Result<std::vector<Ahead>> look_ahead(const std::vector<Candidate>& candidates) {
     engine::ScoreRequest request = window_request();
     std::vector<Otherwise> all;
-    for (const Candidate& candidate : candidates)
-      all.push_back(add_otherwise(candidate, request));
+    for (const Candidate& candidate : candidates) all.push_back(add_otherwise(candidate, request));
     auto scored = score(generator_, std::move(request));
     if (!scored) return tl::unexpected(scored.error());
     std::vector<Ahead> out;
@@ -398,8 +398,8 @@ class Scorer {
     Hole hole;
     hole.candidate = &candidate;
     hole.ahead = ahead;
-    hole.prompt = align(layout_, before(candidate), suffix, labeler ? labeler->map() : scopes_,
-                        at_cursor);
+    hole.prompt =
+        align(layout_, before(candidate), suffix, labeler ? labeler->map() : scopes_, at_cursor);
     const syntax::ByteRange site = candidate.site->range;
     hole.written = text_.substr(site.begin, site.end - site.begin);
     hole.as_written = candidate.lead + hole.written + rest;
@@ -422,8 +422,7 @@ class Scorer {
       }
       auto scored = score_middles(std::move(request));
       if (!scored) return tl::unexpected(scored.error());
-      for (size_t i = 0; i < holes.size(); ++i)
-        out.push_back(filled_of(*scored, 3 * i + 1));
+      for (size_t i = 0; i < holes.size(); ++i) out.push_back(filled_of(*scored, 3 * i + 1));
       return out;
     }
     for (const Hole& hole : holes) {

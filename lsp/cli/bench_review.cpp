@@ -46,21 +46,21 @@ class Discontent final : public engine::Generator {
   }
   void score(engine::ScoreRequest request, engine::OnScored on_done) override {
     const bool reads_on = request.top == 0;
-    model_.score(std::move(request), [this, reads_on, done = std::move(on_done)](
-                                         Result<engine::Scored> scored) {
-      if (scored) {
-        computed += scored->timings.prompt_tokens - scored->timings.reused_tokens;
-        ++requests;
-        for (engine::Scored::Branch& branch : scored->branches) {
-          if (reads_on && holes-- <= 0) branch.logprobs[0] = 2 * kNothing;
-        }
-        for (size_t row = 0; row < scored->logprobs.size(); ++row) {
-          for (const engine::TokenId token : wants_)
-            scored->alternatives[row].push_back({token, scored->logprobs[row] + 4});
-        }
-      }
-      done(std::move(scored));
-    });
+    model_.score(std::move(request),
+                 [this, reads_on, done = std::move(on_done)](Result<engine::Scored> scored) {
+                   if (scored) {
+                     computed += scored->timings.prompt_tokens - scored->timings.reused_tokens;
+                     ++requests;
+                     for (engine::Scored::Branch& branch : scored->branches) {
+                       if (reads_on && holes-- <= 0) branch.logprobs[0] = 2 * kNothing;
+                     }
+                     for (size_t row = 0; row < scored->logprobs.size(); ++row) {
+                       for (const engine::TokenId token : wants_)
+                         scored->alternatives[row].push_back({token, scored->logprobs[row] + 4});
+                     }
+                   }
+                   done(std::move(scored));
+                 });
   }
 
   int32_t holes = 0;                   ///< still to be asked for

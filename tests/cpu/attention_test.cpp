@@ -342,7 +342,9 @@ TEST_CASE("attention: a query has the same bits in any company and on any number
 /// sequence itself come first where there are more than three.
 std::vector<HiddenCells> random_hidden(std::mt19937& rng, int32_t first, int32_t n) {
   std::vector<HiddenCells> hidden(static_cast<size_t>(n));
-  const auto below = [&](int32_t end) { return static_cast<int32_t>(rng() % static_cast<uint32_t>(end)); };
+  const auto below = [&](int32_t end) {
+    return static_cast<int32_t>(rng() % static_cast<uint32_t>(end));
+  };
   int32_t root_begin = -1, root_at = 0, root_end = 0;
   for (int32_t t = n > 3 ? n / 4 : 0; t < n;) {
     const int32_t begin = first + t, length = std::min(n - t, 1 + below(40));
@@ -361,7 +363,9 @@ std::vector<HiddenCells> random_hidden(std::mt19937& rng, int32_t first, int32_t
   return hidden;
 }
 
-TEST_CASE("attention: cells of other branches are hidden, in every mode, and read as if they were not there") {
+TEST_CASE(
+    "attention: cells of other branches are hidden, in every mode, and read as if they were not "
+    "there") {
   for (const std::string& isa : isas()) {
     uint32_t seed = 220;
     for (const Case& c : kCases) {

@@ -43,7 +43,8 @@ void check_rank(CudaBackend& b, Random& random, Report& report) {
   for (const int32_t n_vocab : {3, 320, 1000, 32256, 102400})
     for (const int32_t top : {0, 1, 2, 12, kMostRanked}) {
       const int32_t n = 1 + random.below(9);
-      std::vector<float> logits = random.normal(static_cast<size_t>(n) * static_cast<size_t>(n_vocab), 3);
+      std::vector<float> logits =
+          random.normal(static_cast<size_t>(n) * static_cast<size_t>(n_vocab), 3);
       // Equals, among them the largest; the lowest index comes first.
       for (int32_t i = 0; i < n_vocab; i += 7) logits[static_cast<size_t>(i)] = 20;
       std::vector<int32_t> wanted;
@@ -156,7 +157,8 @@ std::vector<float> flat(const Scored& scored) {
 /// Relative to how far the wanted ones are apart.
 double difference(std::vector<float> got, std::vector<float> want) {
   if (got.size() != want.size() || want.empty()) return INFINITY;
-  const float mean = std::accumulate(want.begin(), want.end(), 0.0f) / static_cast<float>(want.size());
+  const float mean =
+      std::accumulate(want.begin(), want.end(), 0.0f) / static_cast<float>(want.size());
   for (float& x : got) x -= mean;
   for (float& x : want) x -= mean;
   return relative_error(got, want);

@@ -23,12 +23,9 @@ struct Structured {
   std::vector<uint32_t> structure;  ///< a layer
   bool tree = false;
 };
-const Structured kStructures[] = {{"off", {}},
-                                  {"emphasis", {1, 1, 1}},
-                                  {"prune", {2, 2, 2}},
-                                  {"own", {3, 3, 3}},
-                                  {"mixed", {1, 2, 3}},
-                                  {"tree", {0, 0, 0}, true}};
+const Structured kStructures[] = {{"off", {}},          {"emphasis", {1, 1, 1}},
+                                  {"prune", {2, 2, 2}}, {"own", {3, 3, 3}},
+                                  {"mixed", {1, 2, 3}}, {"tree", {0, 0, 0}, true}};
 
 /// Labels of nested bodies; a branch's go on from where it leaves.
 TokenLabel random_label(std::mt19937& rng, int32_t place) {
@@ -163,7 +160,8 @@ TEST_CASE("branches: scores are those of requests of their own, in every mode") 
   }
 }
 
-TEST_CASE("a pass with hidden cells: logits of each branch are those of its own sequence, F16 and Q8_0") {
+TEST_CASE(
+    "a pass with hidden cells: logits of each branch are those of its own sequence, F16 and Q8_0") {
   TinyModel tiny;
   tiny.structure = {2, 3, 1};
   const auto file = test::write_tiny_model(tiny);
@@ -173,7 +171,8 @@ TEST_CASE("a pass with hidden cells: logits of each branch are those of its own 
     for (const DType type : {DType::f16, DType::q8_0}) {
       KvShape shape = model->config().kv_shape(200);
       shape.type = type;
-      const auto beside = model->backend().create_kv(shape), alone = model->backend().create_kv(shape);
+      const auto beside = model->backend().create_kv(shape),
+                 alone = model->backend().create_kv(shape);
       REQUIRE(beside.has_value());
       REQUIRE(alone.has_value());
       // Base cells [0, 70), of which the branches see 40, 70 and 40; the third leaves the first after 9.
@@ -252,8 +251,7 @@ TEST_CASE("branches: the cache keeps the request's own tokens and nothing of the
   const auto again = test::try_score(*generator, request);
   REQUIRE(again.has_value());
   CHECK(again->timings.reused_tokens == 59);
-  for (size_t i = 0; i < 3; ++i)
-    CHECK(again->branches[i].logprobs == first->branches[i].logprobs);
+  for (size_t i = 0; i < 3; ++i) CHECK(again->branches[i].logprobs == first->branches[i].logprobs);
 
   // One of the branches as a sequence of its own: only what it shares with the request is reused.
   ScoreRequest own = sequence_of(request, 2);
@@ -280,8 +278,7 @@ TEST_CASE("branches: one pass for what fits, and the passes of a long request") 
   ScoreRequest request;
   request.tokens = random_tokens(rng, 30);
   request.first = 30;
-  for (int i = 0; i < 6; ++i)
-    request.branches.push_back(random_branch(rng, request, -1, 30, 20));
+  for (int i = 0; i < 6; ++i) request.branches.push_back(random_branch(rng, request, -1, 30, 20));
   std::vector<std::vector<float>> all;
   for (const int32_t chunk : {16, 50, 400}) {
     LoadOptions options;
@@ -319,8 +316,8 @@ TEST_CASE("branches: where no pass can hold them they are asked one by one") {
     const auto got = test::try_score(*generator, request);
     REQUIRE_MESSAGE(got.has_value(), got.error().message);
     const Scored want = apart(*test::load(file.path()), request);
-    check_alike(got->branches[0].logprobs, got->branches[0].alternatives,
-                want.branches[0].logprobs, want.branches[0].alternatives);
+    check_alike(got->branches[0].logprobs, got->branches[0].alternatives, want.branches[0].logprobs,
+                want.branches[0].alternatives);
   }
 }
 
@@ -350,9 +347,11 @@ TEST_CASE("branches: what makes no sense is told") {
   refused([](ScoreRequest& r) { r.branches[1].at = 7; }, "it can after 5 to 6");
   refused([](ScoreRequest& r) { r.branches[1].leaves = 1; }, "branch 1 leaves branch 1");
   refused([](ScoreRequest& r) { r.branches[0].leaves = 1; }, "branch 0 leaves branch 1");
-  refused([](ScoreRequest& r) { r.branches.push_back(
-              {.at = 6, .tokens = {7}, .structure = {}, .leaves = 1}); },
-          "branch 2 leaves branch 1");
+  refused(
+      [](ScoreRequest& r) {
+        r.branches.push_back({.at = 6, .tokens = {7}, .structure = {}, .leaves = 1});
+      },
+      "branch 2 leaves branch 1");
   refused([](ScoreRequest& r) { r.branches[0].first = 3; }, "from token 3 of its 2");
   refused([](ScoreRequest& r) { r.branches[1].tokens[0] = 320; }, "token 320");
   refused([](ScoreRequest& r) { r.branches[0].tokens.resize(509); }, "the context holds 512");
@@ -406,10 +405,9 @@ TEST_CASE("one by one: in the order that leaves most in a cache, and an error en
   };
   const auto all = run();
   REQUIRE(all.has_value());
-  CHECK(asked == std::vector<std::vector<TokenId>>{{1, 2, 3, 4, 5},
-                                                   {1, 2, 3, 4, 5, 20, 30},
-                                                   {1, 2, 3, 4, 5, 20, 21, 31},
-                                                   {1, 2, 10}});
+  CHECK(asked ==
+        std::vector<std::vector<TokenId>>{
+            {1, 2, 3, 4, 5}, {1, 2, 3, 4, 5, 20, 30}, {1, 2, 3, 4, 5, 20, 21, 31}, {1, 2, 10}});
   CHECK(all->logprobs == std::vector<float>{-3, -4, -5});
   CHECK(all->branches[0].logprobs == std::vector<float>{-10});
   CHECK(all->branches[1].logprobs.empty());

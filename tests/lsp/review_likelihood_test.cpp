@@ -399,7 +399,8 @@ class Restless final : public ScoresOnly {
 
 }  // namespace
 
-TEST_CASE("continuations scored beside each other lead to the suspicions of those scored one by one") {
+TEST_CASE(
+    "continuations scored beside each other lead to the suspicions of those scored one by one") {
   const std::string text =
       "int visible_count(const Row* rows, int first, int last, bool strict) {\n"
       "  int count = 0, skipped = 0;\n"
