@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 #include <random>
 #include <string>
 
+#include "engine/prompt_format.h"
 #include "engine/scheduler.h"
 #include "engine/tokenizer.h"
 #include "tests/support/engine/blocking.h"
@@ -270,30 +272,102 @@ TEST_CASE("branches: the cache keeps the request's own tokens and nothing of the
   CHECK(got.tokens == want.tokens);
 }
 
-TEST_CASE("branches: one pass for what fits, and the passes of a long request") {
-  // Counted by the cells that a pass of branches alone may take, chunk by chunk.
-  TinyModel tiny;
-  const auto file = test::write_tiny_model(tiny);
+/// Counts the passes of a model.
+class CountingModel final : public Model {
+ public:
+  explicit CountingModel(std::unique_ptr<Model> real) : real_(std::move(real)) {}
+  const ModelConfig& config() const override { return real_->config(); }
+  Backend& backend() override { return real_->backend(); }
+  Result<std::unique_ptr<KvStore>> create_kv(int32_t n) override { return real_->create_kv(n); }
+  bool takes_branches() const override { return real_->takes_branches(); }
+  Result<PassResult> forward(const Pass& pass) override {
+    passes.push_back(static_cast<int32_t>(pass.tokens.size()));
+    return real_->forward(pass);
+  }
+  std::vector<int32_t> passes;  ///< tokens of each
+
+ private:
+  std::unique_ptr<Model> real_;
+};
+
+TEST_CASE("branches: what fits goes into one pass, and so do all rows that are scored") {
+  const auto file = test::write_tiny_model({});
+  const auto gguf = *GgufFile::open(file.path());
   std::mt19937 rng(5);
   ScoreRequest request;
   request.tokens = random_tokens(rng, 30);
   request.first = 30;
   for (int i = 0; i < 6; ++i) request.branches.push_back(random_branch(rng, request, -1, 30, 20));
-  std::vector<std::vector<float>> all;
-  for (const int32_t chunk : {16, 50, 400}) {
-    LoadOptions options;
-    options.engine.prefill_chunk = chunk;
-    const auto got = test::try_score(*test::load(file.path(), options), request);
-    REQUIRE(got.has_value());
-    std::vector<float> flat;
-    for (const auto& branch : got->branches)
-      flat.insert(flat.end(), branch.logprobs.begin(), branch.logprobs.end());
-    all.push_back(std::move(flat));
+  ScoreRequest text;
+  text.tokens = random_tokens(rng, 375);
+  std::vector<float> first;
+  const struct {
+    int32_t chunk;
+    std::vector<int32_t> passes, again, text;
+  } cases[] = {{400, {149}, {120}, {374}},
+               {250, {149}, {120}, {374}},  // half as much more goes along
+               {60, {89, 60}, {80, 40}, {60, 60, 60, 60, 60, 74}},
+               {16, {16, 13, 20, 20, 20, 20, 20, 20}, {20, 20, 20, 20, 20, 20}, {}}};
+  for (const auto& [chunk, passes, again, of_text] : cases) {
+    CAPTURE(chunk);
+    auto counting = std::make_unique<CountingModel>(test::open_model(file.path()));
+    CountingModel& model = *counting;
+    Scheduler scheduler(std::move(counting), *Tokenizer::from_gguf(*gguf),
+                        *PromptFormat::from_gguf(*gguf, **Tokenizer::from_gguf(*gguf)),
+                        {512, 1, chunk});
+    const auto score = [&](const ScoreRequest& wanted) {
+      std::promise<Result<Scored>> promise;
+      model.passes.clear();
+      scheduler.score(wanted, [&](Result<Scored> r) { promise.set_value(std::move(r)); });
+      auto scored = promise.get_future().get();
+      REQUIRE_MESSAGE(scored.has_value(), scored.error().message);
+      std::vector<float> flat = scored->logprobs;
+      for (const auto& branch : scored->branches)
+        flat.insert(flat.end(), branch.logprobs.begin(), branch.logprobs.end());
+      return flat;
+    };
+    const auto got = score(request);
+    CHECK(model.passes == passes);
+    score(request);
+    CHECK(model.passes == again);
+    if (first.empty()) first = got;
+    REQUIRE(got.size() == first.size());
+    for (size_t i = 0; i < got.size(); ++i)
+      CHECK(got[i] == doctest::Approx(first[i]).epsilon(kApart));
+    if (of_text.empty()) continue;
+    CHECK(score(text).size() == 374);
+    CHECK(model.passes == of_text);
   }
-  for (const auto& other : all) {
-    REQUIRE(other.size() == all[0].size());
-    for (size_t i = 0; i < other.size(); ++i)
-      CHECK(other[i] == doctest::Approx(all[0][i]).epsilon(1e-4));
+}
+
+TEST_CASE("branches: a request of higher priority takes the slot, and the scores are the same") {
+  const auto file = test::write_tiny_model({});
+  LoadOptions options;
+  options.engine.slots = 1;
+  options.engine.prefill_chunk = 16;
+  const auto generator = test::load(file.path(), options);
+  std::mt19937 rng(17);
+  ScoreRequest request;
+  request.tokens = random_tokens(rng, 80);
+  request.first = 50;
+  for (int i = 0; i < 8; ++i)
+    request.branches.push_back(random_branch(rng, request, -1, 20 + 7 * i, 15));
+  const auto want = test::try_score(*generator, request);
+  REQUIRE(want.has_value());
+  std::promise<Result<Scored>> promise;
+  generator->score(request, [&](Result<Scored> r) { promise.set_value(std::move(r)); });
+  for (int i = 0; i < 4; ++i) {
+    Request urgent;
+    urgent.prompt = random_tokens(rng, 12);
+    urgent.max_tokens = 3;
+    test::generate(*generator, urgent);
+  }
+  const auto got = promise.get_future().get();
+  REQUIRE(got.has_value());
+  check_alike(got->logprobs, got->alternatives, want->logprobs, want->alternatives);
+  for (size_t i = 0; i < 8; ++i) {
+    check_alike(got->branches[i].logprobs, got->branches[i].alternatives,
+                want->branches[i].logprobs, want->branches[i].alternatives);
   }
 }
 
