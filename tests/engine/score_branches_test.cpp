@@ -383,15 +383,25 @@ TEST_CASE("branches: where no pass can hold them they are asked one by one") {
   request.tokens = random_tokens(rng, 50);
   request.structure = random_labels(rng, 50, 0);
   request.first = 50;
-  // Beside 50 tokens there is room for 14; and one begins among the sinks.
-  for (const auto& [at, n] : {std::pair{20, size_t{44}}, {3, size_t{5}}}) {
-    request.branches = {random_branch(rng, request, -1, at, n)};
-    request.branches[0].first = 0;
+  // Beside 50 tokens there is room for 14; and some begin among the sinks.
+  for (const auto& [at, n] : {std::pair{20, size_t{44}}, {3, size_t{13}}}) {
+    request.branches.clear();
+    for (size_t b = 0; b < 2; ++b) {
+      request.branches.push_back(random_branch(rng, request, -1, at, n));
+      request.branches[b].first = 0;
+      // Each token in a scope of its own: what it sees of the branch is the window and the sinks.
+      for (size_t i = 0; i < n; ++i) {
+        const auto scope = 200 + static_cast<int32_t>(i);
+        request.branches[b].structure.scope[i] = request.branches[b].structure.last[i] = scope;
+      }
+    }
     const auto got = test::try_score(*generator, request);
     REQUIRE_MESSAGE(got.has_value(), got.error().message);
     const Scored want = apart(*test::load(file.path()), request);
-    check_alike(got->branches[0].logprobs, got->branches[0].alternatives, want.branches[0].logprobs,
-                want.branches[0].alternatives);
+    for (size_t b = 0; b < 2; ++b) {
+      check_alike(got->branches[b].logprobs, got->branches[b].alternatives,
+                  want.branches[b].logprobs, want.branches[b].alternatives);
+    }
   }
 }
 
