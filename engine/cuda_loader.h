@@ -16,9 +16,9 @@ constexpr int backend_build() {
   for (const size_t size :
        {sizeof(TensorView), sizeof(TokenLabel), sizeof(VisibleBlocks), sizeof(PruneRule),
         sizeof(KvShape), sizeof(KvStore), sizeof(Weight), sizeof(RopeTable), sizeof(MatmulTarget),
-        sizeof(AttentionArgs), sizeof(ExpertRule), sizeof(ExpertsArgs), sizeof(HeadMatmulArgs),
-        sizeof(DecoderOps), sizeof(DecoderOps::Layer), sizeof(LatentDecoderOps),
-        sizeof(LatentDecoderOps::Layer), sizeof(BestToken)})
+        sizeof(AttentionArgs), sizeof(HiddenCells), sizeof(ExpertRule), sizeof(ExpertsArgs),
+        sizeof(HeadMatmulArgs), sizeof(DecoderOps), sizeof(DecoderOps::Layer),
+        sizeof(LatentDecoderOps), sizeof(LatentDecoderOps::Layer), sizeof(BestToken)})
     n = (n * 31 + size) % 1000003;
   return static_cast<int>(n);
 }

@@ -74,7 +74,7 @@ Result<Device> open_gpu(const GgufFile& file, const ModelConfig& config, EngineO
                                        "\"cpu\", or structure off");
   }
   options.prefill_chunk = std::max(options.prefill_chunk, kDeviceChunk);
-  const MemoryPlan plan = plan_memory(file, config, **backend, options.prefill_chunk);
+  const MemoryPlan plan = plan_memory(file, config, **backend, longest_pass(options.prefill_chunk));
   const uint64_t free = (*backend)->free_bytes();
   const int32_t fits = plan.longest_context(free, options.slots);
   const int32_t least = std::min(kLeastContext, options.context);
@@ -142,7 +142,7 @@ std::string MemoryPlan::text(int32_t context, int32_t slots) const {
 }
 
 MemoryPlan plan_memory(const GgufFile& file, const ModelConfig& config, const Backend& backend,
-                       int32_t prefill_chunk) {
+                       int32_t pass_tokens) {
   MemoryPlan plan;
   for (const GgufTensor& tensor : file.tensors())
     plan.weights += backend.weight_bytes(tensor.view());
@@ -164,7 +164,7 @@ MemoryPlan plan_memory(const GgufFile& file, const ModelConfig& config, const Ba
     row += int64_t{config.experts->rule.n_used} * (2 * config.n_embd + 2 * config.experts->n_ff);
   }
   const int64_t widest = std::max<int64_t>(config.n_embd, config.n_ff);
-  plan.work = static_cast<uint64_t>(prefill_chunk * (row * 4 + widest * 2)) + backend.work_bytes();
+  plan.work = static_cast<uint64_t>(pass_tokens * (row * 4 + widest * 2)) + backend.work_bytes();
   return plan;
 }
 

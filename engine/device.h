@@ -35,7 +35,7 @@ Result<PlacedModel> place_model(std::shared_ptr<const GgufFile> file, const Mode
 /// What a model takes of a device's memory, in bytes.
 struct MemoryPlan {
   uint64_t weights = 0;  ///< as the device holds them
-  uint64_t work = 0;     ///< activations of a prefill chunk, workspaces
+  uint64_t work = 0;     ///< activations of the longest pass, workspaces
   uint64_t kv_cell = 0;  ///< keys and values of one token
   uint64_t bytes(int32_t context, int32_t slots) const {
     return weights + work + kv_cell * static_cast<uint64_t>(context) * static_cast<uint64_t>(slots);
@@ -47,6 +47,6 @@ struct MemoryPlan {
   std::string text(int32_t context, int32_t slots) const;
 };
 MemoryPlan plan_memory(const GgufFile& file, const ModelConfig& config, const Backend& backend,
-                       int32_t prefill_chunk);
+                       int32_t pass_tokens);
 
 }  // namespace cambium::engine

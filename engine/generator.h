@@ -58,6 +58,8 @@ class Generator {
   virtual const Tokenizer* tokenizer() const = 0;
   virtual const PromptFormat* prompt_format() const = 0;
   virtual void generate(Request request, OnText on_text, OnDone on_done) = 0;
+  /// Whoever can score takes branches too; score_one_by_one() (engine/score_branches.h) is a way that all
+  /// have.
   virtual void score(ScoreRequest request, OnScored on_done) = 0;
 };
 

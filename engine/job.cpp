@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <numeric>
 
 namespace cambium::engine {
 
@@ -42,6 +41,19 @@ std::span<const float> LogitRows::logits(size_t row) {
     }
   }
   return error_ ? std::span<const float>() : logits_.subspan(row * n_vocab_, n_vocab_);
+}
+
+Ranked LogitRows::ranked(size_t row, const Feed& feed) {
+  if (logprobs_.empty()) {
+    const auto values = logits(row);
+    return error_ ? Ranked{} : engine::ranked(values, feed.ranked[row], feed.top);
+  }
+  Ranked out;
+  out.logprob = logprobs_[row];
+  const auto top = static_cast<size_t>(feed.top);
+  for (const BestToken& best : best_.subspan(row * top, top))
+    out.best.push_back({best.id, best.logprob});
+  return out;
 }
 
 // --- every job ----------------------------------------------------------------------------------
@@ -305,54 +317,98 @@ void GenerateJob::answer(std::optional<Error> error) {
 // --- score --------------------------------------------------------------------------------------
 
 ScoreJob::ScoreJob(JobContext& shared, ScoreRequest request, OnScored on_done)
-    : Job(shared, std::move(request.tokens), std::move(request.structure), request.priority,
-          request.cancel, 0),
-      first_(request.first),
-      top_(request.top),
-      on_done_(std::move(on_done)) {}
+    : Job(shared, request.tokens, request.structure, request.priority, request.cancel, 0),
+      request_(std::move(request)),
+      groups_(branch_groups(request_)),
+      before_branches_(cells_before_branches(request_)),
+      on_done_(std::move(on_done)) {
+  result_.branches.resize(request_.branches.size());
+  for (const ScoreBranch& branch : request_.branches)
+    timings.prompt_tokens += static_cast<int32_t>(branch.tokens.size());
+}
 
 std::optional<Error> ScoreJob::invalid() const {
   if (auto error = Job::invalid()) return error;
-  if (first_ < 1 || first_ >= static_cast<int32_t>(tokens_.size()) || top_ < 0) {
-    return Error{ErrorCode::invalid_argument,
-                 "cannot score from token " + std::to_string(first_) + " (the " +
-                     std::to_string(top_) + " best) of a text of " +
-                     std::to_string(tokens_.size()) + " tokens; the first must be 1 to " +
-                     std::to_string(static_cast<int64_t>(tokens_.size()) - 1)};
+  const int32_t first = request_.first, last = size() - (request_.branches.empty() ? 1 : 0);
+  if (first < 1 || first > last || request_.top < 0) {
+    return Error{ErrorCode::invalid_argument, "cannot score from token " + std::to_string(first) +
+                                                  " (the " + std::to_string(request_.top) +
+                                                  " best) of a text of " + std::to_string(size()) +
+                                                  " tokens; the first must be 1 to " +
+                                                  std::to_string(last)};
   }
-  return std::nullopt;
+  return invalid_branches(request_, shared_.n_vocab, shared_.context);
 }
 
 Feed ScoreJob::next(int32_t cached, int32_t chunk) {
   Feed feed;
+  feed.top = std::min(request_.top, shared_.n_vocab);
+  row_of_.clear();
+  fed_groups_ = 0;
   // Nothing follows the last token, so it is not fed; the one before the first wanted is the first
   // whose logits matter.
-  const int32_t end = static_cast<int32_t>(tokens_.size()) - 1;
-  assert(cached < end && cached <= next_scored());
-  int32_t n = std::min(end - cached, chunk);
-  if (cached < next_scored()) {
-    n = std::min(n, next_scored() - cached);
-  } else {
-    n = std::min(n, kMaxLogitRows);
-    feed.logits_at.resize(static_cast<size_t>(n));
-    std::iota(feed.logits_at.begin(), feed.logits_at.end(), 0);
+  const int32_t end = own_done() ? before_branches_ : size() - 1;
+  assert(own_done() || cached <= next_scored());
+  const int32_t most = longest_pass(chunk), rest = std::max(end - cached, 0);
+  const int32_t n_own = rest <= most ? rest : chunk, own_end = cached + n_own;
+  feed.own = static_cast<size_t>(n_own);
+  feed.tokens.assign(tokens_.begin() + cached, tokens_.begin() + own_end);
+  for (int32_t cell = std::max(cached, next_scored()); !own_done() && cell < own_end; ++cell) {
+    feed.logits_at.push_back(cell - cached);
+    feed.ranked.push_back(tokens_[static_cast<size_t>(cell) + 1]);
+    row_of_.push_back(-1);
   }
-  feed.tokens.assign(tokens_.begin() + cached, tokens_.begin() + cached + n);
+  if (own_end < end) return feed;
+  // The branches stand behind it; the next pass writes over them.
+  for (size_t i = next_group_; i < groups_.size(); ++i) {
+    const int32_t n = static_cast<int32_t>(feed.tokens.size()) + groups_[i].cells;
+    if (!feed.tokens.empty() && (n > most || cached + n > shared_.context)) break;
+    add_group(groups_[i], cached, feed);
+    ++fed_groups_;
+  }
   return feed;
 }
 
-int32_t ScoreJob::take(const Feed& feed, LogitRows& rows) {
-  for (size_t row = 0; row < feed.logits_at.size(); ++row) {
-    const auto values = rows.logits(row);
-    if (rows.error()) break;
-    const size_t position = static_cast<size_t>(first_) + result_.logprobs.size();
-    Ranked ranks = ranked(values, tokens_[position], top_);
-    result_.logprobs.push_back(ranks.logprob);
-    result_.alternatives.push_back(std::move(ranks.best));
+void ScoreJob::add_group(const BranchGroup& group, int32_t cached, Feed& feed) {
+  if (feed.hidden.empty()) {
+    feed.hidden.resize(feed.tokens.size());
+    feed.labels = labels_;
+    if (!labels_.empty()) feed.labels.resize(static_cast<size_t>(cached) + feed.own);
   }
-  finished_ = result_.logprobs.size() + static_cast<size_t>(first_) == tokens_.size();
+  int32_t root_first = 0;
+  for (const size_t member : group.members) {
+    const ScoreBranch& branch = request_.branches[member];
+    const auto begin = static_cast<int32_t>(feed.tokens.size());
+    if (branch.leaves < 0) root_first = cached + begin;
+    const BranchFeed own = branch_feed(request_, member);
+    feed.tokens.insert(feed.tokens.end(), own.tokens.begin(), own.tokens.end());
+    for (size_t i = 0; i < own.labels.size(); ++i) feed.labels.push_back(own.labels.at(i));
+    feed.hidden.resize(feed.tokens.size(),
+                       hidden_cells(request_, member, cached + begin, root_first));
+    const auto n = static_cast<int32_t>(branch.tokens.size());
+    for (int32_t i = branch.first; i < n; ++i) {
+      feed.logits_at.push_back(begin + i);
+      feed.ranked.push_back(branch.tokens[static_cast<size_t>(i)]);
+      row_of_.push_back(static_cast<int32_t>(member));
+    }
+  }
+}
+
+int32_t ScoreJob::take(const Feed& feed, LogitRows& rows) {
+  for (size_t row = 0; row < row_of_.size(); ++row) {
+    Ranked ranks = rows.ranked(row, feed);
+    if (rows.error()) break;
+    const int32_t of = row_of_[row];
+    auto& logprobs = of < 0 ? result_.logprobs : result_.branches[static_cast<size_t>(of)].logprobs;
+    auto& alternatives =
+        of < 0 ? result_.alternatives : result_.branches[static_cast<size_t>(of)].alternatives;
+    logprobs.push_back(ranks.logprob);
+    alternatives.push_back(std::move(ranks.best));
+  }
+  next_group_ += fed_groups_;
+  finished_ = own_done() && next_group_ == groups_.size();
   if (finished_) timings.ttft_ms = ms_since(submitted);
-  return static_cast<int32_t>(feed.tokens.size());
+  return static_cast<int32_t>(feed.own);
 }
 
 void ScoreJob::give_up() { finished_ = cancelled_ = true; }

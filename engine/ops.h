@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/attention_mask.h"
+#include "engine/hidden_cells.h"
 #include "engine/result.h"
 #include "engine/sparse_rule.h"
 #include "engine/tensor.h"
@@ -94,7 +95,10 @@ struct AttentionArgs {
   int32_t first_cell = 0;
   int32_t n_head = 0;  ///< a multiple of kv->shape.n_kv_head
   float scale = 0;     ///< usually 1/sqrt(head_dim_k)
-  SparseRule sparse;   ///< with a structure mode on it is ignored
+  SparseRule sparse;   ///< with a structure mode on, or hidden cells, it is ignored
+  /// [n_tokens], host memory: cells that query i does not see; null: none. Not of a latent cache on a
+  /// GPU. With structure, `visible` may list blocks that are hidden.
+  const HiddenCells* hidden = nullptr;
 
   /// Structure. With mode off everything below is ignored.
   StructureMode mode = StructureMode::off;
@@ -205,6 +209,9 @@ struct BestToken {
   float logprob = 0;
 };
 
+/// Most tokens of a row that Backend::rank() tells.
+inline constexpr int32_t kMostRanked = 32;
+
 /// Decode steps of one model, fused. Gives the same bits for a token whatever number runs with it.
 class DecodeProgram {
  public:
@@ -220,7 +227,7 @@ class DecodeProgram {
 };
 
 /// Counts changes of the classes here that a module built before one would not know.
-inline constexpr int kBackendInterface = 7;
+inline constexpr int kBackendInterface = 8;
 
 class Backend {
  public:
@@ -265,6 +272,9 @@ class Backend {
   /// token i is at position first_pos + i.
   virtual void rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens,
                     int32_t n_head, int32_t head_dim) = 0;
+  /// The same for tokens that stand anywhere: token i is at positions[i]; host memory.
+  virtual void rope_at(float* x, const RopeTable& table, std::span<const int32_t> positions,
+                       int32_t n_head, int32_t head_dim) = 0;
   /// Stores k [n_tokens, n_kv_head, head_dim_k] and v (null: KvShape::latent) in cells
   /// first_cell...
   virtual void kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens,
@@ -297,6 +307,14 @@ class Backend {
                          int64_t /*y_stride*/, int64_t /*width*/, int64_t /*n_rows*/) {}
 
   // --- optional -------------------------------------------------------------------------------
+  /// Of each row of logits [wanted.size(), n_vocab] the natural log of the probability of wanted[i]
+  /// (host memory) and the `top` <= kMostRanked most likely tokens, best first, of equals the lowest
+  /// id first. Waits. ErrorCode::unsupported where rows are as well read by the host.
+  virtual Result<void> rank(const float* /*logits*/, int64_t /*n_vocab*/,
+                            std::span<const int32_t> /*wanted*/, int32_t /*top*/,
+                            std::span<float> /*logprobs*/, std::span<BestToken> /*best*/) {
+    return fail(ErrorCode::unsupported, description() + " does not rank rows of logits");
+  }
   /// ErrorCode::unsupported where the backend has nothing faster than the ops above.
   virtual Result<std::unique_ptr<DecodeProgram>> compile_decode(const DecoderOps&) {
     return fail(ErrorCode::unsupported, "this backend has no fused decode step");

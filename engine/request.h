@@ -147,12 +147,27 @@ struct Request {
   uint64_t slot_key = 0;
 };
 
+/// What might follow a place of a ScoreRequest's tokens, or of another branch's, in place of what does.
+struct ScoreBranch {
+  /// Tokens before its own: of the sequence that it leaves, 1 to all; of a branch's sequence, counted with
+  /// those before that one, and more than those.
+  int32_t at = 1;
+  std::vector<TokenId> tokens;  ///< its own, at least one
+  TokenStructure structure;     ///< with the request's: one label a token
+  int32_t first = 0;    ///< the first of its tokens whose probability is wanted; their number: none
+  int32_t leaves = -1;  ///< an earlier branch that leaves no other; -1: the request's tokens
+};
+
 /// Log-probabilities of a text under the model.
 struct ScoreRequest {
   std::vector<TokenId> tokens;
   TokenStructure structure;
-  int32_t first = 1;  ///< position of the first token whose probability is wanted, >= 1
-  int32_t top = 0;    ///< also the `top` most likely tokens at each position
+  /// Position of the first token whose probability is wanted, >= 1; with branches also tokens.size(): none.
+  int32_t first = 1;
+  int32_t top = 0;  ///< also the `top` most likely tokens at each position
+  /// Scored as if each were the end of a request of its own; a local engine computes as many as fit
+  /// beside each other in one pass.
+  std::vector<ScoreBranch> branches = {};
   Priority priority = Priority::background;
   CancelFlag cancel;
 };
@@ -163,6 +178,11 @@ struct Scored {
   };
   std::vector<float> logprobs;                         ///< [tokens.size() - first]
   std::vector<std::vector<Alternative>> alternatives;  ///< same length, `top` each, best first
+  struct Branch {
+    std::vector<float> logprobs;  ///< [tokens.size() - first] of the branch
+    std::vector<std::vector<Alternative>> alternatives;
+  };
+  std::vector<Branch> branches;  ///< as the request's
   Timings timings;
 };
 

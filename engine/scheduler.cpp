@@ -39,7 +39,10 @@ struct Scheduler::State {
     shared.format = format.get();
     shared.n_vocab = model->config().n_vocab;
     shared.context = options.context;
-    shared.structure = model->config().structure.any();
+    const StructureConfig& structure = model->config().structure;
+    shared.structure = structure.any();
+    shared.branches = model->takes_branches();
+    shared.sinks = structure.prunes() ? structure.rule.sinks : 0;
   }
 
   static Error unloaded() {
@@ -68,6 +71,19 @@ struct Scheduler::State {
       stopping = true;
     }
     wake.notify_one();
+  }
+
+  // Whether a pass can hold the request's branches, or it is to be told what is wrong with them.
+  bool side_by_side(const ScoreRequest& request) const {
+    if (request.branches.empty() || invalid_branches(request, shared.n_vocab, shared.context)) {
+      return true;
+    }
+    if (!shared.branches) return false;
+    const auto groups = branch_groups(request);
+    return std::all_of(groups.begin(), groups.end(), [&](const BranchGroup& group) {
+      return request.branches[group.members[0]].at > shared.sinks &&
+             static_cast<int64_t>(request.tokens.size()) + group.cells <= shared.context;
+    });
   }
 
   // --- engine thread
@@ -211,18 +227,23 @@ struct Scheduler::State {
     const Feed feed = job.next(cached, options.prefill_chunk);
     const TokenStructure none;
     const TokenStructure& labels = shared.structure ? job.labels() : none;
+    const TokenStructure& cells = shared.structure && !feed.labels.empty() ? feed.labels : labels;
     const bool may_yield = feed.tokens.size() > kShortPass;
-    Pass wanted{feed.tokens, cached, slot.kv.get(), &labels, feed.logits_at, [&] {
+    Pass wanted{feed.tokens, cached, slot.kv.get(), &cells, feed.logits_at, [&] {
                   return job.cancelled() || stopping.load(std::memory_order_relaxed) ||
                          (may_yield &&
                           waiting.load(std::memory_order_relaxed) > static_cast<int>(job.priority));
                 }};
     wanted.greedy = feed.greedy;
+    wanted.hidden = feed.hidden;
+    wanted.ranked = feed.ranked;
+    wanted.top = feed.top;
     const auto result = model->forward(wanted);
     const double pass_ms = ms_between(start, Clock::now());
     count_experts(job);
     if (result) {
-      slot.append(feed.tokens, labels);
+      // Of branches the slot keeps nothing.
+      slot.append(feed.of_sequence(), labels);
       if (feed.decode) {
         shared.drafts.measured(static_cast<int32_t>(feed.tokens.size()), pass_ms);
       }
@@ -309,9 +330,15 @@ void Scheduler::generate(Request request, OnText on_text, OnDone on_done) {
 }
 
 void Scheduler::score(ScoreRequest request, OnScored on_done) {
-  if (!state_->shared.structure) request.structure = {};
-  state_->submit(
-      std::make_unique<ScoreJob>(state_->shared, std::move(request), std::move(on_done)));
+  if (!state_->shared.structure) {
+    request.structure = {};
+    for (ScoreBranch& branch : request.branches) branch.structure = {};
+  }
+  const auto submit = [state = state_](ScoreRequest one, OnScored done) {
+    state->submit(std::make_unique<ScoreJob>(state->shared, std::move(one), std::move(done)));
+  };
+  if (state_->side_by_side(request)) return submit(std::move(request), std::move(on_done));
+  score_one_by_one(std::move(request), submit, std::move(on_done));
 }
 
 }  // namespace cambium::engine

@@ -205,6 +205,7 @@ void Attention::run_heads(const AttentionArgs& args, const CpuKv& kv, int32_t kv
   tile.head_dim = shape.head_dim_k;
   tile.scale = args.scale;
   tile.first_block = first_block;
+  tile.hides = args.hidden != nullptr;
   if (structured(args) && (args.mode != StructureMode::prune || set.prunes)) {
     tile.mode = args.mode;
     tile.scope = scope_.data();
@@ -247,6 +248,7 @@ void Attention::run_heads(const AttentionArgs& args, const CpuKv& kv, int32_t kv
         token[r] = segment + (row + r) / per_token;
         head[r] = set.heads[static_cast<size_t>((row + r) % per_token)];
         tile.cell[r] = args.first_cell + token[r];
+        if (tile.hides) tile.hidden[r] = args.hidden[token[r]];
         tile.q[r] =
             args.q + (static_cast<int64_t>(token[r]) * args.n_head + head[r]) * shape.head_dim_k;
         if (tile.mode != StructureMode::off) {
@@ -347,7 +349,7 @@ void Attention::run(const AttentionArgs& args) {
       partial_.resize(chunk_floats * static_cast<size_t>(n_chunks));
     }
     const bool sparse = args.sparse.from > 0 && n_cells > args.sparse.from && !structured(args) &&
-                        args.n_tokens <= kMostSparseTokens;
+                        args.hidden == nullptr && args.n_tokens <= kMostSparseTokens;
     if (sparse) {
       chosen_.assign(static_cast<size_t>(n_kv_head * args.n_tokens), {});
       kv.block_means(args.layer, 0, 0, 0);  // room for every head, before the threads

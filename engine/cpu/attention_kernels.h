@@ -202,6 +202,20 @@ inline M prune_visible(const AttentionTile& t, int32_t row, int32_t cell, I cell
                 less_equal(cells, set1_int(t.prune.sinks - 1)));
 }
 
+/// Cells of one of the row's hidden ranges.
+inline M in_range(I cells, CellRange range) {
+  return both(less_equal(set1_int(range.first), cells), less_equal(cells, set1_int(range.end - 1)));
+}
+
+/// Whether no row sees any cell of the block.
+inline bool hidden_from_all(const AttentionTile& t, int32_t block) {
+  if (!t.hides) return false;
+  for (int32_t r = 0; r < t.n_rows; ++r) {
+    if (!t.hidden[r].covers({block * kKeyBlock, (block + 1) * kKeyBlock})) return false;
+  }
+  return true;
+}
+
 /// Structure and causality for one row of a chunk's scores, then weights in place. Returns the
 /// maximum, −infinity where nothing is visible; *sum is the sum of the weights.
 inline float weigh_row(const AttentionTile& t, const Chunk& chunk, int32_t row, float* scores,
@@ -211,6 +225,7 @@ inline float weigh_row(const AttentionTile& t, const Chunk& chunk, int32_t row, 
     const int32_t first = chunk.block[i] * kKeyBlock;
     const bool causal = first + kKeyBlock - 1 > t.cell[row];
     const bool prune = t.mode == StructureMode::prune && !chunk.full[i];
+    const bool hides = t.hides && t.hidden[row].begins_before(first + kKeyBlock);
     for (int v = 0; v < kKeyVectors; ++v) {
       const int32_t cell = first + v * kLanes;
       float* place = scores + i * kKeyBlock + v * kLanes;
@@ -229,10 +244,14 @@ inline float weigh_row(const AttentionTile& t, const Chunk& chunk, int32_t row, 
           bias[lane] = t.scope_bias[row][t.scope[cell + lane]];
         s = add(s, load(bias));
       }
-      if (causal || prune) {
+      if (causal || prune || hides) {
         const I cells = add_int(set1_int(cell), lane_numbers());
         if (causal) s = select(less_equal(cells, set1_int(t.cell[row])), s, set1(kMasked));
         if (prune) s = select(prune_visible(t, row, cell, cells), s, set1(kMasked));
+        if (hides) {
+          const auto& [a, b] = t.hidden[row].ranges;
+          s = select(either(in_range(cells, a), in_range(cells, b)), set1(kMasked), s);
+        }
       }
       top = max(s, top);
       store(place, s);
@@ -385,12 +404,14 @@ inline void attend(const AttentionTile& t, AttentionState& state) {
     Chunk chunk;
     if (t.blocks == nullptr) {
       for (int32_t b = c; b < end; ++b) {
+        if (hidden_from_all(t, b)) continue;
         chunk.full[chunk.n] = false;
         chunk.block[chunk.n++] = b;
       }
     } else {
       while (at_list < t.n_blocks && t.blocks[at_list] < c) ++at_list;
       for (; at_list < t.n_blocks && t.blocks[at_list] < end; ++at_list) {
+        if (hidden_from_all(t, t.blocks[at_list])) continue;
         chunk.full[chunk.n] = t.full != nullptr && t.full[at_list] != 0;
         chunk.block[chunk.n++] = t.blocks[at_list];
       }

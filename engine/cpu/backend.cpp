@@ -101,12 +101,12 @@ class CpuBackend final : public Backend {
   void rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens, int32_t n_head,
             int32_t head_dim) override {
     rope_.prepare(table, first_pos, n_tokens);
-    const int64_t row = int64_t{n_head} * head_dim;
-    split_rows(n_tokens, row, [&](int64_t first, int64_t last) {
-      for (int64_t t = first; t < last; ++t) {
-        rope_.rotate(x + t * row, static_cast<int32_t>(t), n_head, head_dim);
-      }
-    });
+    rotate(x, n_tokens, n_head, head_dim);
+  }
+  void rope_at(float* x, const RopeTable& table, std::span<const int32_t> positions, int32_t n_head,
+               int32_t head_dim) override {
+    rope_.prepare(table, positions);
+    rotate(x, static_cast<int32_t>(positions.size()), n_head, head_dim);
   }
 
   void kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens, const float* k,
@@ -166,6 +166,16 @@ class CpuBackend final : public Backend {
   int32_t key_block() const override { return kKeyBlock; }
 
  private:
+  /// By the angles prepared last.
+  void rotate(float* x, int32_t n_tokens, int32_t n_head, int32_t head_dim) {
+    const int64_t row = int64_t{n_head} * head_dim;
+    split_rows(n_tokens, row, [&](int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; ++t) {
+        rope_.rotate(x + t * row, static_cast<int32_t>(t), n_head, head_dim);
+      }
+    });
+  }
+
   /// f(first, last) over parts of [0, n_rows), on all threads where there is enough to do. Parts of
   /// single floats begin at multiples of 64, so that no two threads write one cache line.
   template <class Function>

@@ -9,6 +9,7 @@
 #include "engine/attention_mask.h"
 #include "engine/cpu/kv_layout.h"
 #include "engine/cpu/panels.h"
+#include "engine/hidden_cells.h"
 
 namespace cambium::engine::cpu {
 
@@ -55,6 +56,8 @@ struct AttentionTile {
   int32_t n_rows = 0;
   const float* q[kAttentionRows];  ///< [head_dim]
   int32_t cell[kAttentionRows];    ///< the row sees cells <= its own
+  bool hides = false;              ///< and of those not `hidden`
+  HiddenCells hidden[kAttentionRows];
   float scale = 1;
 
   StructureMode mode = StructureMode::off;

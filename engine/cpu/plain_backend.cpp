@@ -111,6 +111,10 @@ class PlainBackend final : public Backend {
             int32_t head_dim) override {
     reference::rope(x, table, first_pos, n_tokens, n_head, head_dim);
   }
+  void rope_at(float* x, const RopeTable& table, std::span<const int32_t> positions, int32_t n_head,
+               int32_t head_dim) override {
+    reference::rope_at(x, table, positions, n_head, head_dim);
+  }
   void kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens, const float* k,
                 const float* v) override {
     const auto& store = static_cast<PlainKv&>(kv);

@@ -65,6 +65,13 @@ void rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens,
   }
 }
 
+void rope_at(float* x, const RopeTable& table, std::span<const int32_t> positions, int32_t n_head,
+             int32_t head_dim) {
+  for (size_t i = 0; i < positions.size(); ++i) {
+    rope(x + static_cast<int64_t>(i) * n_head * head_dim, table, positions[i], 1, n_head, head_dim);
+  }
+}
+
 void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     const double g = gate[i];
@@ -234,7 +241,7 @@ void attention(const AttentionArgs& args, const KvShape& shape, const float* k, 
       std::vector<int32_t> blocks;
       if (lists != nullptr) {
         blocks = (*lists)[static_cast<size_t>(t * shape.n_kv_head + kv_head)];
-      } else if (!structured) {
+      } else if (!structured && args.hidden == nullptr) {
         blocks = sparse_blocks(args, shape, k, t, kv_head);
       }
       score.assign(static_cast<size_t>(cell) + 1, 0);
@@ -260,6 +267,9 @@ void attention(const AttentionArgs& args, const KvShape& shape, const float* k, 
         }
         if (!blocks.empty() &&
             !std::binary_search(blocks.begin(), blocks.end(), c / kSparseBlock)) {
+          s = -std::numeric_limits<double>::infinity();
+        }
+        if (args.hidden != nullptr && args.hidden[t].has(c)) {
           s = -std::numeric_limits<double>::infinity();
         }
         if (prunes && !visible(args.cells->at(static_cast<size_t>(cell)),

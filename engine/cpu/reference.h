@@ -26,6 +26,8 @@ void rms_norm(const float* x, const float* w, float eps, int32_t n_rows, int64_t
 /// As Backend::rope, angles and sines in double.
 void rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens, int32_t n_head,
           int32_t head_dim);
+void rope_at(float* x, const RopeTable& table, std::span<const int32_t> positions, int32_t n_head,
+             int32_t head_dim);
 
 /// y = silu(gate) · up
 void silu_mul(const float* gate, const float* up, float* y, int64_t n);
@@ -60,7 +62,7 @@ std::vector<double> sparse_shares(const AttentionArgs& args, const KvShape& shap
                                   int32_t t, int32_t kv_head);
 
 /// Attention over plain k [n_cells, n_kv_head, head_dim_k] and v [n_cells, n_kv_head, head_dim_v].
-/// Uses args' q, out, n_tokens, first_cell, n_head, scale, sparse and the structure fields except
+/// Uses args' q, out, n_tokens, first_cell, n_head, scale, sparse, hidden and the structure fields except
 /// `visible`: every pair is tested by relation() and visible(). `lists` (may be null) holds the
 /// blocks to read in place of those SparseRule chooses, [n_tokens, n_kv_head], each ascending and an
 /// empty one for all.

@@ -2,6 +2,7 @@
 // with 16-byte loads and no shared memory in between: a dot product does not care about the order
 // of its terms, so the lanes' shares of a key (8 neighbouring dims) are taken as the operand's
 // dims, and likewise 8 neighbouring cells of a transposed value.
+#include <climits>
 #include <cmath>
 
 #include "engine/cuda/attention.cuh"
@@ -71,11 +72,19 @@ struct Running {
   float out[DV / 8][4] = {};  // dims 8·m + 2t, + 1
 };
 
+/// What the rows of a warp do not see.
+struct HidesOfTile {
+  Hides rows[2];       ///< this lane's
+  Hides all;           ///< cells that no row sees
+  int from = INT_MAX;  ///< the first cell that some row does not see
+};
+
 /// One key block into the running state.
-template <int DK, int DV, bool kQ8, bool kOnce>
+template <int DK, int DV, bool kQ8, bool kOnce, bool kHides>
 __device__ __forceinline__ void attend_block(const Params& p, const uint32_t (&q)[DK / 16][4],
-                                             const Row (&rows)[2], int min_cell, int kv_head,
-                                             int block, bool whole, Running<DV>& state) {
+                                             const Row (&rows)[2], const HidesOfTile& hides,
+                                             int min_cell, int kv_head, int block, bool whole,
+                                             Running<DV>& state) {
   const KvCells& kv = p.a.kv;
   const StructureArgs& s = p.a.structure;
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
@@ -125,6 +134,15 @@ __device__ __forceinline__ void attend_block(const Params& p, const uint32_t (&q
       for (int i = 0; i < 4; ++i)
         if (cell0 + 8 * t + 2 * j + i % 2 > rows[i / 2].cell) score[j][i] = -INFINITY;
   }
+  if constexpr (kHides) {
+    if (cell0 + kKeyBlock > hides.from) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          if (hides.rows[i / 2].has(cell0 + 8 * t + 2 * j + i % 2)) score[j][i] = -INFINITY;
+    }
+  }
 
   uint32_t weights[2][4];  // A operand of the two products over 16 cells
 #pragma unroll
@@ -170,8 +188,8 @@ struct Parts {
 };
 
 // kSplit: the four warps of a block are streams of one query tile, blockIdx.z counts further ones.
-// Otherwise every warp has a query tile of its own.
-template <int DK, int DV, bool kQ8, bool kSplit>
+// Otherwise every warp has a query tile of its own. kHides: queries have cells that they do not see.
+template <int DK, int DV, bool kQ8, bool kSplit, bool kHides>
 __global__ void __launch_bounds__(kWarps * 32, 2)
     attention_kernel(const __grid_constant__ Params p) {
   launch_dependents();
@@ -247,6 +265,32 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
     }
   }
 
+  HidesOfTile hides;
+  if constexpr (kHides) {
+    hides.all = {INT_MIN, INT_MAX, INT_MIN, INT_MAX};
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      if (!valid(g + 8 * r)) continue;
+      const Hides h = hides.rows[r] = hides_of(a, query_of(g + 8 * r));
+      hides.all = {max(hides.all.first, h.first), min(hides.all.end, h.end),
+                   max(hides.all.first2, h.first2), min(hides.all.end2, h.end2)};
+      if (h.first < h.end) hides.from = min(hides.from, h.first);
+      if (h.first2 < h.end2) hides.from = min(hides.from, h.first2);
+    }
+    const auto least = [](int& v, int m) { v = min(v, __shfl_xor_sync(~0u, v, m)); };
+    const auto most = [](int& v, int m) { v = max(v, __shfl_xor_sync(~0u, v, m)); };
+    for (int m = 16; m >= 4; m >>= 1) {  // the lanes of a quad have the same rows
+      most(hides.all.first, m);
+      least(hides.all.end, m);
+      most(hides.all.first2, m);
+      least(hides.all.end2, m);
+      least(hides.from, m);
+    }
+  }
+  const auto skipped = [&](int block) {
+    return kHides && hides.all.covers(block * kKeyBlock, kKeyBlock);
+  };
+
   const int min_cell = first + query0;
   bool listed = a.structure.mode == StructureMode::prune && a.structure.offsets != nullptr;
   for (int h = 0; listed && h < p.map.heads; ++h) listed = head_prunes(a.structure, head0 + h);
@@ -275,8 +319,9 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
         }
       }
       if (block >= n_blocks) break;  // seen by a later query of the list's tile only
-      attend_block<DK, DV, kQ8, kSplit>(p, q, rows, min_cell, kv_head, block, entry >> 31 != 0,
-                                        state);
+      if (skipped(block)) continue;
+      attend_block<DK, DV, kQ8, kSplit, kHides>(p, q, rows, hides, min_cell, kv_head, block,
+                                                entry >> 31 != 0, state);
     }
   } else {
     for (int block = stream; block < n_blocks; block += p.streams) {
@@ -287,7 +332,9 @@ __global__ void __launch_bounds__(kWarps * 32, 2)
           prefetch_block(block + p.streams, true);
         }
       }
-      attend_block<DK, DV, kQ8, kSplit>(p, q, rows, min_cell, kv_head, block, false, state);
+      if (skipped(block)) continue;
+      attend_block<DK, DV, kQ8, kSplit, kHides>(p, q, rows, hides, min_cell, kv_head, block, false,
+                                                state);
     }
   }
 #pragma unroll
@@ -429,6 +476,7 @@ __device__ float plain_element(const KvCells& kv, bool is_v, int head, int cell,
   return s * static_cast<float>(static_cast<const int8_t*>(base)[at]);
 }
 
+template <bool kHides>
 __global__ void __launch_bounds__(kWarps * 32)
     plain_attention_kernel(const __grid_constant__ Params p) {
   launch_dependents();
@@ -441,6 +489,8 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int kv_head = head / (a.n_head / a.kv.n_kv_head), dk = a.kv.head_dim_k,
             dv = a.kv.head_dim_v;
   const Row row = make_row(a.structure, first_cell(p) + query, head);
+  Hides hides;
+  if constexpr (kHides) hides = hides_of(a, query);
   const float* q = a.q + index * dk;
   float largest = -INFINITY, sum = 0, out[kPlainDims] = {};
   const SparseRange range =
@@ -453,6 +503,7 @@ __global__ void __launch_bounds__(kWarps * 32)
     const int cell =
         range.best > 0 ? static_cast<int>(list[i / kKeyBlock]) * kKeyBlock + i % kKeyBlock : i;
     if (cell > row.cell) break;
+    if (kHides && hides.has(cell)) continue;
     float score = 0;
     for (int d = lane; d < dk; d += 32)
       score = fmaf(q[d], plain_element(a.kv, false, kv_head, cell, d), score);
@@ -490,19 +541,22 @@ template <int DK, int DV, bool kQ8>
 cudaError_t launch_sizes(const Launch& l, const Params& p) {
   const auto y = static_cast<unsigned>(p.a.kv.n_kv_head * p.map.parts);
   if (p.splits == 0)
-    return launch(l, attention_kernel<DK, DV, kQ8, false>,
+    return launch(l,
+                  p.a.hidden != nullptr ? attention_kernel<DK, DV, kQ8, false, true>
+                                        : attention_kernel<DK, DV, kQ8, false, false>,
                   dim3(static_cast<unsigned>(ceil_div(p.tiles, kWarps)), y), dim3(kWarps * 32), 0,
                   p);
-  return launch(l, attention_kernel<DK, DV, kQ8, true>,
+  return launch(l, attention_kernel<DK, DV, kQ8, true, false>,
                 dim3(static_cast<unsigned>(p.tiles), y, static_cast<unsigned>(p.splits)),
                 dim3(kWarps * 32), sizeof(Parts<DV>), p);
 }
 
 cudaError_t launch_plain(const Launch& l, const Params& p) {
-  return launch(l, plain_attention_kernel,
-                dim3(static_cast<unsigned>(
-                    ceil_div(static_cast<int64_t>(p.a.n_tokens) * p.a.n_head, kWarps))),
-                dim3(kWarps * 32), 0, p);
+  return launch(
+      l, p.a.hidden != nullptr ? plain_attention_kernel<true> : plain_attention_kernel<false>,
+      dim3(
+          static_cast<unsigned>(ceil_div(static_cast<int64_t>(p.a.n_tokens) * p.a.n_head, kWarps))),
+      dim3(kWarps * 32), 0, p);
 }
 
 }  // namespace
@@ -526,6 +580,7 @@ int64_t attention_partial_floats(int n_tokens, int n_head, int n_kv_head, int he
 
 cudaError_t attention(const Launch& l, const AttentionKernelArgs& a) {
   const bool sparse = a.sparse.rule.from > 0;
+  if (a.hidden != nullptr && (sparse || a.kv.latent)) return cudaErrorInvalidValue;
   if (sparse) {
     if (a.n_tokens > kMostSparseTokens || a.structure.mode != StructureMode::off || a.kv.latent)
       return cudaErrorInvalidValue;
@@ -535,7 +590,8 @@ cudaError_t attention(const Launch& l, const AttentionKernelArgs& a) {
   p.a = a;
   p.map = row_map(a.n_head, a.kv.n_kv_head, sparse);
   p.tiles = static_cast<int32_t>(ceil_div(a.n_tokens, p.map.queries));
-  p.streams = attention_streams(a.n_tokens, a.kv.n_kv_head, l.multiprocessors);
+  p.streams =
+      a.hidden != nullptr ? 1 : attention_streams(a.n_tokens, a.kv.n_kv_head, l.multiprocessors);
   p.splits = p.streams == 1 ? 0 : p.streams / kWarps;
   const int dk = a.kv.head_dim_k, dv = a.kv.head_dim_v;
   if (a.kv.latent) return dv > kPlainDims * 32 ? cudaErrorInvalidValue : launch_plain(l, p);

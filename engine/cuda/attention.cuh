@@ -55,6 +55,24 @@ __device__ __forceinline__ Row make_row(const StructureArgs& s, int cell, int he
   return r;
 }
 
+/// A row's HiddenCells as they lie in memory.
+struct Hides {
+  int first = 0, end = 0, first2 = 0, end2 = 0;
+  __device__ __forceinline__ bool has(int cell) const {
+    return (first <= cell && cell < end) || (first2 <= cell && cell < end2);
+  }
+  /// Cells [cell, cell + n) lie in one of the ranges.
+  __device__ __forceinline__ bool covers(int cell, int n) const {
+    return (first <= cell && cell + n <= end) || (first2 <= cell && cell + n <= end2);
+  }
+};
+static_assert(sizeof(Hides) == sizeof(HiddenCells));
+
+__device__ __forceinline__ Hides hides_of(const AttentionKernelArgs& a, int query) {
+  const int4 v = *reinterpret_cast<const int4*>(a.hidden + query);
+  return {v.x, v.y, v.z, v.w};
+}
+
 /// Relation of a key to a row's query: 0 same, 1 ancestor, 2 other. The two compares of
 /// engine/attention_mask.h.
 __device__ __forceinline__ int relation_of(const Row& row, int key_scope, int key_last) {

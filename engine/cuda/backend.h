@@ -149,6 +149,8 @@ class CudaBackend final : public Backend {
   void matmul(std::span<const MatmulTarget> targets, const float* x, int32_t n_tokens) override;
   void rope(float* x, const RopeTable& table, int32_t first_pos, int32_t n_tokens, int32_t n_head,
             int32_t head_dim) override;
+  void rope_at(float* x, const RopeTable& table, std::span<const int32_t> positions, int32_t n_head,
+               int32_t head_dim) override;
   void kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens, const float* k,
                 const float* v) override;
   void attention(const AttentionArgs& args) override;
@@ -161,6 +163,8 @@ class CudaBackend final : public Backend {
   void head_matmul(const HeadMatmulArgs& args) override;
   void copy_rows(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t width,
                  int64_t n_rows) override;
+  Result<void> rank(const float* logits, int64_t n_vocab, std::span<const int32_t> wanted,
+                    int32_t top, std::span<float> logprobs, std::span<BestToken> best) override;
   int32_t query_tile(int32_t n_tokens) const override { return n_tokens <= kMaxColumns ? 8 : 16; }
   int32_t key_block() const override { return kKeyBlock; }
   Result<std::unique_ptr<DecodeProgram>> compile_decode(const DecoderOps& model) override;
@@ -196,6 +200,10 @@ class CudaBackend final : public Backend {
   T* space(DeviceMemory& memory, int64_t count) {
     return static_cast<T*>(workspace(memory, static_cast<size_t>(count) * sizeof(T)));
   }
+  /// A copy of `values` on the device, or null after noting the failure. Layer after layer asks for the
+  /// same: `held` is what `memory` has.
+  template <class T>
+  const T* kept_copy(std::span<const T> values, std::vector<T>& held, DeviceMemory& memory);
   void latent_attention(const AttentionArgs& args);
   void latent_attention_many(const AttentionArgs& args, Cublas& cublas);
   void experts_few(const ExpertsArgs& args);
@@ -228,6 +236,9 @@ class CudaBackend final : public Backend {
     const void* cells = nullptr;
     int32_t layer = 0, first_cell = 0, n_tokens = 0;
   } structure_of_;  // the pass `structure_` was filled for
+  std::vector<HiddenCells> hidden_of_;
+  std::vector<int32_t> positions_of_;
+  DeviceMemory hidden_, positions_, ranked_;
   DeviceMemory arrivals_, ids_, emphasis_, staging_, activations_, half_, dequantized_, partial_,
       sparse_, cublas_workspace_;
   // Of mixtures and latent attention.

@@ -68,8 +68,16 @@ __global__ void to_half_kernel(const float* x, uint16_t* y, int64_t n, bool bf16
   }
 }
 
-// A thread a pair.
-__global__ void rope_kernel(float* x, RopeArgs rope, Cell first_pos, int64_t pairs, int n_head,
+__device__ __forceinline__ int position_of(const Cell& first, int token) {
+  return first.read() + token;
+}
+__device__ __forceinline__ int position_of(const int32_t* positions, int token) {
+  return positions[token];
+}
+
+// A thread a pair. Position: a Cell, of the first token, or those of all.
+template <class Position>
+__global__ void rope_kernel(float* x, RopeArgs rope, Position position, int64_t pairs, int n_head,
                             int head_dim) {
   launch_dependents();
   grid_wait();
@@ -78,7 +86,7 @@ __global__ void rope_kernel(float* x, RopeArgs rope, Cell first_pos, int64_t pai
   const int half = rope.n_rot / 2;
   const int pair = static_cast<int>(i % half);
   const int64_t head = i / half;  // token · n_head + head
-  const int pos = first_pos.read() + static_cast<int>(head / n_head);
+  const int pos = position_of(position, static_cast<int>(head / n_head));
   float sine, cosine;
   sincosf(static_cast<float>(pos) * rope.freq[pair], &sine, &cosine);
   sine *= rope.magnitude;
@@ -179,6 +187,80 @@ __global__ void __launch_bounds__(1024)
   if (threadIdx.x == 0) best[blockIdx.x] = {index, -logf(total)};
 }
 
+// A block a row: the sum of exp(logit - largest) in one reading, then a reading for each of the best, which
+// finds the next one after the last. Rows lie in the L2.
+constexpr int kRankThreads = 512;
+
+/// Whether (v, i) comes before (w, j), from best to worst.
+__device__ __forceinline__ bool better(float v, int i, float w, int j) {
+  return v > w || (v == w && i < j);
+}
+
+/// The best of the block's pairs, known to every thread.
+__device__ __forceinline__ void best_of_block(float& value, int& index, float* values,
+                                              int* indices) {
+  for (int m = 16; m > 0; m >>= 1) {
+    const float v = __shfl_xor_sync(~0u, value, m);
+    const int i = __shfl_xor_sync(~0u, index, m);
+    if (better(v, i, value, index)) value = v, index = i;
+  }
+  __syncthreads();  // the last round's values were read
+  if (threadIdx.x % 32 == 0) {
+    values[threadIdx.x / 32] = value;
+    indices[threadIdx.x / 32] = index;
+  }
+  __syncthreads();
+  for (int w = 0; w < kRankThreads / 32; ++w)
+    if (better(values[w], indices[w], value, index)) value = values[w], index = indices[w];
+}
+
+__global__ void __launch_bounds__(kRankThreads)
+    rank_kernel(const float* logits, int64_t n_vocab, const int32_t* wanted, int top,
+                float* logprobs, BestToken* best) {
+  __shared__ float values[kRankThreads / 32];
+  __shared__ int indices[kRankThreads / 32];
+  __shared__ float sums[kRankThreads / 32];
+  launch_dependents();
+  grid_wait();
+  const int row = blockIdx.x;
+  logits += row * n_vocab;
+  const int n = static_cast<int>(n_vocab);
+  float value = -INFINITY;
+  int index = n;
+#pragma unroll 8
+  for (int i = threadIdx.x; i < n; i += kRankThreads) {
+    const float v = logits[i];
+    if (v > value) value = v, index = i;
+  }
+  best_of_block(value, index, values, indices);
+  const float largest = value;
+  float sum = 0;
+#pragma unroll 8
+  for (int i = threadIdx.x; i < n; i += kRankThreads) sum += __expf(logits[i] - largest);
+  sum = warp_sum(sum);
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
+  __syncthreads();
+  sum = 0;
+  for (int w = 0; w < kRankThreads / 32; ++w) sum += sums[w];
+  const float log_sum = largest + logf(sum);
+  if (threadIdx.x == 0) logprobs[row] = logits[wanted[row]] - log_sum;
+  for (int k = 0; k < top; ++k) {
+    if (threadIdx.x == 0)
+      best[row * top + k] = {index < n ? index : 0, index < n ? value - log_sum : -INFINITY};
+    if (k + 1 == top) return;
+    const float last_value = value;
+    const int last = index;
+    value = -INFINITY;
+    index = n;
+#pragma unroll 8
+    for (int i = threadIdx.x; i < n; i += kRankThreads) {
+      const float v = logits[i];
+      if (better(last_value, last, v, i) && better(v, i, value, index)) value = v, index = i;
+    }
+    best_of_block(value, index, values, indices);
+  }
+}
+
 dim3 blocks_for(int64_t n) {
   const int64_t blocks = ceil_div(n, kThreads);
   return dim3(static_cast<unsigned>(blocks < kMaxGrid ? blocks : kMaxGrid));
@@ -211,8 +293,15 @@ cudaError_t to_half(const Launch& l, const float* x, uint16_t* y, int64_t n, boo
 cudaError_t rope(const Launch& l, float* x, const RopeArgs& args, Cell first_pos, int n_tokens,
                  int n_head, int head_dim) {
   const int64_t pairs = static_cast<int64_t>(n_tokens) * n_head * (args.n_rot / 2);
-  return launch(l, rope_kernel, dim3(static_cast<unsigned>(ceil_div(pairs, kThreads))),
+  return launch(l, rope_kernel<Cell>, dim3(static_cast<unsigned>(ceil_div(pairs, kThreads))),
                 dim3(kThreads), 0, x, args, first_pos, pairs, n_head, head_dim);
+}
+cudaError_t rope_at(const Launch& l, float* x, const RopeArgs& args, const int32_t* positions,
+                    int n_tokens, int n_head, int head_dim) {
+  const int64_t pairs = static_cast<int64_t>(n_tokens) * n_head * (args.n_rot / 2);
+  return launch(l, rope_kernel<const int32_t*>,
+                dim3(static_cast<unsigned>(ceil_div(pairs, kThreads))), dim3(kThreads), 0, x, args,
+                positions, pairs, n_head, head_dim);
 }
 cudaError_t kv_write(const Launch& l, const KvCells& kv, Cell first_cell, int n_tokens,
                      const float* k, const float* v) {
@@ -226,6 +315,12 @@ cudaError_t choose(const Launch& l, const float* logits, int64_t n_vocab, int n_
                    BestToken* best) {
   return launch(l, choose_kernel, dim3(static_cast<unsigned>(n_tokens)), dim3(1024), 0, logits,
                 n_vocab, best);
+}
+
+cudaError_t rank(const Launch& l, const float* logits, int64_t n_vocab, int n_rows,
+                 const int32_t* wanted, int top, float* logprobs, BestToken* best) {
+  return launch(l, rank_kernel, dim3(static_cast<unsigned>(n_rows)), dim3(kRankThreads), 0, logits,
+                n_vocab, wanted, top, logprobs, best);
 }
 
 }  // namespace cambium::engine::cuda

@@ -159,6 +159,9 @@ cudaError_t add_bias(const Launch&, const float* bias, float* y, int64_t cols, i
 cudaError_t to_half(const Launch&, const float* x, uint16_t* y, int64_t n, bool bf16);
 cudaError_t rope(const Launch&, float* x, const RopeArgs&, Cell first_pos, int n_tokens, int n_head,
                  int head_dim);
+/// Token i at positions[i].
+cudaError_t rope_at(const Launch&, float* x, const RopeArgs&, const int32_t* positions,
+                    int n_tokens, int n_head, int head_dim);
 cudaError_t kv_write(const Launch&, const KvCells&, Cell first_cell, int n_tokens, const float* k,
                      const float* v);
 /// What a step runs on, in device memory.
@@ -170,6 +173,11 @@ struct StepState {
 /// best[i] = the lowest index of the largest of logits[i, :], and its log-probability.
 cudaError_t choose(const Launch&, const float* logits, int64_t n_vocab, int n_tokens,
                    BestToken* best);
+
+/// Of each row of logits: the log-probability of wanted[row], and the `top` most likely tokens, best
+/// first, of equals the lowest index first.
+cudaError_t rank(const Launch&, const float* logits, int64_t n_vocab, int n_rows,
+                 const int32_t* wanted, int top, float* logprobs, BestToken* best);
 
 // --- attention
 // -------------------------------------------------------------------------------------
@@ -211,6 +219,9 @@ struct AttentionKernelArgs {
   SparseArgs sparse;            ///< without structure only
   float* partial = nullptr;     ///< workspace of attention_partial_floats()
   int32_t* arrivals = nullptr;  ///< zeroed counters, kMaxArrivals; left zero
+  /// [n_tokens] cells that each query does not see, or null. Then neither sparse nor latent, and the
+  /// lists of `structure` are those of one stream.
+  const HiddenCells* hidden = nullptr;
 };
 inline constexpr int kMaxArrivals = 4096;
 inline constexpr int kKeyBlock = 32;

@@ -169,6 +169,56 @@ void CudaBackend::rope(float* x, const RopeTable& table, int32_t first_pos, int3
   note(cuda::rope(launch_, x, *args, {nullptr, first_pos}, n_tokens, n_head, head_dim), "rope");
 }
 
+template <class T>
+const T* CudaBackend::kept_copy(std::span<const T> values, std::vector<T>& held,
+                                DeviceMemory& memory) {
+  if (std::ranges::equal(values, held)) return memory.as<T>();
+  held.clear();
+  void* to = workspace(memory, values.size_bytes());
+  if (to == nullptr) return nullptr;
+  upload(to, values.data(), values.size_bytes());
+  held.assign(values.begin(), values.end());
+  return memory.as<T>();
+}
+
+void CudaBackend::rope_at(float* x, const RopeTable& table, std::span<const int32_t> positions,
+                          int32_t n_head, int32_t head_dim) {
+  bind();
+  auto args = rope_args(table);
+  if (!args) {
+    note(tl::unexpected(args.error()));
+    return;
+  }
+  const int32_t* at = kept_copy(positions, positions_of_, positions_);
+  if (at == nullptr) return;
+  note(cuda::rope_at(launch_, x, *args, at, static_cast<int>(positions.size()), n_head, head_dim),
+       "rope");
+}
+
+Result<void> CudaBackend::rank(const float* logits, int64_t n_vocab,
+                               std::span<const int32_t> wanted, int32_t top,
+                               std::span<float> logprobs, std::span<BestToken> best) {
+  bind();
+  const size_t n = wanted.size();
+  // The best first: they want to lie at multiples of 8 bytes.
+  const size_t best_bytes = n * static_cast<size_t>(top) * sizeof(BestToken);
+  auto* memory =
+      static_cast<uint8_t*>(workspace(ranked_, best_bytes + n * (sizeof(float) + sizeof(int32_t))));
+  if (memory == nullptr) return synchronize();
+  auto* device_best = reinterpret_cast<BestToken*>(memory);
+  auto* device_logprobs = reinterpret_cast<float*>(memory + best_bytes);
+  auto* device_wanted = reinterpret_cast<int32_t*>(device_logprobs + n);
+  upload(device_wanted, wanted.data(), wanted.size_bytes());
+  note(cuda::rank(launch_, logits, n_vocab, static_cast<int>(n), device_wanted, top,
+                  device_logprobs, device_best),
+       "rank");
+  if (best_bytes > 0)
+    note(cudaMemcpyAsync(best.data(), device_best, best_bytes, cudaMemcpyDeviceToHost,
+                         launch_.stream),
+         "download");
+  return download(logprobs.data(), device_logprobs, n * sizeof(float));
+}
+
 void CudaBackend::kv_write(KvStore& kv, int32_t layer, int32_t first_cell, int32_t n_tokens,
                            const float* k, const float* v) {
   bind();
@@ -182,7 +232,11 @@ void CudaBackend::attention(const AttentionArgs& args) {
   bind();
   // The means of keys are a cache within the store, which is the engine thread's alone.
   auto& kv = const_cast<CudaKv&>(static_cast<const CudaKv&>(*args.kv));
-  if (kv.shape.latent) return latent_attention(args);
+  if (kv.shape.latent) {
+    if (args.hidden == nullptr) return latent_attention(args);
+    note(fail(ErrorCode::unsupported, "GPU: latent attention takes no branches"));
+    return;
+  }
   AttentionKernelArgs a;
   a.q = args.q;
   a.out = args.out;
@@ -196,7 +250,9 @@ void CudaBackend::attention(const AttentionArgs& args) {
     if (args.cells != structure_of_.cells || args.layer <= structure_of_.layer ||
         args.first_cell != structure_of_.first_cell || args.n_tokens != structure_of_.n_tokens) {
       const int32_t streams =
-          attention_streams(args.n_tokens, kv.shape.n_kv_head, launch_.multiprocessors);
+          args.hidden != nullptr
+              ? 1
+              : attention_streams(args.n_tokens, kv.shape.n_kv_head, launch_.multiprocessors);
       const bool usable = args.visible != nullptr && args.visible->key_block == kKeyBlock &&
                           args.visible->query_tile == query_tile(args.n_tokens);
       if (!note(structure_.update(*args.cells, args.first_cell + args.n_tokens,
@@ -218,6 +274,13 @@ void CudaBackend::attention(const AttentionArgs& args) {
       a.structure.scale = tables;
       a.structure.bias = tables + n;
     }
+  }
+  if (args.hidden != nullptr) {
+    a.hidden =
+        kept_copy(std::span(args.hidden, static_cast<size_t>(args.n_tokens)), hidden_of_, hidden_);
+    if (a.hidden == nullptr) return;
+    note(cuda::attention(launch_, a), "attention");
+    return;
   }
   const int32_t last_cell = args.first_cell + args.n_tokens - 1;
   const bool sparse = args.sparse.from > 0 && last_cell >= args.sparse.from &&

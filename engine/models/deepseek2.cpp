@@ -71,11 +71,10 @@ class Deepseek2 final : public Model {
     const ModelConfig& c = config_;
     const LatentConfig& latent = *c.latent;
     const auto n = static_cast<int32_t>(pass.tokens.size());
-    assert(n > 0 && pass.logits_at.size() <= static_cast<size_t>(kMaxLogitRows));
+    const auto n_rows = pass.ranked.empty() ? static_cast<int32_t>(pass.logits_at.size()) : 0;
+    assert(n > 0 && n_rows <= kMaxLogitRows && pass.hidden.empty());
     assert(pass.first_cell + n <= pass.kv->shape.n_cells);
-    if (auto ready = prepare(n, static_cast<int32_t>(pass.logits_at.size())); !ready) {
-      return tl::unexpected(ready.error());
-    }
+    if (auto ready = prepare(n, n_rows); !ready) return tl::unexpected(ready.error());
     if (fused_.takes(n)) return fused_.run(pass, {}, c.n_vocab, output_, {});
     fused_.forget();
     Backend& b = *backend_;
@@ -144,11 +143,16 @@ class Deepseek2 final : public Model {
       }
     }
 
-    auto logits =
-        output_.compute(b, {weights_.output_norm.get(), &weights_.output_matrix(), c.norm_eps}, x,
-                        h, pass.logits_at);
-    if (!logits) return tl::unexpected(logits.error());
+    const OutputRows::Weights output{weights_.output_norm.get(), &weights_.output_matrix(),
+                                     c.norm_eps};
     PassResult result;
+    if (!pass.ranked.empty()) {
+      if (auto done = output_.rank(b, output, x, h, pass, result); !done)
+        return tl::unexpected(done.error());
+      return result;
+    }
+    auto logits = output_.compute(b, output, x, h, pass.logits_at);
+    if (!logits) return tl::unexpected(logits.error());
     result.logits = *logits;
     return result;
   }

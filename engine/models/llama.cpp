@@ -53,11 +53,16 @@ class Llama final : public Model {
     return backend_->create_kv(config_.kv_shape(n_cells));
   }
 
+  // What is left out of a branch's paths through the tree would have to differ from branch to branch.
+  bool takes_branches() const override { return !config_.structure.uses(StructureMode::tree); }
+
   Result<PassResult> forward(const Pass& pass) override {
     const ModelConfig& c = config_;
     const auto n_tokens = static_cast<int32_t>(pass.tokens.size());
-    const auto n_rows = static_cast<int32_t>(pass.logits_at.size());
+    const auto n_rows = pass.ranked.empty() ? static_cast<int32_t>(pass.logits_at.size()) : 0;
+    const bool branches = !pass.hidden.empty();
     assert(n_tokens > 0 && n_rows <= kMaxLogitRows);
+    assert(!branches || (takes_branches() && pass.hidden.size() == pass.tokens.size()));
     assert(pass.first_cell + n_tokens <= pass.kv->shape.n_cells);
     if (auto ready = prepare(n_tokens, n_rows); !ready) return tl::unexpected(ready.error());
     Backend& b = *backend_;
@@ -66,9 +71,15 @@ class Llama final : public Model {
           *up = work_.up->f32();
     PassResult result;
     const AttentionArgs attention = attention_args(pass, result);
-    if (fused_.takes(n_tokens)) return fused_.run(pass, attention, c.n_vocab, output_, result);
+    if (fused_.takes(n_tokens) && !branches)
+      return fused_.run(pass, attention, c.n_vocab, output_, result);
 
     fused_.forget();
+    if (branches) find_positions(pass);
+    const auto rope = [&](float* heads, int32_t n_head) {
+      if (branches) return b.rope_at(heads, c.rope(), positions_, n_head, c.head_dim_k);
+      b.rope(heads, c.rope(), pass.first_cell, n_tokens, n_head, c.head_dim_k);
+    };
     b.embed(*weights_.token_embd, pass.tokens, x);  // x [n_tokens, n_embd]
 
     for (int32_t l = 0; l < c.n_layer; ++l) {
@@ -83,8 +94,8 @@ class Llama final : public Model {
       b.matmul(qkv, h, n_tokens);
       if (layer.q_norm) b.rms_norm(q, *layer.q_norm, c.norm_eps, n_tokens * c.n_head, q);
       if (layer.k_norm) b.rms_norm(k, *layer.k_norm, c.norm_eps, n_tokens * c.n_kv_head, k);
-      b.rope(q, c.rope(), pass.first_cell, n_tokens, c.n_head, c.head_dim_k);
-      b.rope(k, c.rope(), pass.first_cell, n_tokens, c.n_kv_head, c.head_dim_k);
+      rope(q, c.n_head);
+      rope(k, c.n_kv_head);
       b.kv_write(*pass.kv, l, pass.first_cell, n_tokens, k, v);
       b.attention(for_layer(attention, l));  // mixed [n_tokens, n_head, head_dim_v]
       const MatmulTarget attn_out[] = {{layer.wo.get(), x, layer.bo.get(), true}};
@@ -101,9 +112,14 @@ class Llama final : public Model {
       b.matmul(ffn_out, gate, n_tokens);
     }
 
-    auto logits =
-        output_.compute(b, {weights_.output_norm.get(), &weights_.output_matrix(), c.norm_eps}, x,
-                        h, pass.logits_at);
+    const OutputRows::Weights output{weights_.output_norm.get(), &weights_.output_matrix(),
+                                     c.norm_eps};
+    if (!pass.ranked.empty()) {
+      if (auto done = output_.rank(b, output, x, h, pass, result); !done)
+        return tl::unexpected(done.error());
+      return result;
+    }
+    auto logits = output_.compute(b, output, x, h, pass.logits_at);
     if (!logits) return tl::unexpected(logits.error());
     result.logits = *logits;
     return result;
@@ -161,6 +177,14 @@ class Llama final : public Model {
     return fused_.compile(*backend_, ops);
   }
 
+  // Where each token of a pass with hidden cells stands in its own sequence.
+  void find_positions(const Pass& pass) {
+    positions_.clear();
+    for (size_t i = 0; i < pass.hidden.size(); ++i) {
+      positions_.push_back(pass.first_cell + static_cast<int32_t>(i) - pass.hidden[i].size());
+    }
+  }
+
   // The blocks that layers of `mode` see of `cells`; what they skip is counted into `result`.
   VisibleBlocks blocks_of(StructureMode mode, const TokenStructure& cells, const Pass& pass,
                           PassResult& result) const {
@@ -186,6 +210,7 @@ class Llama final : public Model {
     args.n_head = config_.n_head;
     args.scale = config_.attention_scale;
     args.sparse = config_.sparse;
+    if (!pass.hidden.empty()) args.hidden = pass.hidden.data();
     if (pass.cells == nullptr || pass.cells->empty() || !config_.structure.any()) return args;
     args.cells = pass.cells;
     args.prune = config_.structure.rule;
@@ -249,10 +274,11 @@ class Llama final : public Model {
   DecoderWeights weights_;
   Workspace work_;
   OutputRows output_;
-  VisibleBlocks visible_;         // of layers that prune
-  TokenStructure closed_;         // what layers of mode own prune by
-  VisibleBlocks closed_visible_;  // and see
-  TreePaths tree_;                // of the last pass's cells
+  VisibleBlocks visible_;           // of layers that prune
+  TokenStructure closed_;           // what layers of mode own prune by
+  VisibleBlocks closed_visible_;    // and see
+  TreePaths tree_;                  // of the last pass's cells
+  std::vector<int32_t> positions_;  // of a pass with hidden cells
   FusedStep fused_;
 };
 

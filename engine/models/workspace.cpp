@@ -1,6 +1,9 @@
 #include "engine/models/workspace.h"
 
 #include <algorithm>
+#include <cassert>
+
+#include "engine/sampler.h"
 
 namespace cambium::engine {
 
@@ -24,7 +27,6 @@ Result<void> OutputRows::prepare(Backend& backend, int32_t n_rows, int32_t n_voc
   n_rows_ = 0;
   const WantedBuffer wanted[] = {{&logits_, n_vocab}};
   if (auto grown = grow_buffers(backend, n_rows, wanted); !grown) return grown;
-  host(static_cast<size_t>(n_rows) * static_cast<size_t>(n_vocab));
   n_rows_ = n_rows;
   return {};
 }
@@ -51,6 +53,62 @@ Result<std::span<const float>> OutputRows::compute(Backend& backend, const Weigh
                            : backend.download(to.data(), logits, to.size() * sizeof(float));
   if (!done) return tl::unexpected(done.error());
   return to;
+}
+
+Result<void> OutputRows::rank(Backend& backend, const Weights& weights, const float* x, float* h,
+                              const Pass& pass, PassResult& result) {
+  const int64_t n_embd = weights.matrix->cols, n_vocab = weights.matrix->rows;
+  const std::span<const int32_t> rows = pass.logits_at;
+  const auto top = static_cast<size_t>(pass.top);
+  assert(pass.ranked.size() == rows.size());
+  logprobs_.resize(rows.size());
+  best_.resize(rows.size() * top);
+  const auto piece = std::max<size_t>(
+      kMaxLogitRows, static_cast<size_t>(kRankedBytes / (n_vocab * int64_t{sizeof(float)})));
+  const auto most = static_cast<int32_t>(std::min(piece, rows.size()));
+  if (auto ready = prepare(backend, most, static_cast<int32_t>(n_vocab)); !ready) return ready;
+  for (size_t first = 0; first < rows.size(); first += piece) {
+    const size_t end = std::min(rows.size(), first + piece);
+    // The rows wanted stand side by side in h, so that the matrix is read once.
+    for (size_t row = first; row < end;) {
+      size_t next = row + 1;
+      while (next < end && rows[next] == rows[next - 1] + 1) ++next;
+      backend.rms_norm(x + rows[row] * n_embd, *weights.norm, weights.norm_eps,
+                       static_cast<int32_t>(next - row),
+                       h + static_cast<int64_t>(row - first) * n_embd);
+      row = next;
+    }
+    const MatmulTarget out[] = {{weights.matrix, logits_->f32()}};
+    backend.matmul(out, h, static_cast<int32_t>(end - first));
+    auto done =
+        rank_piece(backend, n_vocab, pass.ranked.subspan(first, end - first), pass.top, first);
+    if (!done) return done;
+  }
+  result.logprobs = logprobs_;
+  result.best = best_;
+  return {};
+}
+
+Result<void> OutputRows::rank_piece(Backend& backend, int64_t n_vocab,
+                                    std::span<const TokenId> wanted, int32_t top, size_t first) {
+  const size_t n = wanted.size(), cols = static_cast<size_t>(n_vocab),
+               best = static_cast<size_t>(top);
+  if (top <= kMostRanked) {
+    auto done =
+        backend.rank(logits_->f32(), n_vocab, wanted, top, std::span(logprobs_).subspan(first, n),
+                     std::span(best_).subspan(first * best, n * best));
+    if (done || done.error().code != ErrorCode::unsupported) return done;
+  }
+  const std::span<float> logits = host(n * cols);
+  auto done = backend.download(logits.data(), logits_->f32(), logits.size() * sizeof(float));
+  if (!done) return done;
+  for (size_t row = 0; row < n; ++row) {
+    const Ranked ranks = ranked(logits.subspan(row * cols, cols), wanted[row], top);
+    logprobs_[first + row] = ranks.logprob;
+    for (size_t i = 0; i < ranks.best.size(); ++i)
+      best_[(first + row) * best + i] = {ranks.best[i].token, ranks.best[i].logprob};
+  }
+  return {};
 }
 
 Result<PassResult> FusedStep::run(const Pass& pass, const AttentionArgs& attention, int32_t n_vocab,

@@ -38,13 +38,21 @@ class OutputRows {
   /// most as many as prepared. The result lives until the next call.
   Result<std::span<const float>> compute(Backend& backend, const Weights& weights, const float* x,
                                          float* h, std::span<const int32_t> rows);
+  /// The rows ranked as `pass` wants them, in pieces: adds to `result`, which lives until the next call.
+  Result<void> rank(Backend& backend, const Weights& weights, const float* x, float* h,
+                    const Pass& pass, PassResult& result);
   /// Room for n floats of logits that came another way.
   std::span<float> host(size_t n);
 
  private:
+  Result<void> rank_piece(Backend& backend, int64_t n_vocab, std::span<const TokenId> wanted,
+                          int32_t top, size_t first);
+
   int32_t n_rows_ = 0;
   BufferPtr logits_;         // [n_rows, n_vocab]
   std::vector<float> host_;  // the same, for the sampler
+  std::vector<float> logprobs_;
+  std::vector<BestToken> best_;
 };
 
 /// Asked twice a layer: keeps the device at most about half a layer behind, then asks.

@@ -62,6 +62,27 @@ struct Ahead {
   float ahead = 0, after = 0, beyond = 0;
 };
 
+/// What follows a candidate's place with the alternative in it.
+struct Otherwise {
+  std::vector<uint32_t> offsets;  ///< of its tokens, in its bytes
+  size_t own_bytes = 0;           ///< of the alternative and what its tokens hold beside it
+  size_t near_bytes = 0;          ///< and of the tokens that are near
+  size_t near = 0,
+         stop = 0;  ///< tokens of the window as it is written: the end of those, and of all
+};
+
+/// A candidate's hole, from its first token to the end of the line, and the two ways to fill it.
+struct Hole {
+  const Candidate* candidate = nullptr;
+  Ahead ahead;
+  AlignedSequence prompt;                      ///< up to where the middle begins
+  std::string written, as_written, otherwise;  ///< the site's text, and the two middles
+};
+/// log P of a hole's two middles, each with its end.
+struct Filled {
+  float as_written = 0, otherwise = 0;
+};
+
 /// A range of the text with the word or sign before it and after it in the same line.
 class Between {
  public:
@@ -154,15 +175,11 @@ class Scorer {
     first_ = static_cast<size_t>(at - window_.bytes.begin());
     fit_window();
     if (first_ >= window_.size()) return end;
-    engine::ScoreRequest request;
-    AlignedSequence sequence = align(head_, window_, {}, scopes_, {});
-    request.tokens = std::move(sequence.tokens);
-    if (structure_) request.structure = std::move(sequence.structure);
+    engine::ScoreRequest request = window_request();
     request.first = static_cast<int32_t>(lead_ + first_);
     if (request.first < 1 || request.tokens.size() <= static_cast<size_t>(request.first))
       return end;
     request.top = kAlternatives;
-    request.cancel = cancel_;
     auto scored = score(generator_, std::move(request));
     if (!scored) return tl::unexpected(scored.error());
     rows_ = std::move(*scored);
@@ -181,18 +198,21 @@ class Scorer {
     // From the last to the first: what comes before a hole is in the cache.
     std::sort(candidates.begin(), candidates.end(),
               [](const Candidate& a, const Candidate& b) { return a.first > b.first; });
-    for (Candidate& candidate : candidates) {
-      const auto ahead = look_ahead(candidate);
-      if (!ahead) return tl::unexpected(ahead.error());
-      if (ahead->ahead <= limits_.least_ahead) continue;
-      auto suspicion = look_at_both_sides(candidate);
-      if (!suspicion) return tl::unexpected(suspicion.error());
-      if (suspicion->both <= limits_.least_both) continue;
-      suspicion->ahead = ahead->ahead;
-      suspicion->after = ahead->after;
-      suspicion->beyond = ahead->beyond;
-      suspicion->rivals = rivals;
-      out.push_back(std::move(*suspicion));
+    if (candidates.empty()) return window_end_;
+    const auto ahead = look_ahead(candidates);
+    if (!ahead) return tl::unexpected(ahead.error());
+    std::vector<Hole> holes;
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      if ((*ahead)[i].ahead > limits_.least_ahead)
+        holes.push_back(hole_of(candidates[i], (*ahead)[i]));
+    }
+    if (holes.empty()) return window_end_;
+    const auto filled = fill(holes);
+    if (!filled) return tl::unexpected(filled.error());
+    for (size_t i = 0; i < holes.size(); ++i) {
+      Suspicion suspicion = suspicion_of(holes[i], (*filled)[i]);
+      suspicion.rivals = rivals;
+      if (suspicion.both > limits_.least_both) out.push_back(std::move(suspicion));
     }
     return window_end_;
   }
@@ -261,61 +281,96 @@ class Scorer {
     return best.alternative == nullptr ? std::nullopt : std::optional(std::move(best));
   }
 
-  /// How much likelier the alternative and what follows are than what is written.
-  Result<Ahead> look_ahead(const Candidate& candidate) {
+  /// The window, none of whose tokens are scored yet.
+  engine::ScoreRequest window_request() const {
+    engine::ScoreRequest request;
+    AlignedSequence sequence = align(head_, window_, {}, scopes_, {});
+    request.tokens = std::move(sequence.tokens);
+    if (structure_) request.structure = std::move(sequence.structure);
+    request.first = static_cast<int32_t>(request.tokens.size());
+    request.cancel = cancel_;
+    return request;
+  }
+
+  /// The window up to a candidate's first token.
+  TokenSpan before(const Candidate& candidate) const {
+    TokenSpan prefix;
+    const auto n = static_cast<std::ptrdiff_t>(candidate.first);
+    prefix.ids.assign(window_.ids.begin(), window_.ids.begin() + n);
+    prefix.bytes.assign(window_.bytes.begin(), window_.bytes.begin() + n);
+    return prefix;
+  }
+
+  /// How much likelier the alternatives and what follows are than what is written.
+  Result<std::vector<Ahead>> look_ahead(const std::vector<Candidate>& candidates) {
+    engine::ScoreRequest request = window_request();
+    std::vector<Otherwise> all;
+    for (const Candidate& candidate : candidates) all.push_back(add_otherwise(candidate, request));
+    auto scored = score(generator_, std::move(request));
+    if (!scored) return tl::unexpected(scored.error());
+    std::vector<Ahead> out;
+    for (size_t i = 0; i < candidates.size(); ++i)
+      out.push_back(ahead_of(candidates[i], all[i], scored->branches.at(i).logprobs));
+    return out;
+  }
+
+  /// Adds the branch that a candidate's alternative begins.
+  Otherwise add_otherwise(const Candidate& candidate, engine::ScoreRequest& request) const {
     const auto after_at = [&](int32_t tokens) {
       return std::min(candidate.after + static_cast<size_t>(tokens), window_.size());
     };
     const auto byte_of = [&](size_t token) {
       return token == window_.size() ? window_end_ : window_.bytes[token];
     };
-    const size_t near = after_at(limits_.ahead_tokens);
-    const size_t stop = after_at(limits_.ahead_tokens + limits_.beyond_tokens);
-    const size_t stop_byte = byte_of(stop);
-    TokenSpan otherwise;
-    const auto n = static_cast<std::ptrdiff_t>(candidate.first);
-    otherwise.ids.assign(window_.ids.begin(), window_.ids.begin() + n);
-    otherwise.bytes.assign(window_.bytes.begin(), window_.bytes.begin() + n);
-    std::vector<uint32_t> offsets;
+    Otherwise out;
+    out.near = after_at(limits_.ahead_tokens);
+    out.stop = after_at(limits_.ahead_tokens + limits_.beyond_tokens);
+    const size_t stop_byte = byte_of(out.stop), begin = window_.bytes[candidate.first];
     const std::string changed =
         candidate.lead + *candidate.alternative + candidate.tail +
         std::string(text_.substr(candidate.tokens_end, stop_byte - candidate.tokens_end));
-    const std::vector<TokenId> ids = tokenizer_.encode(changed, offsets);
-    const size_t begin = window_.bytes[candidate.first];
+    TokenSpan otherwise = before(candidate);
+    const std::vector<TokenId> ids = tokenizer_.encode(changed, out.offsets);
     for (size_t i = 0; i < ids.size(); ++i) {
       otherwise.ids.push_back(ids[i]);
       otherwise.bytes.push_back(
-          static_cast<uint32_t>(std::min<size_t>(begin + offsets[i], stop_byte)));
+          static_cast<uint32_t>(std::min<size_t>(begin + out.offsets[i], stop_byte)));
     }
-    engine::ScoreRequest request;
-    AlignedSequence sequence = align(head_, otherwise, {}, scopes_, {});
-    request.tokens = std::move(sequence.tokens);
-    if (structure_) request.structure = std::move(sequence.structure);
-    request.first = static_cast<int32_t>(lead_ + candidate.first);
-    request.cancel = cancel_;
-    auto scored = score(generator_, std::move(request));
-    if (!scored) return tl::unexpected(scored.error());
-    const size_t own_bytes =
-        candidate.lead.size() + candidate.alternative->size() + candidate.tail.size();
-    const size_t near_bytes = own_bytes + byte_of(near) - candidate.tokens_end;
+    out.own_bytes = candidate.lead.size() + candidate.alternative->size() + candidate.tail.size();
+    out.near_bytes = out.own_bytes + byte_of(out.near) - candidate.tokens_end;
+    request.branches.push_back(
+        branch_of(align(head_, otherwise, {}, scopes_, {}), lead_ + candidate.first));
+    return out;
+  }
+
+  /// What a sequence has from token `at` on, as a branch.
+  engine::ScoreBranch branch_of(const AlignedSequence& sequence, size_t at) const {
+    engine::ScoreBranch branch;
+    branch.at = static_cast<int32_t>(at);
+    branch.tokens.assign(sequence.tokens.begin() + branch.at, sequence.tokens.end());
+    for (size_t i = at; structure_ && i < sequence.tokens.size(); ++i)
+      branch.structure.push_back(sequence.structure.at(i));
+    return branch;
+  }
+
+  Ahead ahead_of(const Candidate& candidate, const Otherwise& otherwise,
+                 const std::vector<float>& logprobs) const {
     Ahead out;
     const auto add = [&](float logprob, bool follows, bool is_near) {
       (is_near ? out.ahead : out.beyond) += logprob;
       if (follows && is_near) out.after += logprob;
     };
-    for (size_t i = 0; i < scored->logprobs.size(); ++i)
-      add(scored->logprobs[i], offsets[i] >= own_bytes, offsets[i] < near_bytes);
-    for (size_t i = candidate.first; i < stop; ++i)
-      add(-rows_.logprobs[i - first_], i >= candidate.after, i < near);
+    for (size_t i = 0; i < logprobs.size(); ++i) {
+      const size_t offset = otherwise.offsets[i];
+      add(logprobs[i], offset >= otherwise.own_bytes, offset < otherwise.near_bytes);
+    }
+    for (size_t i = candidate.first; i < otherwise.stop; ++i)
+      add(-rows_.logprobs[i - first_], i >= candidate.after, i < otherwise.near);
     return out;
   }
 
-  Result<Suspicion> look_at_both_sides(const Candidate& candidate) {
+  Hole hole_of(const Candidate& candidate, const Ahead& ahead) const {
     const size_t begin = window_.bytes[candidate.first];
-    TokenSpan prefix;
-    const auto n = static_cast<std::ptrdiff_t>(candidate.first);
-    prefix.ids.assign(window_.ids.begin(), window_.ids.begin() + n);
-    prefix.bytes.assign(window_.bytes.begin(), window_.bytes.begin() + n);
     // To the end of the line, as models are taught to fill in: with the site alone as the hole, the
     // model that ships knew nothing that it does not know left to right.
     size_t hole_end = std::min(text_.find('\n', candidate.tokens_end), text_.size());
@@ -340,63 +395,112 @@ class Scorer {
                       std::string_view(holed).substr(begin));
       at_cursor = syntax::MiddleLabeler(*labeler).feed({});
     }
-    const AlignedSequence sequence =
-        align(layout_, prefix, suffix, labeler ? labeler->map() : scopes_, at_cursor);
+    Hole hole;
+    hole.candidate = &candidate;
+    hole.ahead = ahead;
+    hole.prompt =
+        align(layout_, before(candidate), suffix, labeler ? labeler->map() : scopes_, at_cursor);
+    const syntax::ByteRange site = candidate.site->range;
+    hole.written = text_.substr(site.begin, site.end - site.begin);
+    hole.as_written = candidate.lead + hole.written + rest;
+    hole.otherwise = candidate.lead + *candidate.alternative + rest;
+    return hole;
+  }
 
-    const std::string written(text_.substr(
-        candidate.site->range.begin, candidate.site->range.end - candidate.site->range.begin));
-    auto as_written = fill(sequence, candidate.lead + written + rest);
-    if (!as_written) return tl::unexpected(as_written.error());
+  /// log P of the middles, given both sides. Without structure all prompts go on from the window. With it
+  /// each has labels of its own from the first token on: those of the document with its hole empty.
+  Result<std::vector<Filled>> fill(const std::vector<Hole>& holes) {
+    std::vector<Filled> out;
+    if (!structure_) {
+      engine::ScoreRequest request = window_request();
+      for (const Hole& hole : holes) {
+        engine::ScoreBranch prompt = branch_of(hole.prompt, lead_ + hole.candidate->first);
+        prompt.first = static_cast<int32_t>(prompt.tokens.size());
+        const auto leaves = static_cast<int32_t>(request.branches.size());
+        request.branches.push_back(std::move(prompt));
+        add_middles(hole, leaves, request);
+      }
+      auto scored = score_middles(std::move(request));
+      if (!scored) return tl::unexpected(scored.error());
+      for (size_t i = 0; i < holes.size(); ++i) out.push_back(filled_of(*scored, 3 * i + 1));
+      return out;
+    }
+    for (const Hole& hole : holes) {
+      engine::ScoreRequest request;
+      request.tokens = hole.prompt.tokens;
+      request.structure = hole.prompt.structure;
+      request.first = static_cast<int32_t>(request.tokens.size());
+      request.cancel = cancel_;
+      add_middles(hole, -1, request);
+      auto scored = score_middles(std::move(request));
+      if (!scored) return tl::unexpected(scored.error());
+      out.push_back(filled_of(*scored, 0));
+    }
+    return out;
+  }
+
+  Result<engine::Scored> score_middles(engine::ScoreRequest request) {
+    request.top = 2;
+    return score(generator_, std::move(request));
+  }
+
+  /// The two branches that fill a hole, each with the token that ends it.
+  void add_middles(const Hole& hole, int32_t leaves, engine::ScoreRequest& request) const {
+    for (const std::string& middle : {hole.as_written, hole.otherwise}) {
+      engine::ScoreBranch branch;
+      branch.at = static_cast<int32_t>(hole.prompt.tokens.size());
+      branch.leaves = leaves;
+      branch.tokens = tokenizer_.encode(middle);
+      // How the model says that the hole is full; the likeliest of its ends counts.
+      if (!format_.end.empty()) branch.tokens.push_back(format_.end.front());
+      for (size_t i = 0; structure_ && i < branch.tokens.size(); ++i)
+        branch.structure.push_back(hole.prompt.middle);
+      request.branches.push_back(std::move(branch));
+    }
+  }
+
+  Filled filled_of(const engine::Scored& scored, size_t branch) const {
+    return {middle_of(scored.branches.at(branch)), middle_of(scored.branches.at(branch + 1))};
+  }
+
+  /// log P(middle, and then its end)
+  float middle_of(const engine::Scored::Branch& scored) const {
+    const size_t n = scored.logprobs.size() - (format_.end.empty() ? 0 : 1);
+    float sum = 0;
+    for (size_t i = 0; i < n; ++i) sum += scored.logprobs[i];
+    if (scored.logprobs.size() > n) {
+      float end = scored.logprobs[n];
+      for (const auto& alternative : scored.alternatives[n]) {
+        if (format_.is_end(alternative.token)) end = std::max(end, alternative.logprob);
+      }
+      sum += end;
+    }
+    return sum;
+  }
+
+  Suspicion suspicion_of(const Hole& hole, const Filled& filled) const {
+    const Candidate& candidate = *hole.candidate;
     Suspicion suspicion;
-    auto otherwise = fill(sequence, candidate.lead + *candidate.alternative + rest);
-    if (!otherwise) return tl::unexpected(otherwise.error());
     suspicion.kind = candidate.site->kind;
     suspicion.range = candidate.site->range;
     suspicion.alternative = *candidate.alternative;
     suspicion.left = candidate.left;
     suspicion.chosen = candidate.chosen;
-    suspicion.both = *otherwise - *as_written;
-    suspicion.confidence = *otherwise;
+    suspicion.ahead = hole.ahead.ahead;
+    suspicion.after = hole.ahead.after;
+    suspicion.beyond = hole.ahead.beyond;
+    suspicion.both = filled.otherwise - filled.as_written;
+    suspicion.confidence = filled.otherwise;
     suspicion.alternatives = static_cast<uint32_t>(candidate.site->alternatives.size());
     const Between between(text_, candidate.site->range);
     suspicion.alternative_elsewhere = between.elsewhere(suspicion.alternative);
-    suspicion.written_elsewhere = between.elsewhere(written);
+    suspicion.written_elsewhere = between.elsewhere(hole.written);
     suspicion.uses = candidate.site->uses;
     if (!candidate.site->alternative_uses.empty()) {
       const auto chosen = candidate.alternative - candidate.site->alternatives.data();
       suspicion.alternative_uses = candidate.site->alternative_uses[static_cast<size_t>(chosen)];
     }
     return suspicion;
-  }
-
-  /// log P(middle, and then its end), given both sides.
-  Result<float> fill(const AlignedSequence& sequence, const std::string& middle) {
-    engine::ScoreRequest request;
-    request.tokens = sequence.tokens;
-    if (structure_) request.structure = sequence.structure;
-    request.first = static_cast<int32_t>(request.tokens.size());
-    const auto append = [&](TokenId id) {
-      request.tokens.push_back(id);
-      if (structure_) request.structure.push_back(sequence.middle);
-    };
-    const std::vector<TokenId> ids = tokenizer_.encode(middle);
-    for (const TokenId id : ids) append(id);
-    // How the model says that the hole is full; the likeliest of its ends counts.
-    if (!format_.end.empty()) append(format_.end.front());
-    request.top = 2;
-    request.cancel = cancel_;
-    auto scored = score(generator_, std::move(request));
-    if (!scored) return tl::unexpected(scored.error());
-    float sum = 0;
-    for (size_t i = 0; i < ids.size(); ++i) sum += scored->logprobs[i];
-    if (scored->logprobs.size() > ids.size()) {
-      float end = scored->logprobs[ids.size()];
-      for (const auto& alternative : scored->alternatives[ids.size()]) {
-        if (format_.is_end(alternative.token)) end = std::max(end, alternative.logprob);
-      }
-      sum += end;
-    }
-    return sum;
   }
 
   engine::Generator& generator_;

@@ -5,9 +5,12 @@
 // One prefill over a function gives the probability of each of its tokens (left to right). The few
 // sites with the best alternatives are then read on from with the alternative in place: code after a
 // slip goes on as if it were not there. Those that this speaks for are looked at once more, with a hole
-// from the site to the end of its line in a fill-in-the-middle prompt. The first pass is laid out as the beginning of that prompt,
-// and sites are taken from the last to the first, so that each costs some 50 tokens and, as a hole, its
-// suffix and a token or two: all else is in the KV cache already.
+// from the site to the end of its line in a fill-in-the-middle prompt. The first request is laid out as
+// the beginning of that prompt: what follows every site are branches of it (engine/request.h) and one
+// request, all holes another, so that a GPU reads its weights three times. With structure a hole is a
+// request of its own, since its labels differ from the first token on; the two ways to fill it are
+// branches. A site costs some 50 tokens and, as a hole, its suffix and the rest of its line twice: all
+// else is in the KV cache already.
 //
 // Blocking; any thread but the engine's and the strand.
 #pragma once

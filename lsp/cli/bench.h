@@ -81,7 +81,7 @@ inline constexpr int32_t kUsualSites = 7, kUsualHoles = 3;
 /// The review by likelihood of such a function.
 struct ReviewTime {
   int32_t tokens = 0, holes = 0;
-  int32_t computed = 0, passes = 0;  ///< tokens not found in the cache; requests
+  int32_t computed = 0, requests = 0;  ///< tokens not found in the cache; requests
   double median_ms = 0;
 };
 Result<ReviewTime> time_review(engine::Generator& model, int32_t sites, int32_t holes);

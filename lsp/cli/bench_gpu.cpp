@@ -149,7 +149,7 @@ Result<std::vector<engine::GpuFigure>> review_figures(const engine::GpuBenchOpti
     figure.unit = "ms";
     figure.less_is_better = true;
     if (shape->name == "deepseek-coder-6.7b" && file.type == engine::DType::q4_k) figure.goal = 80;
-    figure.note = fmt::format("{} tokens in {} requests", time->computed, time->passes);
+    figure.note = fmt::format("{} tokens in {} requests", time->computed, time->requests);
     rows.push_back(std::move(figure));
   }
   return rows;

@@ -45,24 +45,26 @@ class Discontent final : public engine::Generator {
     model_.generate(std::move(request), std::move(on_text), std::move(on_done));
   }
   void score(engine::ScoreRequest request, engine::OnScored on_done) override {
-    model_.score(
-        std::move(request), [this, done = std::move(on_done)](Result<engine::Scored> scored) {
-          if (scored) {
-            computed += scored->timings.prompt_tokens - scored->timings.reused_tokens;
-            ++passes;
-            const bool reads_on = !scored->alternatives.empty() && scored->alternatives[0].empty();
-            if (reads_on && holes-- <= 0) scored->logprobs[0] = 2 * kNothing;
-            for (size_t row = 0; row < scored->logprobs.size() && !reads_on; ++row) {
-              for (const engine::TokenId token : wants_)
-                scored->alternatives[row].push_back({token, scored->logprobs[row] + 4});
-            }
-          }
-          done(std::move(scored));
-        });
+    const bool reads_on = request.top == 0;
+    model_.score(std::move(request),
+                 [this, reads_on, done = std::move(on_done)](Result<engine::Scored> scored) {
+                   if (scored) {
+                     computed += scored->timings.prompt_tokens - scored->timings.reused_tokens;
+                     ++requests;
+                     for (engine::Scored::Branch& branch : scored->branches) {
+                       if (reads_on && holes-- <= 0) branch.logprobs[0] = 2 * kNothing;
+                     }
+                     for (size_t row = 0; row < scored->logprobs.size(); ++row) {
+                       for (const engine::TokenId token : wants_)
+                         scored->alternatives[row].push_back({token, scored->logprobs[row] + 4});
+                     }
+                   }
+                   done(std::move(scored));
+                 });
   }
 
-  int32_t holes = 0;                 ///< still to be asked for
-  int32_t computed = 0, passes = 0;  ///< read when the review is done
+  int32_t holes = 0;                   ///< still to be asked for
+  int32_t computed = 0, requests = 0;  ///< read when the review is done
 
  private:
   engine::Generator& model_;
@@ -107,7 +109,7 @@ Result<ReviewTime> time_review(engine::Generator& model, int32_t sites, int32_t 
     if (i > 0) samples.add(watch.ms());  // the first warms up
     time.holes = static_cast<int32_t>(found->size());
     time.computed = discontent.computed;
-    time.passes = discontent.passes;
+    time.requests = discontent.requests;
   }
   time.median_ms = samples.median();
   return time;

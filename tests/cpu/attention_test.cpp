@@ -338,6 +338,137 @@ TEST_CASE("attention: a query has the same bits in any company and on any number
   }
 }
 
+/// Branches behind a sequence as a score request puts them, some of which leave another; queries of the
+/// sequence itself come first where there are more than three.
+std::vector<HiddenCells> random_hidden(std::mt19937& rng, int32_t first, int32_t n) {
+  std::vector<HiddenCells> hidden(static_cast<size_t>(n));
+  const auto below = [&](int32_t end) {
+    return static_cast<int32_t>(rng() % static_cast<uint32_t>(end));
+  };
+  int32_t root_begin = -1, root_at = 0, root_end = 0;
+  for (int32_t t = n > 3 ? n / 4 : 0; t < n;) {
+    const int32_t begin = first + t, length = std::min(n - t, 1 + below(40));
+    HiddenCells own;
+    if (root_begin >= 0 && below(2) == 0) {
+      own.ranges[0] = {root_at, root_begin};
+      own.ranges[1] = {root_begin + below(root_end - root_begin + 1), begin};
+    } else {
+      root_at = below(begin + 1);
+      root_begin = begin;
+      root_end = begin + length;
+      own.ranges[0] = {root_at, begin};
+    }
+    for (int32_t i = 0; i < length; ++i) hidden[static_cast<size_t>(t++)] = own;
+  }
+  return hidden;
+}
+
+TEST_CASE(
+    "attention: cells of other branches are hidden, in every mode, and read as if they were not "
+    "there") {
+  for (const std::string& isa : isas()) {
+    uint32_t seed = 220;
+    for (const Case& c : kCases) {
+      for (const StructureMode mode : {StructureMode::off, StructureMode::emphasis,
+                                       StructureMode::prune, StructureMode::tree}) {
+        std::mt19937 rng(++seed);
+        const Filled f = fill(isa, 2, c, seed);
+        const TokenStructure cells =
+            random_tree(rng, static_cast<size_t>(c.first_cell + c.n_tokens));
+        const TreePaths tree(cells);
+        const std::vector<float> alpha = normal(rng, static_cast<size_t>(3 * c.n_head), 0.3f),
+                                 beta = normal(rng, static_cast<size_t>(3 * c.n_head)),
+                                 bias = normal(rng, static_cast<size_t>(kTreeClasses * c.n_head));
+        const auto hidden = random_hidden(rng, c.first_cell, c.n_tokens);
+        const auto n = static_cast<size_t>(c.n_tokens * c.n_head * c.dv);
+        std::vector<float> out(n, NAN), expected(n), plain(n);
+        AttentionArgs args = args_of(c, f, out.data());
+        args.mode = mode;
+        args.cells = &cells;
+        args.prune = {static_cast<int32_t>(rng() % 40), static_cast<int32_t>(rng() % 6)};
+        args.prune_heads = 0b1011;
+        args.emphasis_scale = alpha.data();
+        args.emphasis_bias = beta.data();
+        args.tree = &tree;
+        args.tree_bias = bias.data();
+        args.sparse.from = 1;  // ignored
+        args.hidden = hidden.data();
+        const VisibleBlocks visible =
+            visible_blocks(cells, c.first_cell, c.n_tokens, args.prune,
+                           f.backend->query_tile(c.n_tokens), f.backend->key_block());
+        if (rng() % 3 != 0) args.visible = &visible;
+        f.backend->attention(args);
+        args.out = expected.data();
+        reference::attention(args, f.kv->shape, f.k.data(), f.v.data());
+        CAPTURE(isa);
+        CAPTURE(seed);
+        CAPTURE(static_cast<int>(mode));
+        CHECK(relative_error(out.data(), expected.data(), n) <= error_bound(c.type));
+        // The twin itself, against one that never had the hidden cells.
+        if (isa == "scalar") {
+          for (int32_t t = 0; t < c.n_tokens; ++t) {
+            const HiddenCells& own = hidden[static_cast<size_t>(t)];
+            const int32_t cell = c.first_cell + t;
+            std::vector<float> k, v;
+            TokenStructure seen;
+            for (int32_t i = 0; i <= cell; ++i) {
+              if (own.has(i)) continue;
+              const auto row_k = f.k.begin() + int64_t{i} * c.n_kv_head * c.dk;
+              const auto row_v = f.v.begin() + int64_t{i} * c.n_kv_head * c.dv;
+              k.insert(k.end(), row_k, row_k + c.n_kv_head * c.dk);
+              v.insert(v.end(), row_v, row_v + c.n_kv_head * c.dv);
+              seen.push_back(cells.at(static_cast<size_t>(i)));
+            }
+            if (mode == StructureMode::prune || mode == StructureMode::tree) continue;
+            AttentionArgs one = args;
+            one.hidden = nullptr;
+            one.sparse = {};
+            one.cells = &seen;
+            one.n_tokens = 1;
+            one.first_cell = static_cast<int32_t>(seen.size()) - 1;
+            one.q = args.q + int64_t{t} * c.n_head * c.dk;
+            std::vector<float> alone(static_cast<size_t>(c.n_head * c.dv));
+            one.out = alone.data();
+            reference::attention(one, f.kv->shape, k.data(), v.data());
+            CHECK(relative_error(expected.data() + static_cast<size_t>(t) * alone.size(),
+                                 alone.data(), alone.size()) <= 1e-5);
+          }
+        }
+        // Null and nothing hidden are the same bits.
+        const std::vector<HiddenCells> nothing(static_cast<size_t>(c.n_tokens));
+        args.sparse = {};
+        args.hidden = nothing.data();
+        args.out = out.data();
+        f.backend->attention(args);
+        args.hidden = nullptr;
+        args.out = plain.data();
+        f.backend->attention(args);
+        CHECK(std::memcmp(out.data(), plain.data(), n * sizeof(float)) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("attention: blocks that all of a tile's branches do not see are not read") {
+  // Cells [32, 128) are another branch's: poison there must not reach the output.
+  const Case c{4, 2, 64, 64, DType::f16, 128, 9};
+  for (const std::string& isa : isas()) {
+    if (isa == "scalar") continue;  // the twin reads every cell and gives hidden ones weight zero
+    const Filled f = fill(isa, 1, c, 81);
+    const std::vector<HiddenCells> hidden(9, HiddenCells{{{32, 128}, {}}});
+    const size_t n = 9 * 4 * 64;
+    std::vector<float> clean(n, NAN), poisoned(n, NAN);
+    AttentionArgs args = args_of(c, f, clean.data());
+    args.hidden = hidden.data();
+    f.backend->attention(args);
+    const std::vector<float> nan(96 * 128, NAN);
+    f.backend->kv_write(*f.kv, kLayer, 32, 96, nan.data(), nan.data());
+    args.out = poisoned.data();
+    f.backend->attention(args);
+    CHECK(std::memcmp(clean.data(), poisoned.data(), n * sizeof(float)) == 0);
+  }
+}
+
 TEST_CASE("attention: very large scores neither overflow nor vanish") {
   for (const std::string& isa : isas()) {
     const Case c{2, 1, 32, 32, DType::f16, 299, 1};

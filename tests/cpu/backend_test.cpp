@@ -334,6 +334,18 @@ TEST_CASE("rope: both layouts, partial rotation, far positions") {
             backend->rope(x.data(), table, first, n, 5, 64);
             reference::rope(expected.data(), table, first, n, 5, 64);
             CHECK(relative_error(x.data(), expected.data(), x.size()) <= 1e-6);
+            // Tokens that stand anywhere: the same positions asked for one by one, and others after.
+            for (const int32_t step : {1, 7}) {
+              std::vector<int32_t> positions;
+              for (int32_t i = 0; i < n; ++i) positions.push_back(first + i * step % 13);
+              std::vector<float> anywhere = normal(rng, x.size()), one_by_one = anywhere;
+              backend->rope_at(anywhere.data(), table, positions, 5, 64);
+              for (int32_t i = 0; i < n; ++i) {
+                reference::rope(one_by_one.data() + i * 5 * 64, table,
+                                positions[static_cast<size_t>(i)], 1, 5, 64);
+              }
+              CHECK(relative_error(anywhere.data(), one_by_one.data(), x.size()) <= 1e-6);
+            }
           }
         }
       }

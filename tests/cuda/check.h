@@ -131,6 +131,10 @@ void check_matmul(CudaBackend& b, Random& random, Report& report);
 void check_rows(CudaBackend& b, Random& random, Report& report, bool small);
 void check_elementwise(CudaBackend& b, Random& random, Report& report);
 void check_attention(CudaBackend& b, Random& random, Report& report);
+/// Attention with hidden cells; of check_branches().
+void check_hidden(CudaBackend& b, Random& random, Report& report);
+/// Scores of continuations beside each other, from kernels to models.
+void check_branches(CudaBackend& b, Random& random, Report& report);
 void check_sparse(CudaBackend& b, Random& random, Report& report);
 void check_sparse_steps(CudaBackend& b, Random& random, Report& report);
 void check_decode(CudaBackend& b, Random& random, Report& report);

@@ -50,8 +50,30 @@ std::vector<float> as_stored(std::vector<float> v, DType type) {
   return v;
 }
 
+/// Branches behind a sequence, some of which leave another; in longer passes queries of the sequence itself
+/// come first.
+std::vector<HiddenCells> random_hidden(Random& random, int32_t first, int32_t n) {
+  std::vector<HiddenCells> hidden(static_cast<size_t>(n));
+  int32_t root_at = 0, root_begin = -1, root_end = 0;
+  for (int32_t t = n > 8 ? n / 4 : 0; t < n;) {
+    const int32_t begin = first + t, length = std::min(n - t, 1 + random.below(70));
+    HiddenCells own;
+    if (root_begin >= 0 && random.below(2) == 0) {
+      own.ranges[0] = {root_at, root_begin};
+      own.ranges[1] = {root_begin + random.below(root_end - root_begin + 1), begin};
+    } else {
+      root_at = random.below(begin + 1);
+      root_begin = begin;
+      root_end = begin + length;
+      own.ranges[0] = {root_at, begin};
+    }
+    for (int32_t i = 0; i < length; ++i) hidden[static_cast<size_t>(t++)] = own;
+  }
+  return hidden;
+}
+
 void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, int32_t first,
-                int32_t n, StructureMode mode) {
+                int32_t n, StructureMode mode, bool hides) {
   const int32_t n_head = c.n_kv_head * c.group, total = first + n, layer = 1;
   const KvShape shape{2, c.n_kv_head, c.head_dim_k, c.head_dim_v, total + 37, c.type};
   auto kv = b.create_kv(shape);
@@ -102,6 +124,11 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
     visible = visible_blocks(cells, first, n, args.prune, b.query_tile(n), b.key_block());
     args.visible = &visible;
   }
+  std::vector<HiddenCells> hidden;
+  if (hides) {
+    hidden = random_hidden(random, first, n);
+    args.hidden = hidden.data();
+  }
   b.attention(args);
 
   std::vector<float> want(out_size);
@@ -115,7 +142,7 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
                             " first " + std::to_string(first) + " n " + std::to_string(n) +
                             (c.type == DType::f16 ? " F16" : " Q8_0") + " mode " +
                             std::to_string(static_cast<int>(mode)) + (listed ? " listed" : "") +
-                            (some_heads ? " some heads" : "");
+                            (some_heads ? " some heads" : "") + (hides ? " hidden" : "");
   const std::vector<float> got = out.read(b, report);
   report.expect(relative_error(got, want), c.type == DType::f16 ? 3e-3 : 1e-2, label);
 
@@ -129,6 +156,7 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
     single.out = one.data();
     single.n_tokens = 1;
     single.first_cell = first + i;
+    if (hides) single.hidden = hidden.data() + i;
     VisibleBlocks own;
     if (listed) {
       own = visible_blocks(cells, first + i, 1, args.prune, b.query_tile(1), b.key_block());
@@ -144,9 +172,7 @@ void check_case(CudaBackend& b, Random& random, Report& report, const Case& c, i
                 label + " differs token by token");
 }
 
-}  // namespace
-
-void check_attention(CudaBackend& b, Random& random, Report& report) {
+void check_cases(CudaBackend& b, Random& random, Report& report, bool hides) {
   constexpr Case kCases[] = {{128, 128, 4, 1, DType::f16}, {64, 64, 3, 1, DType::f16},
                              {128, 128, 2, 4, DType::f16}, {64, 64, 2, 7, DType::f16},
                              {192, 128, 2, 1, DType::f16}, {80, 80, 2, 3, DType::f16},
@@ -159,10 +185,21 @@ void check_attention(CudaBackend& b, Random& random, Report& report) {
                              {0, 13}, {100, 40}, {0, 300}, {333, 150}, {5, 65}};
   for (const StructureMode mode :
        {StructureMode::off, StructureMode::emphasis, StructureMode::prune}) {
-    report.group("attention mode " + std::to_string(static_cast<int>(mode)));
+    report.group((hides ? "branches: attention mode " : "attention mode ") +
+                 std::to_string(static_cast<int>(mode)));
     for (const Case& c : kCases)
-      for (const Span& s : kSpans) check_case(b, random, report, c, s.first, s.n, mode);
+      for (const Span& s : kSpans) check_case(b, random, report, c, s.first, s.n, mode, hides);
   }
+}
+
+}  // namespace
+
+void check_attention(CudaBackend& b, Random& random, Report& report) {
+  check_cases(b, random, report, false);
+}
+
+void check_hidden(CudaBackend& b, Random& random, Report& report) {
+  check_cases(b, random, report, true);
 }
 
 }  // namespace cambium::engine::cuda::verify

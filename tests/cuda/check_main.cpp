@@ -3,8 +3,8 @@
 //   cambium_cuda_check [--seed N] [--bench[=part of a row's name] [--no-kernels] [--rows=WAY]]
 //                      [--no-check | --check=GROUP] [--model FILE --text FILE...]
 //
-// GROUP: small, matmul, rows, attention, sparse, decode, mixture, families, devices, errors or engine; the
-// last needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small
+// GROUP: small, matmul, rows, attention, branches, sparse, decode, mixture, families, devices, errors or
+// engine; the last needs a model and texts. Only by name: sanitize, a few steps of every fused kernel, small
 // enough for compute-sanitizer to end in a minute.
 // WAY: whole or ready, how rows go through the steps that are measured; without it by the model's width.
 //
@@ -71,6 +71,7 @@ int main(int argc, char** argv) {
     if (wanted("matmul")) verify::check_matmul(b, random, report);
     if (wanted("rows")) verify::check_rows(b, random, report, false);
     if (wanted("attention")) verify::check_attention(b, random, report);
+    if (wanted("branches")) verify::check_branches(b, random, report);
     if (wanted("sparse")) {
       verify::check_sparse(b, random, report);
       verify::check_sparse_steps(b, random, report);

@@ -3,12 +3,16 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <set>
 #include <string>
 
+#include "engine/score_branches.h"
 #include "lsp/assist/likelihood_findings.h"
 #include "lsp/assist/reviewer.h"
 #include "syntax/languages.h"
+#include "tests/support/engine/blocking.h"
+#include "tests/support/engine/tiny_model.h"
 #include "tests/support/fake_generator.h"
 
 using namespace cambium;
@@ -30,9 +34,21 @@ class ScoresOnly : public engine::Generator {
     on_done(fail(ErrorCode::unsupported, "scores only"));
   }
 
+  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+    engine::score_one_by_one(
+        std::move(request),
+        [this](engine::ScoreRequest one, const engine::OnScored& done) {
+          score_text(std::move(one), done);
+        },
+        std::move(on_done));
+  }
+
   bool score_known = true;
 
  protected:
+  /// A request without branches.
+  virtual void score_text(engine::ScoreRequest request, engine::OnScored on_done) = 0;
+
   test::FakeGenerator layout_{[](const std::string&) { return std::string(); }, false};
 };
 
@@ -45,7 +61,7 @@ class Opinionated final : public ScoresOnly {
     float logprob;
   };
 
-  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+  void score_text(engine::ScoreRequest request, engine::OnScored on_done) override {
     ++asked;
     engine::Scored out;
     for (auto i = static_cast<size_t>(request.first); i < request.tokens.size(); ++i) {
@@ -171,7 +187,7 @@ class Knowing final : public ScoresOnly {
     layout_.context = context;
   }
 
-  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+  void score_text(engine::ScoreRequest request, engine::OnScored on_done) override {
     ++asked;
     longest = std::max(longest, static_cast<int32_t>(request.tokens.size()));
     engine::Scored out;
@@ -345,6 +361,99 @@ TEST_CASE(
   model.opinions.push_back({"    cc =", " bb", -0.5f});
   model.opinions.push_back({"    cc =", " aa", -3});
   CHECK(suspicions_in(model, language, text, limits).at(0).rivals == 2);
+}
+
+namespace {
+
+/// A real model that would write any other byte rather than what stands there; `apart`: every continuation
+/// is a request of its own.
+class Restless final : public ScoresOnly {
+ public:
+  Restless(engine::Generator& model, bool apart) : model_(model), apart_(apart) {}
+  engine::Capabilities capabilities() const override { return model_.capabilities(); }
+  const engine::Tokenizer* tokenizer() const override { return model_.tokenizer(); }
+  const engine::PromptFormat* prompt_format() const override { return model_.prompt_format(); }
+
+  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+    ++asked;
+    auto restless = [done = std::move(on_done)](Result<engine::Scored> scored) {
+      for (size_t row = 0; scored && row < scored->logprobs.size(); ++row) {
+        for (engine::TokenId byte = 0; byte < 256; ++byte)
+          scored->alternatives[row].push_back({byte, scored->logprobs[row] + 4});
+      }
+      done(std::move(scored));
+    };
+    if (apart_) return ScoresOnly::score(std::move(request), std::move(restless));
+    model_.score(std::move(request), std::move(restless));
+  }
+
+  int asked = 0;
+
+ private:
+  void score_text(engine::ScoreRequest request, engine::OnScored on_done) override {
+    model_.score(std::move(request), std::move(on_done));
+  }
+  engine::Generator& model_;
+  const bool apart_;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "continuations scored beside each other lead to the suspicions of those scored one by one") {
+  const std::string text =
+      "int visible_count(const Row* rows, int first, int last, bool strict) {\n"
+      "  int count = 0, skipped = 0;\n"
+      "  for (int i = first; i < last; i += 1) {\n"
+      "    if (!rows[i].shown && strict) {\n"
+      "      skipped += 1;\n"
+      "      continue;\n"
+      "    }\n"
+      "    count += rows[i].height - rows[first].height;\n"
+      "  }\n"
+      "  report(count, skipped);\n"
+      "  return count > 0 ? count : skipped;\n"
+      "}\n";
+  const syntax::Language& language = *syntax::language_by_id("cpp");
+  // Whatever the model thinks of a place, it is looked at from all sides.
+  LikelihoodLimits limits;
+  limits.least_left = limits.least_ahead = limits.least_both = -1e8f;
+  const struct {
+    std::vector<uint32_t> structure;
+    int requests;
+  } cases[] = {{{}, 3},           // all holes leave one sequence
+               {{1, 2, 3}, 10}};  // each has labels of its own document
+  for (const auto& [structure, requests] : cases) {
+    test::TinyModel tiny;  // F32: nothing is rounded on the way
+    tiny.shape.context = 2048;
+    tiny.structure = structure;
+    tiny.rule = {.window = 40, .sinks = 2};
+    const auto file = test::write_tiny_model(tiny);
+    const auto model = test::load(file.path());
+    CHECK(model->capabilities().structure == !structure.empty());
+    Restless apart(*model, true), beside(*model, false);
+    const auto want = suspicions_in(apart, language, text, limits);
+    const auto got = suspicions_in(beside, language, text, limits);
+    CHECK(beside.asked == requests);
+    CHECK(want.size() == 8);
+    REQUIRE(got.size() == want.size());
+    for (size_t i = 0; i < want.size(); ++i) {
+      CAPTURE(i);
+      CHECK(got[i].kind == want[i].kind);
+      CHECK(got[i].range.begin == want[i].range.begin);
+      CHECK(got[i].alternative == want[i].alternative);
+      CHECK(got[i].rivals == want[i].rivals);
+      CHECK(got[i].left == want[i].left);
+      CHECK(got[i].chosen == want[i].chosen);
+      const auto alike = [](float a, float b) { return std::abs(a - b) <= 1e-2f; };  // of some -300
+      CHECK_MESSAGE(alike(got[i].ahead, want[i].ahead), got[i].ahead << " " << want[i].ahead);
+      CHECK_MESSAGE(alike(got[i].after, want[i].after), got[i].after << " " << want[i].after);
+      CHECK_MESSAGE(alike(got[i].beyond, want[i].beyond), got[i].beyond << " " << want[i].beyond);
+      CHECK_MESSAGE(alike(got[i].both, want[i].both), got[i].both << " " << want[i].both);
+      CHECK_MESSAGE(alike(got[i].confidence, want[i].confidence),
+                    got[i].confidence << " " << want[i].confidence);
+    }
+  }
 }
 
 TEST_CASE("what a file has elsewhere between the same two words is told apart from its likes") {
