@@ -31,11 +31,11 @@ struct Subject {
   std::shared_ptr<const PromptFormat> format;
 };
 
-/// With `mask`, every layer prunes, whatever the file says.
+/// With `mask` by the file's own structure; where it has none, every layer prunes.
 Result<std::unique_ptr<Model>> open_model(const Subject& subject, bool on_gpu, bool mask) {
-  StructureOverride structure;
-  if (mask) structure = {StructureMode::prune, PruneRule{48, 4}};
-  auto config = ModelConfig::from_gguf(*subject.file, structure);
+  auto config = ModelConfig::from_gguf(*subject.file);
+  if (config && mask && !config->structure.any())
+    config = ModelConfig::from_gguf(*subject.file, {StructureMode::prune, PruneRule{48, 4}});
   if (!config) return tl::unexpected(config.error());
   std::unique_ptr<Backend> backend;
   if (on_gpu) {
