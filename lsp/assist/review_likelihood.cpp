@@ -67,8 +67,8 @@ struct Otherwise {
   std::vector<uint32_t> offsets;  ///< of its tokens, in its bytes
   size_t own_bytes = 0;           ///< of the alternative and what its tokens hold beside it
   size_t near_bytes = 0;          ///< and of the tokens that are near
-  size_t near = 0,
-         stop = 0;  ///< tokens of the window as it is written: the end of those, and of all
+  size_t near = 0;                ///< end of those among the window's tokens, as it is written
+  size_t stop = 0;                ///< and of all that are read
 };
 
 /// A candidate's hole, from its first token to the end of the line, and the two ways to fill it.
