@@ -16,6 +16,23 @@ bool StructureConfig::uses(StructureMode which) const {
   return std::find(mode.begin(), mode.end(), which) != mode.end();
 }
 
+namespace {
+
+// Bits of the heads that a layer has.
+uint64_t heads_there(int32_t n_head) {
+  return n_head >= 64 ? ~uint64_t{0} : (uint64_t{1} << n_head) - 1;
+}
+
+}  // namespace
+
+int64_t StructureConfig::heads_of(StructureMode which, int32_t n_head) const {
+  int64_t heads = 0;
+  for (size_t i = 0; i < mode.size(); ++i) {
+    if (mode[i] == which) heads += std::popcount(prune_heads[i] & heads_there(n_head));
+  }
+  return heads;
+}
+
 std::optional<StructureMode> structure_mode(std::string_view name) {
   constexpr std::array<std::string_view, 5> kNames = {"off", "emphasis", "prune", "own", "tree"};
   const auto at = std::ranges::find(kNames, name);
@@ -351,6 +368,12 @@ StructureConfig read_structure(Keys& keys, const ModelConfig& config,
     lacks(StructureMode::tree, "attn_tree_bias", "tree");
   }
   if (wanted.rule) structure.rule = *wanted.rule;
+  for (size_t i = 0; i < n_layer; ++i) {
+    const bool prunes =
+        structure.mode[i] == StructureMode::prune || structure.mode[i] == StructureMode::own;
+    if (prunes && (structure.prune_heads[i] & heads_there(config.n_head)) == 0)
+      structure.mode[i] = StructureMode::off;
+  }
   if (structure.any() && config.n_head > 64) {
     keys.note({ErrorCode::unsupported, file.path() + ": structure with " +
                                            std::to_string(config.n_head) +

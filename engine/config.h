@@ -24,6 +24,8 @@ struct StructureConfig {
   PruneRule rule;
 
   bool uses(StructureMode which) const;
+  /// Heads that prune in layers of `which`, over all layers of n_head each.
+  int64_t heads_of(StructureMode which, int32_t n_head) const;
   /// False: attention sees every earlier token, labels change nothing.
   bool any() const {
     return uses(StructureMode::emphasis) || uses(StructureMode::tree) || prunes();

@@ -1,7 +1,6 @@
 #include "engine/models/llama.h"
 
 #include <algorithm>
-#include <bit>
 #include <cassert>
 #include <utility>
 
@@ -186,18 +185,6 @@ class Llama final : public Model {
     }
   }
 
-  // Heads that prune in layers of `mode`, over all layers.
-  int64_t heads_of(StructureMode mode) const {
-    const uint64_t there =
-        config_.n_head >= 64 ? ~uint64_t{0} : (uint64_t{1} << config_.n_head) - 1;
-    int64_t heads = 0;
-    for (size_t l = 0; l < config_.structure.mode.size(); ++l) {
-      if (config_.structure.mode[l] == mode)
-        heads += std::popcount(config_.structure.prune_heads[l] & there);
-    }
-    return heads;
-  }
-
   // The blocks that layers of `mode` see of `cells`; what they skip is counted into `result`.
   VisibleBlocks blocks_of(StructureMode mode, const TokenStructure& cells, const Pass& pass,
                           PassResult& result) const {
@@ -206,7 +193,8 @@ class Llama final : public Model {
                                           backend_->query_tile(n_tokens), backend_->key_block());
     const int64_t all = causal_blocks(blocks, pass.first_cell, n_tokens);
     result.blocks = int64_t{config_.n_layer} * config_.n_head * all;
-    result.skipped_blocks += heads_of(mode) * (all - static_cast<int64_t>(blocks.blocks.size()));
+    result.skipped_blocks += config_.structure.heads_of(mode, config_.n_head) *
+                             (all - static_cast<int64_t>(blocks.blocks.size()));
     return blocks;
   }
 

@@ -129,11 +129,14 @@ def forward(weights, config, tokens, labels=None):
             levels = structure.path_levels(structure.path_codes(labels))
             cls = structure.tree_class(tuple(u[:, None] for u in levels), levels)
             score = score + w["attn_tree_bias"][cls].transpose(2, 0, 1)
-        seen = at[:, None] >= at
+        seen = np.broadcast_to(at[:, None] >= at, score.shape)
         if modes[i] in (2, 3):
             reach = structure.ANCESTOR if modes[i] == 2 else structure.SAME
-            seen = structure.visible(labels, at, at, structure.Rule(
+            near = structure.visible(labels, at, at, structure.Rule(
                 config["window"], config["sinks"], reach, config.get("scope_window", structure.ENDLESS)))
+            bits = config["prune_heads"][i] if config.get("prune_heads") else -1
+            prunes = np.array([bits >> h & 1 for h in range(heads)], bool)
+            seen = np.where(prunes[:, None, None], near, seen)
         score = np.where(seen, score, -np.inf)
         p = np.exp(score - score.max(-1, keepdims=True))
         p /= p.sum(-1, keepdims=True)

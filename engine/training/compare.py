@@ -36,6 +36,7 @@ def config_of(path):
         config |= {"structure": tuple(int(m) for m in file.metadata["cambium.structure.mode"]),
                    "window": file.metadata["cambium.structure.window"],
                    "sinks": file.metadata["cambium.structure.sinks"],
+                   "prune_heads": tuple(int(m) for m in file.metadata.get("cambium.structure.prune_heads", ())),
                    "scope_window": file.metadata.get("cambium.structure.scope_window", ENDLESS)}
     return Config(**config)
 

@@ -2,6 +2,7 @@
 
     corpus.py collect ARCHIVES OUT     one container a project, filtered by licence and content
     corpus.py assemble IN OUT          de-duplicate, split by project, balance, pack into chunks
+    corpus.py merge MANIFESTS --out M  one manifest of those of several assemblies
     corpus.py site-packages OUT        Python packages already installed, from an explicit list
 
 A container holds one record a file (container.py). Needs only the standard library.
@@ -10,6 +11,8 @@ A container holds one record a file (container.py). Needs only the standard libr
 import argparse
 import collections
 import csv
+import functools
+import gzip
 import hashlib
 import io
 import json
@@ -50,6 +53,20 @@ def tar_members(path):
         proc.terminate()
 
 
+def added_file(diff, name):
+    """The text of a file that a compressed diff adds whole (an older source package has its debian/ as one), or ""."""
+    with gzip.open(diff, "rt", encoding="utf-8", errors="replace") as lines:
+        text, inside = [], False
+        for line in lines:
+            if line.startswith("--- "):
+                inside = False
+            elif line.startswith("+++ "):
+                inside = line[4:].split("\t")[0].strip().split("/", 1)[-1] == name
+            elif inside and line.startswith("+"):
+                text.append(line[1:])
+    return "".join(text)
+
+
 def archives_of(root):
     """Jobs: (kind, package, [paths])."""
     jobs = []
@@ -63,7 +80,7 @@ def archives_of(root):
         name, version = dsc.name.removesuffix(".dsc").split("_", 1)
         upstream = re.sub(r"-[^-]*$", "", version)
         orig = sorted(root.glob(f"src/{name}_{upstream}.orig*.tar.*")) or sorted(root.glob(f"src/{name}_{version}.tar.*"))
-        debian = sorted(root.glob(f"src/{name}_{version}.debian.tar.*"))
+        debian = sorted(root.glob(f"src/{name}_{version}.debian.tar.*")) + sorted(root.glob(f"src/{name}_{version}.diff.gz"))
         orig = [p for p in orig if p.suffix in (".xz", ".gz", ".bz2", ".zst")]
         if orig:
             jobs.append(("src", name, version, [str(p) for p in debian + orig]))
@@ -79,9 +96,14 @@ _PROJECT_PATHS = {
     "bazel-bootstrap": re.compile(r"^src/"),
 }
 
+# What a project carries of others that no package of their own brings: a folder each.
+_BUNDLED = {
+    "mono": re.compile(r"^external/(corefx|corert|aspnetwebstack|api-doc-tools|rx|nunit-lite|linker|Newtonsoft\.Json|cecil)/"),
+}
+
 
 def collect_job(job):
-    kind, package, version, paths, out = job
+    kind, package, version, paths, out, bundled = job
     project = project_name(package)
     target = pathlib.Path(out) / f"{kind}-{re.sub('[^a-z0-9.+-]', '-', package.lower())}.bin"
     if target.exists():
@@ -90,8 +112,14 @@ def collect_job(job):
     licence, rights, pending = "", None, []
     buffer = io.BytesIO()
     only = _PROJECT_PATHS.get(project)
+    others = _BUNDLED.get(project) if bundled else None
     try:
         for path in paths:
+            if path.endswith(".diff.gz"):
+                if text := added_file(path, "debian/copyright"):
+                    rights = Copyright(text)
+                    licence = rights.summary()
+                continue
             strip_root = kind != "deb" and ".debian." not in path
             for name, size, read in tar_members(path):
                 inner = name
@@ -109,9 +137,11 @@ def collect_job(job):
                         lic = " or ".join(x.get("type", "") if isinstance(x, dict) else str(x) for x in lic)
                     licence = lic.get("type", "") if isinstance(lic, dict) else str(lic)
                     continue
-                if ".debian." in path or not MIN_BYTES <= size <= MAX_BYTES or not path_wanted(inner, keep_deps=only is not None):
+                other = others.match(inner) if others else None
+                within = inner[other.end():] if other else inner
+                if ".debian." in path or not MIN_BYTES <= size <= MAX_BYTES or not path_wanted(within, keep_deps=only is not None):
                     continue
-                if only is not None and not only.search(inner):
+                if only is not None and not other and not only.search(inner):
                     continue
                 text, reason = clean(inner, read())
                 if text is None:
@@ -138,7 +168,9 @@ def collect_job(job):
             reasons["licence"] += 1
             continue
         lang = language_of(inner)
-        write_record(buffer, f"{lang}/{project}/{inner.removeprefix('usr/').removeprefix('share/')}", text)
+        other = others.match(inner) if others else None
+        of = project_name(other.group(1)) if other else project
+        write_record(buffer, f"{lang}/{of}/{inner.removeprefix('usr/').removeprefix('share/')}", text)
         langs[lang] += len(text)
     target.write_bytes(buffer.getvalue())  # also an empty one: the package was looked at
     return (kind, package, version, licence, dict(langs), dict(reasons))
@@ -147,7 +179,7 @@ def collect_job(job):
 def collect(args):
     root, out = pathlib.Path(args.archives), pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    jobs = [(*job, str(out)) for job in archives_of(root)]
+    jobs = [(*job, str(out), args.bundled) for job in archives_of(root)]
     total = collections.Counter()
     with multiprocessing.Pool(args.processes) as pool, open(out / "collected.jsonl", "a") as log:
         for result in pool.imap_unordered(collect_job, jobs):
@@ -201,8 +233,44 @@ def held_out_of(manifest):
     return {project_name(row["package"]) for row in read_manifest(manifest) if row["split"] == "held-out"}
 
 
+def by_language(text):
+    """A number a language, from "8,c=20,go=15": the bare number is for languages that have none of their own."""
+    numbers = collections.defaultdict(float)
+    for part in text.split(","):
+        lang, equals, number = part.rpartition("=")
+        if equals:
+            numbers[lang] = float(number)
+        else:
+            default = float(number)
+            numbers.default_factory = lambda: default
+    return numbers
+
+
+def merged_manifests(manifests):
+    """One row a package, in the order of their first mention: bytes summed, with every language; all else as in the first row."""
+    merged = {}
+    for rows in manifests:
+        for row in rows:
+            known = merged.setdefault((row["source"], row["package"]), {**row, "bytes": "0", "languages": ""})
+            if known["split"] != row["split"]:
+                raise SystemExit(f"{row['package']} is {known['split']} in one manifest and {row['split']} in another")
+            known["bytes"] = str(int(known["bytes"]) + int(row["bytes"]))
+            languages = [lang for lang in known["languages"].split(",") if lang]
+            known["languages"] = ",".join(dict.fromkeys(languages + row["languages"].split(",")))
+    return list(merged.values())
+
+
+def merge(args):
+    rows = merged_manifests(read_manifest(path) for path in args.manifests)
+    with open(args.out, "w") as o:
+        o.write("\t".join(rows[0]) + "\n")
+        for row in rows:
+            o.write("\t".join(row.values()) + "\n")
+
+
 def assemble(args):
     root, out = pathlib.Path(args.input), pathlib.Path(args.out)
+    language_mb, project_share = by_language(args.language_mb), by_language(args.project_share)
     out.mkdir(parents=True, exist_ok=True)
     log = {}
     for line in (root / "collected.jsonl").read_text().splitlines():
@@ -219,6 +287,8 @@ def assemble(args):
                 entry[1] += len(text)
     held = held_out_of(args.held_from) if args.held_from else held_out_projects(sizes, args.held_bytes, 40)
 
+    is_held = functools.cache(lambda name: project_name(name) in held)
+
     def project_of(f):
         return project_name(log[f.stem][1]) if f.stem in log else f.stem
     # Held-out projects first: a copy of their files elsewhere is then what is dropped.
@@ -226,11 +296,25 @@ def assemble(args):
     near, dropped = NearDuplicates(), collections.Counter()
     held_out, per_lang = [], collections.defaultdict(list)
     taken = collections.Counter()
+    # What earlier assemblies took is as if taken first: neither repeated nor taken twice towards a project's cap.
+    earlier = collections.Counter()
+    for known in args.beyond:
+        with open(known, "rb") as s:
+            for path, text in read_records(s):
+                near.seen(text)
+                lang, project, _ = path.split("/", 2)
+                if project not in held:
+                    earlier[lang, project] += len(text)
+    taken.update(earlier)
     by_package = collections.defaultdict(collections.Counter)
     for f in files:
         with open(f, "rb") as s:
             for path, text in read_records(s):
                 lang, project, _ = path.split("/", 2)
+                # A folder of a held-out project's name may be another version of it, which no comparison of files finds.
+                if args.beyond and (project in held or any(is_held(part) for part in path.split("/")[2:-1])):
+                    dropped["held out"] += 1
+                    continue
                 cap = args.project_mb * 1e6 * (2 if project in ("rustc", "llvm-toolchain", "mono", "kotlin", "golang", "scala", "typescript") else 1)
                 if taken[lang, project] > cap:
                     dropped["project cap"] += 1
@@ -249,14 +333,18 @@ def assemble(args):
     print("unique MB", {k: round(v / 1e6, 1) for k, v in sorted(totals.items(), key=lambda x: -x[1])}, dict(dropped))
     chunks = [[] for _ in range(args.chunks)]
     for lang, items in per_lang.items():
-        cap = args.language_mb * 1e6
+        cap = language_mb[lang] * 1e6
         items.sort(key=lambda x: hashlib.sha1(x[1].encode()).hexdigest())
         size, kept = 0, []
+        whole = sum(n for (its, _), n in earlier.items() if its == lang) + min(cap, totals[lang])
+        of_project = collections.Counter({project: n for (its, project), n in earlier.items() if its == lang})
         for stem, path, text in items:
-            if size > cap:
+            project = path.split("/")[1]
+            if size >= cap or of_project[project] >= project_share[lang] * whole:
                 by_package[stem][lang] -= len(text.encode())
                 continue
             size += len(text)
+            of_project[project] += len(text)
             kept.append((path, text))
         # Whole folders go to one chunk, so that similar files share its compression window; each
         # chunk gets the same share of the language.
@@ -269,16 +357,21 @@ def assemble(args):
             chunks[i].extend(group)
             fill[i] += sum(len(t) for _, t in group)
     for i, chunk in enumerate(chunks):
+        name = f"chunk{args.first + i}"
         chunk.sort(key=lambda x: (x[0].split("/")[0], x[0].split("/")[1], x[0].rsplit(".", 1)[-1], x[0].rsplit("/", 1)[-1]))
-        with open(out / f"chunk{i + 1}.bin", "wb") as o:
+        with open(out / f"{name}.bin", "wb") as o:
             for path, text in chunk:
                 write_record(o, path, text)
-        print(f"chunk{i + 1}", len(chunk), "files", round(sum(len(t) for _, t in chunk) / 1e6, 1), "MB")
-    with open(out / "heldout.bin", "wb") as o:
-        for path, text in held_out:
-            write_record(o, path, text)
-    counts = collections.Counter(p.split("/")[0] for p, _ in held_out)
-    print("held out", dict(counts), round(sum(len(t) for _, t in held_out) / 1e6, 1), "MB,", len(held), "projects")
+        parts = collections.Counter()
+        for path, text in chunk:
+            parts[path.split("/")[0]] += len(text)
+        print(name, len(chunk), "files", round(sum(parts.values()) / 1e6, 1), "MB", {k: round(v / 1e6, 1) for k, v in parts.most_common()})
+    if not args.beyond:
+        with open(out / "heldout.bin", "wb") as o:
+            for path, text in held_out:
+                write_record(o, path, text)
+        counts = collections.Counter(p.split("/")[0] for p, _ in held_out)
+        print("held out", dict(counts), round(sum(len(t) for _, t in held_out) / 1e6, 1), "MB,", len(held), "projects")
     with open(out / "manifest.tsv", "w") as o:
         o.write("source\tpackage\tversion\tlicence\tlanguages\tbytes\tsplit\n")
         for stem in sorted(by_package):
@@ -359,16 +452,25 @@ def main():
     p.add_argument("archives")
     p.add_argument("out")
     p.add_argument("--processes", type=int, default=2)
+    p.add_argument("--bundled", action="store_true", help="also the projects that some packages carry, under names of their own")
     p.set_defaults(run=collect)
     p = sub.add_parser("assemble")
     p.add_argument("input")
     p.add_argument("out")
     p.add_argument("--chunks", type=int, default=3)
     p.add_argument("--project-mb", type=float, default=16)
-    p.add_argument("--language-mb", type=float, default=170)
+    p.add_argument("--project-share", default="1", help="at most this share of a language from one project, with what --beyond has of it; also as 0.08,c=0.1")
+    p.add_argument("--language-mb", default="170", help="at most so much of a language; also as 0,c=100,go=60")
+    p.add_argument("--beyond", nargs="*", default=[], help="containers of earlier assemblies, the held-out one included: only what they lack is "
+                   "taken, and nothing of a held-out project (needs --held-from)")
+    p.add_argument("--first", type=int, default=1, help="number of the first chunk")
     p.add_argument("--held-bytes", type=float, default=1.2e6)
     p.add_argument("--held-from", help="manifest.tsv whose held-out projects are held out again")
     p.set_defaults(run=assemble)
+    p = sub.add_parser("merge")
+    p.add_argument("manifests", nargs="+")
+    p.add_argument("--out", required=True)
+    p.set_defaults(run=merge)
     p = sub.add_parser("site-packages")
     p.add_argument("out")
     p.add_argument("--seen", nargs="*", default=[], help="containers whose files are not to be repeated")
@@ -376,6 +478,8 @@ def main():
     p.add_argument("--manifest")
     p.set_defaults(run=site_packages)
     args = parser.parse_args()
+    if getattr(args, "beyond", []) and not args.held_from:
+        parser.error("--beyond needs --held-from: what is held out must be what was held out before")
     args.run(args)
 
 

@@ -24,6 +24,8 @@ def trainer_for(checkpoint, heldout, rows):
                 "--width", str(config["width"]), "--ffn", str(config["ffn"]),
                 "--structure", "".join(map(str, config["structure"])), "--window", str(config["window"]),
                 "--scope-window", str(config.get("scope_window", structure.ENDLESS))]
+    if config.get("prune_heads"):
+        sys.argv += ["--prune-heads", ",".join(f"{mask:x}" for mask in config["prune_heads"])]
     if config.get("tree"):
         sys.argv.append("--tree")
     args = train.arguments()

@@ -343,7 +343,7 @@ def selftest(args):
         try:
             config = dataclasses.replace(config_of(variant), layers=1, structure=config_of(variant).structure[:1])
             model = Coder(config).cuda()
-            mask = model.masks(batch, create_block_mask)[model.blk[0].mode]
+            mask = model.masks(batch, create_block_mask)[0]
             q = torch.arange(t, device="cuda")
             dense = mask.mask_mod(which[:, None, None], 0, q[None, :, None], q[None, None]).cpu().numpy()
             for b in range(2):

@@ -75,6 +75,8 @@ def add_structure(writer, modes, config):
     writer.add("cambium.structure.mode", list(modes), "u32")
     writer.add("cambium.structure.window", config["window"])
     writer.add("cambium.structure.sinks", config["sinks"])
+    if config.get("prune_heads"):
+        writer.add("cambium.structure.prune_heads", list(config["prune_heads"]), "u32")
     if config.get("scope_window", ENDLESS) != ENDLESS:
         writer.add("cambium.structure.scope_window", config["scope_window"])
 

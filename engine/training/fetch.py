@@ -4,7 +4,8 @@
 
 ARCHIVES/bin gets binary packages, src the sources with their .dsc, npm the tarballs, from Debian's mirror and
 the registry that npm is set to. A Debian version that the mirror no longer has is replaced by the newest of the
-same release. What is there already is not fetched again. Exit 1 when packages are missing at the end, with their names.
+same release; a second call with another --suite fetches what the first could not. What is there already is not fetched again.
+Exit 1 when packages are missing at the end, with their names.
 """
 import argparse
 import concurrent.futures
@@ -46,6 +47,8 @@ class Apt:
             done = subprocess.run(["apt-get", *self.options, *verb, name], cwd=into, capture_output=True)
             if done.returncode == 0:
                 return True
+            for left in into.glob(f"{package}_*.dsc"):  # of a source whose files did not all arrive: it would look fetched
+                left.unlink()
         return False
 
 

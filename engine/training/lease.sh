@@ -18,6 +18,8 @@
 #   SELFTEST=0       start without the self-test
 #   PREPARE_FLAGS    more for cambium-prepare: --labels for a structured model
 #   TRAIN_FLAGS      more for train.py: --structure 002200220022
+#   HEADS            where set: so many heads of keys get the mask of the first run; heads.py finds which (a minute
+#                    on its GPU, then it trains), from the model of HEADS_FROM, with HEADS_FLAGS
 #   TWIN_FLAGS       where set: a second run of train.py beside the first, with these flags, on the next GPU;
 #                    its results begin with twin-
 #   AFTER=1          the second run begins when the first has ended, on the same GPU (say so to `export` as well)
@@ -59,14 +61,15 @@ add_chunk() {
 
 # train FIRST COUNT RUN FLAGS…: in the background, into $work/RUN, on COUNT GPUs from FIRST on.
 train() {
-  local first=$1 count=$2 run=$3 rank gpus log
+  local first=$1 count=$2 run=$3 rank gpus log program=("python3" "$here/train.py")
   shift 3
   mkdir -p "$work/$run"
+  [ "$run" = twin ] || [ -z "${HEADS:-}" ] || program=("$here/lease.sh" with-heads)
   gpus=$(seq -s, "$first" $((first + count - 1)))
   for ((rank = 0; rank < count; ++rank)); do
     log=$work/$run${rank/#0/}.log
     RANK=$rank WORLD_SIZE=$count MASTER_ADDR=127.0.0.1 MASTER_PORT=$((29500 + first)) NCCL_SOCKET_IFNAME=lo \
-      NCCL_NVLS_ENABLE=0 CUDA_VISIBLE_DEVICES=$gpus setsid nohup python3 "$here/train.py" --data "$work/shards" \
+      NCCL_NVLS_ENABLE=0 CUDA_VISIBLE_DEVICES=$gpus setsid nohup "${program[@]}" --data "$work/shards" \
       --heldout "$work/heldout" --out "$work/$run" --vocabulary "$carry/vocabulary.json" "$@" >"$log" 2>&1 </dev/null &
     echo $! >"$work/$run$rank.pid"
   done
@@ -197,6 +200,12 @@ export)
   ;;
 twin)
   twin "$2"
+  ;;
+with-heads)  # what `start` calls for HEADS
+  shift
+  # shellcheck disable=SC2086 # several flags
+  python3 "$here/heads.py" "$HEADS_FROM" "$work/shards" "$work/heads" --heads "$HEADS" ${HEADS_FLAGS:-} >"$work/heads.json"
+  exec python3 "$here/train.py" "$@" --prune-heads "$work/heads"
   ;;
 weights)
   out=$2

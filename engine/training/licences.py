@@ -8,7 +8,7 @@ _PERMISSIVE = re.compile(
     r"^(mit|expat|x11|x-11|bsd|freebsd|netbsd|apache|asl|isc|zlib|libpng|psf|python|boost|bsl|"
     r"unlicense(?!d)|public[- ]domain|pd$|cc0|ncsa|postgresql|curl|0bsd|wtfpl|openssl|unicode|"
     r"icu|php|ruby$|hpnd|ntp|tcl|ijg|ssleay|uiuc|blueoak|permissive|sgi-b|khronos|libtiff|"
-    r"0-clause|2-clause|3-clause|simplified bsd|new bsd|modified bsd|apple-mit|nodejs)")
+    r"0-clause|2-clause|3-clause|simplified bsd|new bsd|modified bsd|apple-mit|nodejs|go$)")
 COPYLEFT = re.compile(
     r"GNU (Lesser |Affero |Library )?General Public|\b[LA]?GPL|Mozilla Public|\bMPL|Eclipse Public|"
     r"\bEPL\b|\bCDDL\b|Creative Commons|\bCC-BY|Artistic|\bEUPL|non-?commercial", re.I)

@@ -3,6 +3,7 @@ exactly, plus the parent mask (engine/attention_mask.h) as an option per layer.
 
 Shapes: B rows, T tokens a row, D model width, H query heads, K key heads, E head width.
 """
+import copy
 import dataclasses
 import math
 
@@ -35,6 +36,7 @@ class Config:
     norm_eps: float = 1e-5
     context: int = 2048
     structure: tuple = ()   # mode a layer; empty: off everywhere
+    prune_heads: tuple = ()  # a layer's query heads that its mode prunes, bit h for head h; empty: all of them
     window: int = 256       # |place difference| up to which a pruned key stays visible
     scope_window: int = ENDLESS  # |place difference| up to which a key of the scope or its path does
     sinks: int = 4
@@ -43,6 +45,11 @@ class Config:
 
     def mode(self, layer):
         return self.structure[layer] if self.structure else OFF
+
+    def open_heads(self, layer):
+        """bool [H]: the heads that see everything, in a layer that prunes."""
+        bits = self.prune_heads[layer] if self.mode(layer) != OFF else 0
+        return [not bits >> head & 1 for head in range(self.heads)]
 
     def labelled(self):
         return self.tree or any(self.structure)
@@ -74,11 +81,12 @@ def relation_of(scope, last, b, q, k):
     return torch.where(scope[b, k] == scope[b, q], 0, torch.where(on_path, 1, 2))
 
 
-def block_mask(batch, reach, window, scope_window, sinks, create=create_block_mask):
-    """Causal within a document; and of relation `reach` or nearer in scope_window, in the window, or a sink.
+def structure_rule(batch, reach, window, scope_window, sinks, open_heads=None):
+    """Causal within a document; and of relation `reach` or nearer in scope_window, in the window, a sink, or
+    any key, of a head that open_heads names.
 
     batch: doc, labels [B, T, 3], index [B, T] as train.to_device makes them. reach and both windows are
-    tensors [], so that every mode shares one compiled graph."""
+    tensors [], so that every mode shares one compiled graph; open_heads bool [H]."""
     doc, index = batch["doc"], batch["index"]
     scope, last, place = batch["labels"].unbind(-1)
 
@@ -86,8 +94,15 @@ def block_mask(batch, reach, window, scope_window, sinks, create=create_block_ma
         distance = (place[b, q] - place[b, k]).abs()
         related = (relation_of(scope, last, b, q, k) <= reach) & (distance <= scope_window)
         seen = related | (distance <= window) | (index[b, k] < sinks)
+        if open_heads is not None:
+            seen = seen | open_heads[h]
         return (q >= k) & (doc[b, q] == doc[b, k]) & seen
-    return create(rule, doc.shape[0], None, doc.shape[1], doc.shape[1], device=doc.device)
+    return rule
+
+
+def create_mask(rule, batch, create):
+    b, t = batch["doc"].shape
+    return create(rule, b, None, t, t, device=batch["doc"].device)
 
 
 def full_mask(batch, create=create_block_mask):
@@ -96,7 +111,24 @@ def full_mask(batch, create=create_block_mask):
 
     def rule(b, h, q, k):
         return (q >= k) & (doc[b, q] == doc[b, k])
-    return create(rule, doc.shape[0], None, doc.shape[1], doc.shape[1], device=doc.device)
+    return create_mask(rule, batch, create)
+
+
+BLOCKS = ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices",
+          "q_num_blocks", "q_indices", "full_q_num_blocks", "full_q_indices")
+
+
+def mask_by_head(pruned, full, open_heads, rule):
+    """The block mask of `rule` with heads: the blocks of `full` for the open ones, of `pruned` for the others.
+
+    Both were found for all heads at once ([B, 1, ...]); finding blocks a head costs H times as much."""
+    out = copy.copy(pruned)
+    for name in BLOCKS:
+        closed, whole = getattr(pruned, name), getattr(full, name)
+        by_head = open_heads.view(1, -1, *[1] * (closed.ndim - 2))
+        setattr(out, name, torch.where(by_head, whole, closed).contiguous())
+    out.mask_mod = rule
+    return out
 
 
 class RMSNorm(nn.Module):
@@ -248,7 +280,8 @@ class Coder(nn.Module):
         if not config.tied:
             self.output = nn.Linear(config.width, config.vocab, bias=False)
         self.create_mask = create_block_mask
-        self.rules = {}  # mode: (reach, window), tensors made once
+        self.rules = {}  # mode: (reach, window, scope window), tensors made once
+        self.open_heads = []  # a layer's open heads, bool [H], where the config names heads
         self.reset()
 
     def compile(self):
@@ -269,28 +302,40 @@ class Coder(nn.Module):
             block.attn_output.weight.zero_()
             block.ffn_down.weight.zero_()
 
-    def masks(self, batch, create):
-        """{mode: block mask} of the layers' modes. Without labels only `off` is possible."""
-        if "labels" not in batch:
-            return {OFF: full_mask(batch, create)}
-        made = {}
-        for mode in sorted({block.mode for block in self.blk}):
-            if mode not in self.rules:
-                scope_window = self.config.scope_window if mode in (PRUNE, OWN) else ENDLESS
-                self.rules[mode] = [torch.tensor(v, device=batch["doc"].device)
-                                    for v in (REACH[mode], self.config.window, scope_window)]
-            made[mode] = block_mask(batch, *self.rules[mode], self.config.sinks, create)
-        return made
+    def rule_of(self, mode, device):
+        """(reach, window, scope window) as tensors."""
+        if mode not in self.rules:
+            scope_window = self.config.scope_window if mode in (PRUNE, OWN) else ENDLESS
+            self.rules[mode] = [torch.tensor(v, device=device) for v in (REACH[mode], self.config.window, scope_window)]
+        return self.rules[mode]
 
-    def hidden(self, batch, eager=False):
+    def masks(self, batch, create):
+        """The block mask of each layer. Without labels only `off` is possible."""
+        if "labels" not in batch:
+            return [full_mask(batch, create)] * len(self.blk)
+        device, sinks = batch["doc"].device, self.config.sinks
+        made = {}
+        for mode in sorted({block.mode for block in self.blk} | ({OFF} if self.config.prune_heads else set())):
+            made[mode] = create_mask(structure_rule(batch, *self.rule_of(mode, device), sinks), batch, create)
+        if not self.config.prune_heads:
+            return [made[block.mode] for block in self.blk]
+        if not self.open_heads:
+            self.open_heads = [torch.tensor(self.config.open_heads(i), device=device) for i in range(len(self.blk))]
+        return [mask_by_head(made[block.mode], made[OFF], heads,
+                             structure_rule(batch, *self.rule_of(block.mode, device), sinks, heads))
+                for block, heads in zip(self.blk, self.open_heads)]
+
+    def hidden(self, batch, eager=False, masks=None):
         """batch: tokens, doc [B, T], with structure also labels, index and what score() reads ->
-        [B, T, D], after the last norm. eager: uncompiled, for a batch of another shape."""
+        [B, T, D], after the last norm. eager: uncompiled, for a batch of another shape. masks: other ones than
+        the config's."""
         tokens = batch["tokens"]
         cos, sin = rope_tables(tokens.shape[1], self.config, tokens.device)
-        masks = self.masks(batch, create_block_mask if eager else self.create_mask)
+        if masks is None:
+            masks = self.masks(batch, create_block_mask if eager else self.create_mask)
         x = self.token_embd(tokens).to(self.compute)
-        for block in self.blk:
-            x = (block.forward if eager else block)(x, cos, sin, masks[block.mode], batch)
+        for block, mask in zip(self.blk, masks):
+            x = (block.forward if eager else block)(x, cos, sin, mask, batch)
         return self.output_norm(x)
 
     def head(self):

@@ -49,6 +49,9 @@ def arguments():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--structure", default="",
                    help="mode a layer: 0 off, 1 emphasis, 2 prune, 3 own, as 333303333333; empty: off")
+    p.add_argument("--prune-heads", default="",
+                   help="the query heads that a layer's mode prunes, a hexadecimal bit mask a layer, as ff,0f,…; "
+                        "empty: all; or a file that holds this (heads.py)")
     p.add_argument("--tree", action="store_true", help="tree positions")
     p.add_argument("--window", type=int, default=256)
     p.add_argument("--scope-window", type=int, default=structure.ENDLESS,
@@ -127,14 +130,22 @@ def start_weights(path, device):
     return torch.load(path, map_location=device)["weights"]
 
 
+def head_masks(text):
+    """Config.prune_heads of what --prune-heads takes."""
+    if text and pathlib.Path(text).is_file():
+        text = pathlib.Path(text).read_text().strip()
+    return tuple(int(mask, 16) for mask in text.split(",")) if text else ()
+
+
 class Trainer:
     def __init__(self, args, device="cuda"):
         self.args, self.device = args, device
         torch.manual_seed(args.seed)
         torch.set_float32_matmul_precision("high")
-        config = Config(structure=tuple(int(c) for c in args.structure), window=args.window,
-                        scope_window=args.scope_window, context=args.length, layers=args.layers, width=args.width, ffn=args.ffn,
-                        tree=args.tree, heads=args.width // 64, kv_heads=args.width // 128)
+        config = Config(structure=tuple(int(c) for c in args.structure), prune_heads=head_masks(args.prune_heads),
+                        window=args.window, scope_window=args.scope_window, context=args.length, layers=args.layers,
+                        width=args.width, ffn=args.ffn, tree=args.tree, heads=args.width // 64,
+                        kv_heads=args.width // 128)
         self.model = Coder(config).to(device)
         if args.start:
             weights = start_weights(args.start, device)

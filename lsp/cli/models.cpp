@@ -9,6 +9,7 @@
 #include <optional>
 #include <ostream>
 #include <set>
+#include <vector>
 
 #include "engine/adapter.h"
 #include "engine/config.h"
@@ -46,24 +47,35 @@ std::map<std::string, TypeCount> tensors_by_type(const engine::GgufFile& file) {
   return types;
 }
 
-std::string structure_text(const engine::StructureConfig& structure) {
+// `n_head`: of a layer.
+std::string structure_text(const engine::StructureConfig& structure, int32_t n_head) {
   if (!structure.any()) return "off (plain attention)";
-  size_t emphasis = 0, prune = 0, own = 0, tree = 0;
-  for (const engine::StructureMode mode : structure.mode) {
-    emphasis += mode == engine::StructureMode::emphasis ? 1 : 0;
-    prune += mode == engine::StructureMode::prune ? 1 : 0;
-    own += mode == engine::StructureMode::own ? 1 : 0;
-    tree += mode == engine::StructureMode::tree ? 1 : 0;
-  }
+  using Mode = engine::StructureMode;
+  const size_t layers = structure.mode.size();
+  const auto layers_of = [&](Mode mode) {
+    return std::count(structure.mode.begin(), structure.mode.end(), mode);
+  };
+  std::vector<std::string> parts;
+  if (const auto n = layers_of(Mode::emphasis); n > 0)
+    parts.push_back(fmt::format("{} of {} layers emphasise", n, layers));
+  const auto heads = [&](Mode mode, const char* what) {
+    if (const int64_t n = structure.heads_of(mode, n_head); n > 0)
+      parts.push_back(
+          fmt::format("{} of {} heads see {}", n, static_cast<int64_t>(layers) * n_head, what));
+  };
+  heads(Mode::prune, "only their path to the root");
+  heads(Mode::own, "only their own scope");
+  if (const auto n = layers_of(Mode::tree); n > 0)
+    parts.push_back(fmt::format("{} of {} layers have tree positions", n, layers));
+  std::string text = fmt::to_string(fmt::join(parts, ", "));
   const engine::PruneRule& rule = structure.rule;
-  const std::string reach = rule.scope_window == INT32_MAX
-                                ? ""
-                                : fmt::format(", scopes seen {} tokens far", rule.scope_window);
-  return fmt::format(
-      "{} layers emphasise, {} prune, {} prune all but their own scope (window {}, sinks {}{}), {} "
-      "have tree positions, {} are plain",
-      emphasis, prune, own, rule.window, rule.sinks, reach, tree,
-      structure.mode.size() - emphasis - prune - own - tree);
+  if (structure.prunes()) {
+    text += fmt::format(" (window {}, sinks {}", rule.window, rule.sinks);
+    if (rule.scope_window != INT32_MAX)
+      text += fmt::format(", scopes seen {} tokens far", rule.scope_window);
+    text += ")";
+  }
+  return text;
 }
 
 std::string fim_text(const engine::PromptFormat& format) {
@@ -155,7 +167,7 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
         out["experts_used"] = c.experts->rule.n_used;
         out["experts_shared"] = c.experts->n_shared;
       }
-      out["structure"] = structure_text(c.structure);
+      out["structure"] = structure_text(c.structure, c.n_head);
     }
     if (inside->format && inside->format->fim) {
       const engine::FimTokens& fim = *inside->format->fim;
@@ -209,7 +221,7 @@ int info(Run& run, const std::string& path, bool as_json, bool metadata) {
     }
     row("context", fmt::format("{} tokens, {} of keys and values a token", c.context,
                                bytes_text(c.kv_bytes_per_cell())));
-    row("structure", structure_text(c.structure));
+    row("structure", structure_text(c.structure, c.n_head));
   }
   if (inside->vocabulary > 0) row("vocabulary", std::to_string(inside->vocabulary) + " tokens");
   if (inside->format) row("fill-in-middle", fim_text(*inside->format));

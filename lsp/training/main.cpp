@@ -136,14 +136,19 @@ Result<void> run(const Options& o) {
       std::map<std::string, uint64_t> languages;
       for (const SourceFile& f : files) languages[std::string(f.language())] += f.text.size();
       for (int pass = 0; pass < o.passes; ++pass) {
+        const std::string name = o.by_language ? language : o.name + "-" + std::to_string(pass);
+        const fs::path folder = fs::path(o.out) / name;
+        // A training run has the arrays of a finished shard mapped: it would read of both.
+        if (fs::exists(folder / "meta.json"))
+          return fail(
+              ErrorCode::invalid_argument,
+              folder.string() + " holds a shard already; give another --name, or remove it");
         training::ExampleOptions options = o.examples;
         options.seed += 1000003ull * static_cast<uint64_t>(pass);
         auto maker = training::ExampleMaker::create(*tokenizer, *format, options);
         if (!maker) return tl::unexpected(maker.error());
         const Examples examples = make_all(*maker, files, o.threads);
-        const std::string name = o.by_language ? language : o.name + "-" + std::to_string(pass);
-        if (auto done = write_shard(fs::path(o.out) / name, examples, languages); !done)
-          return done;
+        if (auto done = write_shard(folder, examples, languages); !done) return done;
         const double seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         std::printf(

@@ -76,7 +76,7 @@ std::vector<Case> cases() {
   all[8].name = "structure: own scope, beside layers that see all and that prune";
   all[8].model.shape.architecture = "cambium";
   all[8].model.structure = {3, 2, 0};
-  all[8].model.prune_heads = {7, 15, 15};
+  all[8].model.prune_heads = {7, 0, 15};
   all[9].name = "structure: tree positions";
   all[9].model.shape.architecture = "cambium";
   all[9].model.structure = {0, 0, 0};
@@ -149,6 +149,16 @@ TEST_CASE("forward: structure changes what comes out") {
     REQUIRE(result.has_value());
     CHECK(difference(result->logits, plain.back()) > 0.05);
   }
+}
+
+TEST_CASE("load: a layer none of whose heads prune is one without structure") {
+  const Case own = cases()[8];
+  const auto file = test::write_tiny_model(own.model);
+  const auto model = test::open_model(file.path());
+  const StructureConfig& structure = model->config().structure;
+  CHECK(structure.mode == std::vector{StructureMode::own, StructureMode::off, StructureMode::off});
+  CHECK(structure.heads_of(StructureMode::own, 4) == 3);
+  CHECK(structure.heads_of(StructureMode::prune, 4) == 0);
 }
 
 TEST_CASE("forward: rows asked for, apart and together") {

@@ -15,11 +15,10 @@ def complete(place, *flags):
 
 
 class BundledModels(unittest.TestCase):
-    def test_the_file_says_which_layers_see_only_their_own_scope(self):
+    def test_the_file_says_how_many_heads_see_only_their_own_scope(self):
         told = run("models", "info", MODEL).stdout
         self.assertRegex(told, r"architecture +cambium")
-        self.assertRegex(told, r"7 prune all but their own scope \(window 96, sinks 4, scopes seen 384 tokens far\).* "
-                               r"5 are plain")
+        self.assertIn("56 of 96 heads see only their own scope (window 96, sinks 4, scopes seen 384 tokens far)", told)
 
     def test_the_mask_is_on_by_itself_and_skips_work(self):
         place = f"{ROOT}/lsp/text.cpp:60:1"

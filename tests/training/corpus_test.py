@@ -1,4 +1,5 @@
 """What gets into the training data and what does not."""
+import gzip
 import io
 import json
 import pathlib
@@ -39,12 +40,12 @@ def function(name, lines=12):
 class Licences(unittest.TestCase):
     def test_expressions(self):
         for name in ("MIT", "Expat", "Apache-2.0", "BSD-3-clause", "(MIT OR Apache-2.0)", "ISC",
-                     "MIT/Apache-2.0", "GPL-2+ or MIT", "Apache-2.0 and BSD-3-clause", "Zlib",
+                     "MIT/Apache-2.0", "GPL-2+ or MIT", "Go", "Apache-2.0 and BSD-3-clause", "Zlib",
                      "The Unlicense", "Public Domain", "CC0-1.0", "LGPL-2.1 | BSL-1.0"):
             self.assertTrue(licences.permissive(name), name)
         for name in ("", "GPL-3+", "LGPL-2.1", "AGPL-3.0", "MPL-2.0", "MIT and GPL-2+", "CC-BY-4.0",
                      "Apache-2.0 and LGPL-2.1", "EPL-2.0", "SEE LICENSE IN x", "UNLICENSED",
-                     "Artistic", "MIT, GPL-2", "proprietary"):
+                     "Artistic", "MIT, GPL-2", "Gothic", "proprietary"):
             self.assertFalse(licences.permissive(name), name)
 
     def test_the_last_matching_stanza_wins(self):
@@ -233,6 +234,123 @@ class WholePipeline(unittest.TestCase):
         for name in projects(held):
             self.assertEqual(split[name], "held-out")
         self.assertEqual(sum(int(row[5]) for row in rows[1:]), sum(len(t.encode()) for t in texts))
+
+    def run_corpus(self, *arguments):
+        with mock.patch.object(sys, "argv", ["corpus.py", *map(str, arguments)]), mock.patch("sys.stdout"):
+            corpus.main()
+
+    def records(self, path):
+        with open(path, "rb") as stream:
+            return list(container.read_records(stream))
+
+    def test_beyond_takes_what_an_earlier_assembly_lacks(self):
+        names = [f"pack{chr(97 + i)}x" for i in range(20)]
+        for name in names:
+            self.package(name, {f"src/file{k}.py": function(f"{name}_{k}") for k in range(6)})
+        collected, first, second = self.root / "collected", self.root / "first", self.root / "second"
+        self.run_corpus("collect", self.root, collected, "--processes", 1)
+        self.run_corpus("assemble", collected, first, "--chunks", 1, "--held-bytes", 1000, "--language-mb", 0.03)
+        had = self.records(first / "chunk1.bin")
+        held = self.records(first / "heldout.bin")
+        # A new package that carries a file of a held-out project, and another version of one in a folder of its name.
+        old = held[0][0].split("/")[1]
+        self.package("newone", {f"src/new{k}.py": function(f"new_{k}", 40) for k in range(8)} |
+                     {"src/copy.py": held[0][1], f"lib/{old}-2.1/older.py": function("older", 20)} | {"src/a.lua": function("lua", 20)})
+        self.run_corpus("collect", self.root, collected, "--processes", 1)
+        known = [first / "chunk1.bin", first / "heldout.bin"]
+        self.run_corpus("assemble", collected, second, "--chunks", 1, "--first", 2, "--beyond", *known,
+                        "--held-from", first / "manifest.tsv", "--language-mb", "0,python=1")
+        self.assertEqual({p.name for p in second.iterdir()}, {"chunk2.bin", "manifest.tsv"})
+        new = self.records(second / "chunk2.bin")
+        self.assertGreater(20 * 6, len(had) + len(held))
+        self.assertFalse({t for _, t in new} & {t for _, t in had + held})
+        self.assertFalse({p.split("/")[1] for p, _ in new} & {p.split("/")[1] for p, _ in held})
+        self.assertEqual({p.split("/")[0] for p, _ in new}, {"python"})  # 0 MB of all others
+        # All that was left out the first time, and the new package, is there now.
+        self.assertEqual(len(had) + len(held) + len(new), 20 * 6 + 8)
+        rows = corpus.read_manifest(second / "manifest.tsv")
+        self.assertEqual({row["split"] for row in rows}, {"train"})
+        self.assertEqual(sum(int(row["bytes"]) for row in rows), sum(len(t.encode()) for _, t in new))
+
+    def test_a_share_of_a_language_counts_what_was_there(self):
+        for i in range(8):
+            self.package(f"pack{chr(97 + i)}x", {f"src/file{k}.py": function(f"f{i}_{k}") for k in range(6)})
+        self.package("largest", {f"src/l{k}.py": function(f"large_{k}") for k in range(30)})
+        collected, first, second = self.root / "collected", self.root / "first", self.root / "second"
+        self.run_corpus("collect", self.root, collected, "--processes", 1)
+        nothing = self.root / "none.tsv"
+        nothing.write_text("source\tpackage\tversion\tlicence\tlanguages\tbytes\tsplit\n")
+        self.run_corpus("assemble", collected, first, "--chunks", 1, "--held-from", nothing, "--project-share", "0.2")
+        had = self.records(first / "chunk1.bin")
+        size = sum(len(t) for _, t in had)
+        of_largest = sum(len(t) for p, t in had if p.startswith("python/largest/"))
+        longest = max(len(t) for _, t in had)
+        self.assertEqual(len(had) - sum(p.startswith("python/largest/") for p, _ in had), 8 * 6)
+        self.assertGreater(of_largest, 0)
+        self.run_corpus("assemble", collected, second, "--chunks", 1, "--first", 2, "--held-from", nothing,
+                        "--beyond", first / "chunk1.bin", "--project-share", "0.1,python=0.4")
+        new = self.records(second / "chunk2.bin")
+        self.assertTrue(new)
+        self.assertEqual({p.split("/")[1] for p, _ in new}, {"largest"})
+        both = of_largest + sum(len(t) for _, t in new)
+        whole = size + sum(len(t) for p, t in self.all_of(collected) if p not in {q for q, _ in had})
+        self.assertLess(abs(both - 0.4 * whole), longest + 1)
+
+    def all_of(self, folder):
+        return [record for path in sorted(folder.glob("*.bin")) for record in self.records(path)]
+
+    def test_beyond_needs_to_know_what_is_held_out(self):
+        with self.assertRaises(SystemExit), mock.patch("sys.stderr"):
+            self.run_corpus("assemble", self.root, self.root, "--beyond", "chunk1.bin")
+
+    def test_manifests_are_merged(self):
+        head = "source\tpackage\tversion\tlicence\tlanguages\tbytes\tsplit\n"
+        first, second, out = (self.root / name for name in ("first.tsv", "second.tsv", "out.tsv"))
+        first.write_text(head + "npm\tz\t1.0\tMIT\tc,go\t100\ttrain\nnpm\ty\t1.0\tMIT\tc\t7\theld-out\n")
+        second.write_text(head + "npm\ta\t2.0\tISC\tc\t5\ttrain\nnpm\tz\t1.0\tMIT\trust,c\t11\ttrain\n")
+        self.run_corpus("merge", first, second, "--out", out)
+        self.assertEqual(out.read_text(), head + "npm\tz\t1.0\tMIT\tc,go,rust\t111\ttrain\n"
+                         "npm\ty\t1.0\tMIT\tc\t7\theld-out\nnpm\ta\t2.0\tISC\tc\t5\ttrain\n")
+        second.write_text(head + "npm\ty\t1.0\tMIT\tc\t7\ttrain\n")
+        with self.assertRaisesRegex(SystemExit, "y is held-out in one"):
+            self.run_corpus("merge", first, second, "--out", out)
+
+    def test_a_diff_brings_the_copyright(self):
+        diff = self.root / "a.diff.gz"
+        with gzip.open(diff, "wt") as out:
+            out.write("--- a-1.0.orig/debian/rules\n+++ a-1.0/debian/rules\n@@ -0,0 +1 @@\n+all:\n"
+                      "--- a-1.0.orig/debian/copyright\t2020\n+++ a-1.0/debian/copyright\t2020\n@@ -0,0 +1,2 @@\n+Format: x\n+\n"
+                      "--- a-1.0.orig/debian/z\n+++ a-1.0/debian/z\n@@ -0,0 +1 @@\n+no\n")
+        self.assertEqual(corpus.added_file(diff, "debian/copyright"), "Format: x\n\n")
+        self.assertEqual(corpus.added_file(diff, "debian/control"), "")
+
+    def test_a_source_with_a_diff_is_judged_by_it(self):
+        src = self.root / "src"
+        src.mkdir()
+        for name, licence in (("free", "Expat"), ("unfree", "GPL-3+")):
+            (src / f"{name}_1.0-1.dsc").write_text("")
+            with tarfile.open(src / f"{name}_1.0.orig.tar.gz", "w:gz") as tar:
+                text = function(name).encode()
+                member = tarfile.TarInfo(f"{name}-1.0/src/a.py")
+                member.size = len(text)
+                tar.addfile(member, io.BytesIO(text))
+            with gzip.open(src / f"{name}_1.0-1.diff.gz", "wt") as out:
+                out.write(f"--- a/debian/copyright\n+++ b/debian/copyright\n@@ -0,0 +1,4 @@\n+Format: 1.0\n+\n+Files: *\n+License: {licence}\n")
+        self.run_corpus("collect", self.root, self.root / "collected", "--processes", 1)
+        self.assertEqual([p for p, _ in self.all_of(self.root / "collected")], ["python/free/src/a.py"])
+
+    def test_numbers_by_language(self):
+        numbers = corpus.by_language("8,c=20,go=0.5")
+        self.assertEqual((numbers["c"], numbers["go"], numbers["rust"]), (20, 0.5, 8))
+        self.assertEqual(corpus.by_language("c=20")["rust"], 0)
+
+    def test_bundled_projects_have_names_of_their_own(self):
+        self.package("mono", {"mcs/class/A/a.cs": function("own"), "external/corefx/src/A/b.cs": function("other"),
+                              "external/unknown/c.cs": function("unknown")})
+        for flags, projects in (((), {"mono"}), (("--bundled",), {"mono", "corefx"})):
+            out = self.root / ("collected" + "".join(flags))
+            self.run_corpus("collect", self.root, out, "--processes", 1, *flags)
+            self.assertEqual({p.split("/")[1] for p, _ in self.all_of(out)}, projects)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ class EngineTest(unittest.TestCase):
                 ("plain", {}, {"blk.1.logit_scale": rng.standard_normal(4).astype(np.float32)}),
                 ("emphasis", {"structure": (1, 1, 1)}, tables("structure_scale", 3) | tables("structure_bias", 3)),
                 ("prune", {"structure": (2, 2, 2)}, {}), ("own", {"structure": (3, 3, 3)}, {}),
-                ("near", {"structure": (3, 2, 0), "scope_window": 6}, {}), ("hybrid", {"structure": (3, 0, 2)}, {}), ("tree", {"tree": True}, tables("structure_tree", 16))):
+                ("near", {"structure": (3, 2, 0), "scope_window": 6}, {}), ("hybrid", {"structure": (3, 0, 2)}, {}),
+                ("heads", {"structure": (3, 2, 3), "prune_heads": (0b1100, 0b0001, 0)}, {}),
+                ("tree", {"tree": True}, tables("structure_tree", 16))):
             config = {**CONFIG, "window": 4, "sinks": 2, **config}
             weights = export.random_weights(config, 32)
             for key in weights:  # scores that spread, so that what is added to them shows

@@ -38,10 +38,15 @@ class ExportTest(unittest.TestCase):
         keys, _ = written({"structure": (3, 0, 2)})
         self.assertEqual(keys["general.architecture"], "cambium")
         self.assertEqual(keys["cambium.structure.mode"], [3, 0, 2])
+        self.assertNotIn("cambium.structure.prune_heads", keys)
         self.assertEqual((keys["cambium.structure.window"], keys["cambium.structure.sinks"]), (64, 4))
         self.assertNotIn("cambium.structure.scope_window", keys)
         keys, _ = written({"structure": (3, 0, 2), "scope_window": 384})
         self.assertEqual(keys["cambium.structure.scope_window"], 384)
+
+    def test_heads_that_see_everything(self):
+        keys, _ = written({"structure": (3, 3, 3), "prune_heads": (0b1100, 0b1111, 0)})
+        self.assertEqual(keys["cambium.structure.prune_heads"], [0b1100, 0b1111, 0])
 
     def test_structure_tensors(self):
         table = np.arange(12, dtype=np.float32).reshape(3, 4)
