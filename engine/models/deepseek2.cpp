@@ -145,16 +145,7 @@ class Deepseek2 final : public Model {
 
     const OutputRows::Weights output{weights_.output_norm.get(), &weights_.output_matrix(),
                                      c.norm_eps};
-    PassResult result;
-    if (!pass.ranked.empty()) {
-      if (auto done = output_.rank(b, output, x, h, pass, result); !done)
-        return tl::unexpected(done.error());
-      return result;
-    }
-    auto logits = output_.compute(b, output, x, h, pass.logits_at);
-    if (!logits) return tl::unexpected(logits.error());
-    result.logits = *logits;
-    return result;
+    return output_.answer(b, output, x, h, pass, {});
   }
 
   Result<std::span<const float>> logits() override {

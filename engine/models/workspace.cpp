@@ -31,6 +31,19 @@ Result<void> OutputRows::prepare(Backend& backend, int32_t n_rows, int32_t n_voc
   return {};
 }
 
+Result<PassResult> OutputRows::answer(Backend& backend, const Weights& weights, const float* x,
+                                      float* h, const Pass& pass, PassResult result) {
+  if (!pass.ranked.empty()) {
+    if (auto done = rank(backend, weights, x, h, pass, result); !done)
+      return tl::unexpected(done.error());
+    return result;
+  }
+  auto logits = compute(backend, weights, x, h, pass.logits_at);
+  if (!logits) return tl::unexpected(logits.error());
+  result.logits = *logits;
+  return result;
+}
+
 Result<std::span<const float>> OutputRows::compute(Backend& backend, const Weights& weights,
                                                    const float* x, float* h,
                                                    std::span<const int32_t> rows) {

@@ -34,17 +34,20 @@ class OutputRows {
   };
   /// Room for `n_rows` rows.
   Result<void> prepare(Backend& backend, int32_t n_rows, int32_t n_vocab);
-  /// Waits for the pass. x [n_tokens, n_embd]; h is scratch of the same size; `rows` ascending, at
-  /// most as many as prepared. The result lives until the next call.
-  Result<std::span<const float>> compute(Backend& backend, const Weights& weights, const float* x,
-                                         float* h, std::span<const int32_t> rows);
-  /// The rows ranked as `pass` wants them, in pieces: adds to `result`, which lives until the next call.
-  Result<void> rank(Backend& backend, const Weights& weights, const float* x, float* h,
-                    const Pass& pass, PassResult& result);
+  /// `result` with the rows that `pass` asks for, ranked or as logits. Waits for the pass.
+  /// x [n_tokens, n_embd]; h is scratch of the same size. The rows live until the next call.
+  Result<PassResult> answer(Backend& backend, const Weights& weights, const float* x, float* h,
+                            const Pass& pass, PassResult result);
   /// Room for n floats of logits that came another way.
   std::span<float> host(size_t n);
 
  private:
+  /// The logits of `rows`, ascending, at most as many as prepared.
+  Result<std::span<const float>> compute(Backend& backend, const Weights& weights, const float* x,
+                                         float* h, std::span<const int32_t> rows);
+  /// The rows ranked as `pass` wants them, in pieces.
+  Result<void> rank(Backend& backend, const Weights& weights, const float* x, float* h,
+                    const Pass& pass, PassResult& result);
   Result<void> rank_piece(Backend& backend, int64_t n_vocab, std::span<const TokenId> wanted,
                           int32_t top, size_t first);
 

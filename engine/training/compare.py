@@ -21,7 +21,7 @@ from analysis import FIGURES, bootstrap
 from experiment import newline_tokens, summarize, totals
 from model import Coder, Config
 from structure import END, ENDLESS
-from train import raise_recompile_limit, start_weights, to_device
+from train import load_weights, raise_recompile_limit, to_device
 
 LENGTH, BATCH, PIECE = 2048, 32, 4  # tokens a row; rows a forward pass, and of them rows whose logits are held
 
@@ -45,9 +45,7 @@ def config_of(path):
 def predictions(path, packed, device="cuda"):
     """Per row and position [n, LENGTH]: nats lost, whether the target is the likeliest token, whether the end is."""
     coder = Coder(config_of(path)).to(device)
-    missing, unknown = coder.load_state_dict(start_weights(path, device), strict=False)
-    if unknown or any("logit_scale" not in name for name in missing):
-        raise SystemExit(f"{path} is another kind of model: lacks {missing}, has {unknown} besides")
+    load_weights(coder, path, device)
     coder.compile()
     head = coder.head().bfloat16()
     n = len(packed)

@@ -53,15 +53,13 @@ def main():
 
     from model import OFF, OWN, Coder, Config, create_mask, loss_sum, mask_by_head, structure_rule
     from shards import Packer
-    from train import raise_recompile_limit, start_weights, to_device
+    from train import load_weights, raise_recompile_limit, to_device
     raise_recompile_limit()
     torch.set_float32_matmul_precision("high")
     config = Config(window=args.window, scope_window=args.scope_window)
     config.structure = (OWN,) * config.layers
     coder = Coder(config).cuda()
-    missing, unknown = coder.load_state_dict(start_weights(args.model, "cuda"), strict=False)
-    if unknown or any("logit_scale" not in name for name in missing):
-        raise SystemExit(f"{args.model} is another kind of model: lacks {missing}, has {unknown} besides")
+    load_weights(coder, args.model, "cuda")
     coder.compile()
     losses = torch.compile(loss_sum, dynamic=False)
     packer = Packer(args.shards, config.context, seed=7, with_labels=True)

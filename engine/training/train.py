@@ -137,6 +137,13 @@ def head_masks(text):
     return tuple(int(mask, 16) for mask in text.split(",")) if text else ()
 
 
+def load_weights(model, path, device, may_lack=("logit_scale",)):
+    """Puts the weights of a checkpoint or an exported file into a model; of its own, those named so may be missing."""
+    missing, unknown = model.load_state_dict(start_weights(path, device), strict=False)
+    if unknown or any(not any(part in name for part in may_lack) for name in missing):
+        raise SystemExit(f"{path} is another kind of model: lacks {missing}, has {unknown} besides")
+
+
 class Trainer:
     def __init__(self, args, device="cuda"):
         self.args, self.device = args, device
@@ -148,10 +155,7 @@ class Trainer:
                         kv_heads=args.width // 128)
         self.model = Coder(config).to(device)
         if args.start:
-            weights = start_weights(args.start, device)
-            missing, unknown = self.model.load_state_dict(weights, strict=False)
-            if unknown or any("logit_scale" not in m and "structure" not in m for m in missing):
-                raise SystemExit(f"{args.start} is another model: lacks {missing}, has {unknown} besides")
+            load_weights(self.model, args.start, device, may_lack=("logit_scale", "structure"))
         self.structured = config.labelled()
         raise_recompile_limit()
         self.optimizer = Optimizer(self.model)

@@ -14,6 +14,7 @@
 #include "engine/score_branches.h"
 #include "engine/tokenizer.h"
 #include "tests/cuda/check.h"
+#include "tests/cuda/subject.h"
 
 namespace cambium::engine::cuda::verify {
 namespace {
@@ -68,12 +69,6 @@ void check_rank(CudaBackend& b, Random& random, Report& report) {
       }
     }
 }
-
-struct Subject {
-  std::shared_ptr<const GgufFile> file;
-  std::shared_ptr<const Tokenizer> tokenizer;
-  std::shared_ptr<const PromptFormat> format;
-};
 
 std::unique_ptr<Scheduler> open(const Subject& subject, bool on_gpu, StructureMode mode,
                                 Report& report) {
@@ -166,26 +161,13 @@ double difference(std::vector<float> got, std::vector<float> want) {
 
 void check_model(const ModelShape& shape, DType type, StructureMode mode, Random& random,
                  Report& report) {
-  const std::string path = (std::filesystem::temp_directory_path() /
-                            ("cambium-check-" + std::to_string(random.below(1 << 30)) + ".gguf"))
-                               .string();
-  RandomModelOptions options;
-  options.shape = shape;
-  options.type = type;
-  options.seed = static_cast<uint64_t>(random.below(1 << 30));
-  if (!report.expect_value(write_random_model(path, options), "write")) return;
+  const auto path = random_model_file(shape, type, random, report);
+  if (!path) return;
   Subject subject;
-  auto file = GgufFile::open(path);
+  const bool opened = open_subject(*path, subject, report);
   std::error_code ignored;
-  std::filesystem::remove(path, ignored);  // it is mapped
-  if (!report.expect_value(file, "file")) return;
-  subject.file = *file;
-  auto tokenizer = Tokenizer::from_gguf(**file);
-  if (!report.expect_value(tokenizer, "tokenizer")) return;
-  subject.tokenizer = *tokenizer;
-  auto format = PromptFormat::from_gguf(**file, **tokenizer);
-  if (!report.expect_value(format, "prompt format")) return;
-  subject.format = *format;
+  std::filesystem::remove(*path, ignored);  // it is mapped
+  if (!opened) return;
   const auto cpu = open(subject, false, mode, report), gpu = open(subject, true, mode, report);
   if (!cpu || !gpu) return;
   const ScoreRequest request = review_request(random, mode != StructureMode::off);

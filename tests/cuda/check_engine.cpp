@@ -16,6 +16,7 @@
 #include "engine/scheduler.h"
 #include "engine/tokenizer.h"
 #include "tests/cuda/check.h"
+#include "tests/cuda/subject.h"
 
 namespace cambium::engine::cuda::verify {
 namespace {
@@ -24,12 +25,6 @@ using Clock = std::chrono::steady_clock;
 using Tokens = std::vector<TokenId>;
 
 constexpr int32_t kCells = 1536;
-
-struct Subject {
-  std::shared_ptr<const GgufFile> file;
-  std::shared_ptr<const Tokenizer> tokenizer;
-  std::shared_ptr<const PromptFormat> format;
-};
 
 /// With `mask` by the file's own structure; where it has none, every layer prunes.
 Result<std::unique_ptr<Model>> open_model(const Subject& subject, bool on_gpu, bool mask) {
@@ -352,15 +347,7 @@ void check_engine(const std::string& model_path, std::span<const std::string> te
                   Random& random, Report& report) {
   report.group("engine");
   Subject subject;
-  auto file = GgufFile::open(model_path);
-  if (!report.expect_value(file, "model file")) return;
-  subject.file = *file;
-  auto tokenizer = Tokenizer::from_gguf(**file);
-  if (!report.expect_value(tokenizer, "tokenizer")) return;
-  subject.tokenizer = *tokenizer;
-  auto format = PromptFormat::from_gguf(**file, **tokenizer);
-  if (!report.expect_value(format, "prompt format")) return;
-  subject.format = *format;
+  if (!open_subject(model_path, subject, report)) return;
   std::vector<std::string> texts;
   for (const std::string& path : text_paths) {
     std::ostringstream text;

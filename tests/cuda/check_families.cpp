@@ -7,6 +7,7 @@
 #include "engine/gguf_writer.h"
 #include "engine/models/model.h"
 #include "tests/cuda/check.h"
+#include "tests/cuda/subject.h"
 
 namespace cambium::engine::cuda::verify {
 namespace {
@@ -114,17 +115,11 @@ double middle_error(std::span<const float> got, std::span<const float> want, siz
 /// A model of that shape on both; the file is gone again.
 bool open_both(const ModelShape& shape, DType type, const StepRowsCase& rows, Random& random,
                Loaded& cpu, Loaded& gpu, Report& report) {
-  const std::string path = (std::filesystem::temp_directory_path() /
-                            ("cambium-check-" + std::to_string(random.below(1 << 30)) + ".gguf"))
-                               .string();
-  RandomModelOptions options;
-  options.shape = shape;
-  options.type = type;
-  options.seed = static_cast<uint64_t>(random.below(1 << 30));
-  if (!report.expect_value(write_random_model(path, options), shape.name + " write")) return false;
-  const bool opened = open(path, nullptr, cpu, report) && open(path, &rows, gpu, report);
+  const auto path = random_model_file(shape, type, random, report);
+  if (!path) return false;
+  const bool opened = open(*path, nullptr, cpu, report) && open(*path, &rows, gpu, report);
   std::error_code ignored;
-  std::filesystem::remove(path, ignored);  // both have it mapped
+  std::filesystem::remove(*path, ignored);  // both have it mapped
   return opened;
 }
 
