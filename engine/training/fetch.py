@@ -9,8 +9,10 @@ Exit 1 when packages are missing at the end, with their names.
 """
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,26 +32,83 @@ deb-src {uri}-security {suite}-security main
 """
 
 
-class Apt:
-    """apt with lists of its own in a folder."""
+class Archive:
+    """What a suite of Debian's mirror has, by its package lists: a call of apt a package costs more than the package."""
 
     def __init__(self, folder, mirror, suite):
-        self.options = ["-q", "-o", f"Dir::Etc::SourceList={folder}/sources.list", "-o", "Dir::Etc::SourceParts=-",
-                        "-o", f"Dir::State::Lists={folder}/lists", "-o", "APT::Sandbox::User=root"]
-        (folder / "lists" / "partial").mkdir(parents=True)
+        options = ["-q", "-o", f"Dir::Etc::SourceList={folder}/sources.list", "-o", "Dir::Etc::SourceParts=-",
+                   "-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache", "-o", "APT::Sandbox::User=root"]
+        for empty in ("lists/partial", "cache/archives/partial"):
+            (folder / empty).mkdir(parents=True)
         (folder / "sources.list").write_text(SOURCES.format(uri=mirror, suite=suite))
-        subprocess.run(["apt-get", *self.options, "update"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["apt-get", *options, "update"], check=True, stdout=subprocess.DEVNULL)
+        targets = subprocess.run(["apt-get", *options, "indextargets", "--format", "$(CREATED_BY) $(REPO_URI) $(FILENAME)"],
+                                 check=True, capture_output=True, text=True).stdout
+        self.binaries, self.sources = {}, {}  # package -> version -> a list of (address, name to store, SHA-256) for each place that has it
+        for target in targets.splitlines():
+            kind, base, path = target.split(" ", 2)
+            if kind not in ("Packages", "Sources"):
+                continue
+            text = subprocess.run(["/usr/lib/apt/apt-helper", "cat-file", path], check=True, capture_output=True, text=True).stdout
+            for paragraph in text.split("\n\n"):
+                self._add(kind, base, fields_of(paragraph))
 
-    def fetch(self, verb, package, version, into):
+    def _add(self, kind, base, fields):
+        package, version = fields.get("Package"), fields.get("Version")
+        if package is None:
+            return
+        if kind == "Packages":
+            name = f"{package}_{version.replace(':', '%3a')}_{fields['Architecture']}.deb"
+            files = [(base + fields["Filename"], name, fields["SHA256"])]
+            self.binaries.setdefault(package, {}).setdefault(version, []).append(files)
+        else:
+            lines = [line.split() for line in fields["Checksums-Sha256"].strip().splitlines()]
+            files = [(f"{base}{fields['Directory']}/{name}", name, digest) for digest, _, name in lines]
+            self.sources.setdefault(package, {}).setdefault(version, []).append(files)
+
+    def fetch(self, packages, package, version, into):
         """True when the version, or else the newest one, arrived in a folder."""
+        versions = packages.get(package, {})
         into.mkdir(parents=True, exist_ok=True)
-        for name in (f"{package}={version}", package):
-            done = subprocess.run(["apt-get", *self.options, *verb, name], cwd=into, capture_output=True)
-            if done.returncode == 0:
-                return True
-            for left in into.glob(f"{package}_*.dsc"):  # of a source whose files did not all arrive: it would look fetched
-                left.unlink()
-        return False
+        newest = max(versions, key=version_key, default=None)
+        # A version may be listed where it no longer is. A source's .dsc comes last: where it lies, all of it does.
+        places = versions.get(urllib.parse.unquote(version), []) + versions.get(newest, [])
+        return any(all(download(*file, into) for file in sorted(files, key=lambda f: f[1].endswith(".dsc"))) for files in places)
+
+
+def fields_of(paragraph):
+    """The fields of a paragraph of a package list, those of several lines with all of them."""
+    fields, name = {}, None
+    for line in paragraph.splitlines():
+        if line[:1] in (" ", "\t"):
+            fields[name] += "\n" + line
+        else:
+            name, _, value = line.partition(":")
+            fields[name] = value.strip()
+    return fields
+
+
+# dpkg's order of versions, as far as one package's in one suite need it: the newer upload has the larger numbers.
+def version_key(version):
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", version)]
+
+
+def download(address, name, digest, into):
+    """False if it can't be had whole."""
+    for _ in range(3):
+        try:
+            with urllib.request.urlopen(address, timeout=120) as answer:
+                data = answer.read()
+        except urllib.error.HTTPError:
+            return False
+        except OSError:
+            continue
+        if hashlib.sha256(data).hexdigest() == digest:
+            part = into / f"{name}.part"
+            part.write_bytes(data)
+            part.rename(into / name)
+            return True
+    return False
 
 
 def scoped_names(package):
@@ -88,7 +147,7 @@ def main():
     registry = subprocess.run(["npm", "config", "get", "registry"], capture_output=True, text=True,
                               check=True).stdout.strip().rstrip("/")
     with tempfile.TemporaryDirectory() as lists, concurrent.futures.ThreadPoolExecutor(args.parallel) as pool:
-        apt = Apt(pathlib.Path(lists), args.mirror, args.suite)
+        archive = Archive(pathlib.Path(lists), args.mirror, args.suite)
         jobs = {}
         for row in read_manifest(args.manifest):
             source, package, version = row["source"], row["package"], row["version"]
@@ -97,9 +156,9 @@ def main():
                     jobs[pool.submit(fetch_npm, registry, package, version, out / "npm")] = (source, package)
             elif source == "debian-source":
                 if not list((out / "src").glob(f"{package}_*.dsc")):
-                    jobs[pool.submit(apt.fetch, ["source", "--download-only"], package, version, out / "src")] = (source, package)
+                    jobs[pool.submit(archive.fetch, archive.sources, package, version, out / "src")] = (source, package)
             elif not list((out / "bin").glob(f"{package}_*.deb")):
-                jobs[pool.submit(apt.fetch, ["download"], package, version, out / "bin")] = (source, package)
+                jobs[pool.submit(archive.fetch, archive.binaries, package, version, out / "bin")] = (source, package)
         missing = []
         for i, job in enumerate(concurrent.futures.as_completed(jobs), 1):
             if not job.result():
