@@ -4,6 +4,7 @@
     export.py model MODEL.pt VOCABULARY.json OUT_DIR     coder.gguf (quantized) and coder-f16.gguf
     export.py random VOCABULARY.json OUT_DIR             the same with random weights, for tests
     export.py run MODEL.pt VOCABULARY.json OUT.gguf      one file of any type (--type Q8_0), of a run
+    export.py take MODEL.gguf VOCABULARY.json            the vocabulary of a file that these wrote
 
 Needs NumPy; `model` also needs PyTorch, to read the checkpoint.
 """
@@ -41,6 +42,12 @@ def add_tokenizer(writer, vocabulary):
     writer.add("cambium.fim.psm", True)
     writer.add("cambium.fim.spm", True)
     writer.add("cambium.file_token_id", index["<|file_name|>"])
+
+
+def vocabulary_of(file):
+    """What add_tokenizer() was given, of a file that it wrote."""
+    kinds, tokens, merges = (list(file.metadata[f"tokenizer.ggml.{key}"]) for key in ("token_type", "tokens", "merges"))
+    return {"specials": tokens[:kinds.count(CONTROL)], "tokens": tokens, "merges": merges}
 
 
 def add_hyperparameters(writer, config, n_vocab, name):
@@ -170,7 +177,13 @@ def main():
     p = sub.add_parser("random")
     p.add_argument("vocabulary")
     p.add_argument("out")
+    p = sub.add_parser("take")
+    p.add_argument("model")
+    p.add_argument("vocabulary")
     args = parser.parse_args()
+    if args.verb == "take":
+        pathlib.Path(args.vocabulary).write_text(json.dumps(vocabulary_of(gguf.read(args.model)), ensure_ascii=False))
+        return
     vocabulary = json.loads(pathlib.Path(args.vocabulary).read_text())
     if args.verb == "vocabulary":
         writer = gguf.Writer()

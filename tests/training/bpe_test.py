@@ -101,6 +101,9 @@ class Files(unittest.TestCase):
             with mock.patch.object(sys, "argv", argv):
                 export.main()
             self.check_file(json.loads(made[0]), gguf.read(folder / "v.gguf").metadata)
+            with mock.patch.object(sys, "argv", ["export.py", "take", str(folder / "v.gguf"), str(folder / "taken.json")]):
+                export.main()
+            self.assertEqual(json.loads((folder / "taken.json").read_text()), json.loads(made[0]))
 
     def check_file(self, vocabulary, metadata):
         tokens = metadata["tokenizer.ggml.tokens"]
