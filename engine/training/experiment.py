@@ -45,6 +45,7 @@ VARIANTS = {
     "hybrid-own": {"structure": hybrid(OWN, 5)},
     "hybrid-own2": {"structure": hybrid(OWN, 4, 8)},
     "tree": {"tree": True},
+    "depth": {"depth": True},
     # Not the tree but distance, at about the share of work that hybrid-own skips.
     "hybrid-window": {"structure": hybrid(WINDOW, 5), "window": 512},
 }

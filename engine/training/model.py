@@ -41,6 +41,7 @@ class Config:
     scope_window: int = ENDLESS  # |place difference| up to which a key of the scope or its path does
     sinks: int = 4
     tree: bool = False      # tree positions in every layer
+    depth: bool = False     # how deep in the tree a token stands, as a vector beside its own (experiment only)
     tied: bool = True       # the output matrix is the embedding
 
     def mode(self, layer):
@@ -52,7 +53,7 @@ class Config:
         return [not bits >> head & 1 for head in range(self.heads)]
 
     def labelled(self):
-        return self.tree or any(self.structure)
+        return self.tree or self.depth or any(self.structure)
 
     def parameters(self):
         attention = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
@@ -275,6 +276,8 @@ class Coder(nn.Module):
         self.config = config
         self.compute = torch.bfloat16  # of the residual stream; weights stay float32
         self.token_embd = nn.Embedding(config.vocab, config.width)
+        if config.depth:
+            self.structure_depth = nn.Parameter(torch.zeros(structure.LEVELS + 1, config.width))
         self.blk = nn.ModuleList(Block(config, i) for i in range(config.layers))
         self.output_norm = RMSNorm(config.width, config.norm_eps)
         if not config.tied:
@@ -334,6 +337,10 @@ class Coder(nn.Module):
         if masks is None:
             masks = self.masks(batch, create_block_mask if eager else self.create_mask)
         x = self.token_embd(tokens).to(self.compute)
+        if self.config.depth:
+            # By a product: the gradient of a look-up would be additions of every token to six addresses.
+            at = F.one_hot(batch["path"][structure.LEVELS].long(), structure.LEVELS + 1)
+            x = x + at.to(self.compute) @ self.structure_depth.to(self.compute)
         for block, mask in zip(self.blk, masks):
             x = (block.forward if eager else block)(x, cos, sin, mask, batch)
         return self.output_norm(x)

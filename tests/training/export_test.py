@@ -61,6 +61,8 @@ class ExportTest(unittest.TestCase):
     def test_a_control_is_not_exported(self):
         with self.assertRaisesRegex(ValueError, "control of the experiment"):
             written({"structure": (4, 0, 0)})
+        with self.assertRaisesRegex(ValueError, "variant of the experiment"):
+            written({"depth": True})
 
     def test_a_plain_file_has_the_model_s_own_names(self):
         """train.py --from takes a file's tensors as they are called there."""
