@@ -312,7 +312,8 @@ def assemble(args):
             for path, text in read_records(s):
                 lang, project, _ = path.split("/", 2)
                 # A folder of a held-out project's name may be another version of it, which no comparison of files finds.
-                if args.beyond and (project in held or any(is_held(part) for part in path.split("/")[2:-1])):
+                again = project in held and args.beyond
+                if again or (args.held_from and project not in held and any(is_held(part) for part in path.split("/")[2:-1])):
                     dropped["held out"] += 1
                     continue
                 cap = args.project_mb * 1e6 * (2 if project in ("rustc", "llvm-toolchain", "mono", "kotlin", "golang", "scala", "typescript") else 1)
