@@ -18,6 +18,7 @@ import io
 import json
 import lzma
 import multiprocessing
+import operator
 import pathlib
 import re
 import subprocess
@@ -246,22 +247,23 @@ def by_language(text):
     return numbers
 
 
-def merged_manifests(manifests):
-    """One row a package, in the order of their first mention: bytes summed, with every language; all else as in the first row."""
+def merged_manifests(manifests, together=operator.add):
+    """One row a package, in the order of their first mention: bytes summed (or max, of assemblies that may have taken the
+    same text), with every language; all else as in the first row."""
     merged = {}
     for rows in manifests:
         for row in rows:
             known = merged.setdefault((row["source"], row["package"]), {**row, "bytes": "0", "languages": ""})
             if known["split"] != row["split"]:
                 raise SystemExit(f"{row['package']} is {known['split']} in one manifest and {row['split']} in another")
-            known["bytes"] = str(int(known["bytes"]) + int(row["bytes"]))
+            known["bytes"] = str(together(int(known["bytes"]), int(row["bytes"])))
             languages = [lang for lang in known["languages"].split(",") if lang]
             known["languages"] = ",".join(dict.fromkeys(languages + row["languages"].split(",")))
     return list(merged.values())
 
 
 def merge(args):
-    rows = merged_manifests(read_manifest(path) for path in args.manifests)
+    rows = merged_manifests((read_manifest(path) for path in args.manifests), max if args.largest else operator.add)
     with open(args.out, "w") as o:
         o.write("\t".join(rows[0]) + "\n")
         for row in rows:
@@ -471,6 +473,7 @@ def main():
     p = sub.add_parser("merge")
     p.add_argument("manifests", nargs="+")
     p.add_argument("--out", required=True)
+    p.add_argument("--largest", action="store_true", help="the most that one of them took of a package, in place of the sum")
     p.set_defaults(run=merge)
     p = sub.add_parser("site-packages")
     p.add_argument("out")

@@ -311,6 +311,8 @@ class WholePipeline(unittest.TestCase):
         self.run_corpus("merge", first, second, "--out", out)
         self.assertEqual(out.read_text(), head + "npm\tz\t1.0\tMIT\tc,go,rust\t111\ttrain\n"
                          "npm\ty\t1.0\tMIT\tc\t7\theld-out\nnpm\ta\t2.0\tISC\tc\t5\ttrain\n")
+        self.run_corpus("merge", first, second, "--out", out, "--largest")
+        self.assertIn("npm\tz\t1.0\tMIT\tc,go,rust\t100\ttrain\n", out.read_text())
         second.write_text(head + "npm\ty\t1.0\tMIT\tc\t7\ttrain\n")
         with self.assertRaisesRegex(SystemExit, "y is held-out in one"):
             self.run_corpus("merge", first, second, "--out", out)
