@@ -98,10 +98,16 @@ std::optional<Tree> InsertionCheck::parse_with(std::string_view insertion, size_
   return parser_->parse(applied(text_, edit), &old, kLimits);
 }
 
+bool InsertionCheck::has_more_errors(const Tree& after) const {
+  const ErrorCount count = count_errors(after);
+  return count.total() > before_.total() &&
+         (before_.bytes == 0 || uint64_t{2} * count.bytes >= before_.bytes);
+}
+
 bool InsertionCheck::adds_errors(std::string_view insertion, size_t replaced) {
   if (!tree_) return false;
   const std::optional<Tree> after = parse_with(insertion, replaced);
-  return !after || count_errors(*after).total() > before_.total();
+  return !after || has_more_errors(*after);
 }
 
 size_t InsertionCheck::node_end(std::string_view insertion) {
@@ -172,7 +178,7 @@ bool InsertionCheck::ends_node(std::string_view insertion) {
   while (!insertion.empty() && is_space(insertion.back())) insertion.remove_suffix(1);
   if (insertion.empty() || !tree_) return false;
   const std::optional<Tree> after = parse_with(insertion, 0);
-  if (!after || count_errors(*after).total() > before_.total()) return false;
+  if (!after || has_more_errors(*after)) return false;
   size_t first = line_begin(text_, cursor_);
   while (first < cursor_ && is_space(text_[first])) ++first;
   // A separator may be a node's last byte or stand behind it.

@@ -33,8 +33,10 @@ class InsertionCheck {
   InsertionCheck(const Language* language, std::string_view text, size_t cursor,
                  const Tree* tree = nullptr);
 
-  /// True if text[replace_begin, cursor) + insertion leaves more errors than there were. An insertion
-  /// whose parse takes very long is taken to be broken: that is what makes parses slow.
+  /// True if text[replace_begin, cursor) + insertion leaves more errors than there were. Not so if they
+  /// cover less than half of the text they did: a parser that gave up on all that surrounds the cursor
+  /// reads on, and meets the macros there that its grammar does not know. An insertion whose parse takes
+  /// very long is taken to be broken: that is what makes parses slow.
   bool adds_errors(std::string_view insertion) { return adds_errors(insertion, 0); }
   /// The same where the insertion replaces the `replaced` bytes before the cursor.
   bool adds_errors(std::string_view insertion, size_t replaced);
@@ -62,6 +64,7 @@ class InsertionCheck {
 
  private:
   std::optional<Tree> parse_with(std::string_view insertion, size_t replaced);
+  bool has_more_errors(const Tree& after) const;
 
   std::string text_;   ///< what is parsed
   size_t cursor_ = 0;  ///< in it

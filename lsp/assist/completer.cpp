@@ -1,11 +1,14 @@
 #include "lsp/assist/completer.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <list>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -14,6 +17,7 @@
 #include "lsp/assist/completion_controller.h"
 #include "lsp/assist/completion_plan.h"
 #include "lsp/assist/completion_request.h"
+#include "lsp/assist/copied_line.h"
 #include "lsp/assist/postprocess.h"
 #include "lsp/assist/suggestion_cache.h"
 #include "lsp/assist/syntax_view.h"
@@ -25,6 +29,9 @@ using Clock = std::chrono::steady_clock;
 using Done = std::function<void(Result<CompletionOutput>)>;
 
 constexpr size_t kAnchors = 64;  ///< documents whose window is remembered
+/// A text with at least this probability is shown without a look at others: one of them can then have
+/// no more than what is left, which copied_line_prior() hardly outweighs.
+constexpr double kSure = 0.8;
 
 double ms_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
@@ -49,6 +56,11 @@ struct Job {
   CompletionPlan plan;
   std::string required;
   std::shared_ptr<CompletionController> controller;
+  engine::Request asked;  ///< prompt and structure, for what is scored in the same place
+  MiddleLabels labels;
+  Fitted fitted;  ///< of what was generated
+  std::string copied;
+  size_t copied_match = 0;
   uint64_t document = 0, kind = 0;
   CompletionOutput output;
 };
@@ -108,7 +120,17 @@ struct Completer::Impl : std::enable_shared_from_this<Completer::Impl> {
 
   void start(const std::shared_ptr<Job>& job);
   Result<engine::Request> prepare(Job& job);
-  void finish(Job& job, Result<engine::Generated> generated);
+  void finish(const std::shared_ptr<Job>& job, Result<engine::Generated> generated);
+  bool may_copy(const Job& job) const;
+  bool find_copy(Job& job, const engine::Generated& generated) const;
+  void compare(const std::shared_ptr<Job>& job, std::string generated);
+  void choose(Job& job, const Result<engine::Scored>& scored);
+  void show(Job& job);
+  using Flag = std::list<engine::CancelFlag>::iterator;
+  /// Before the engine is asked: a null flag is set.
+  Flag enter(engine::CancelFlag& cancel);
+  /// On the engine's thread, which must not wait for a parse: `task` runs on the worker.
+  void leave(Flag flag, std::function<void()> task);
   WindowAnchor& anchor_of(uint64_t document);
 
   std::shared_ptr<engine::Generator> generator;
@@ -144,6 +166,12 @@ Result<engine::Request> Completer::Impl::prepare(Job& job) {
                                      job.syntax, anchor_of(job.document));
   if (!prepared) return tl::unexpected(prepared.error());
   job.required = prepared->required;
+  if (may_copy(job)) {
+    job.asked.prompt = prepared->request.prompt;
+    job.asked.structure = prepared->request.structure;
+    job.asked.priority = prepared->request.priority;
+    job.labels = prepared->labels;
+  }
   job.controller = std::make_shared<CompletionController>(job.plan, std::move(prepared->required),
                                                           std::move(prepared->labels));
   engine::Request& request = prepared->request;
@@ -210,32 +238,44 @@ void Completer::Impl::start(const std::shared_ptr<Job>& job) {
 
   auto request = prepare(*job);
   if (!request) return job->done(tl::unexpected(request.error()));
-  if (!request->cancel) request->cancel = engine::make_cancel_flag();
-  std::list<engine::CancelFlag>::iterator flag;
-  {
-    const std::lock_guard lock(mutex);
-    ++in_flight;
-    flags.push_front(request->cancel);
-    flag = flags.begin();
-    if (stopping) request->cancel->store(true);
-  }
-  generator->generate(std::move(*request), nullptr,
-                      [self = shared_from_this(), job, flag](Result<engine::Generated> generated) {
-                        // The engine's thread must not wait for a parse.
-                        auto result =
-                            std::make_shared<Result<engine::Generated>>(std::move(generated));
-                        const std::lock_guard lock(self->mutex);
-                        self->flags.erase(flag);
-                        self->tasks.push_back([self, job, result] {
-                          self->finish(*job, std::move(*result));
-                          const std::lock_guard inner(self->mutex);
-                          --self->in_flight;
-                        });
-                        self->wake.notify_one();
-                      });
+  const Flag flag = enter(request->cancel);
+  generator->generate(
+      std::move(*request), nullptr,
+      [self = shared_from_this(), job, flag](Result<engine::Generated> generated) {
+        auto result = std::make_shared<Result<engine::Generated>>(std::move(generated));
+        self->leave(flag, [self, job, result] { self->finish(job, std::move(*result)); });
+      });
 }
 
-void Completer::Impl::finish(Job& job, Result<engine::Generated> generated) {
+Completer::Impl::Flag Completer::Impl::enter(engine::CancelFlag& cancel) {
+  if (!cancel) cancel = engine::make_cancel_flag();
+  const std::lock_guard lock(mutex);
+  ++in_flight;
+  flags.push_front(cancel);
+  if (stopping) cancel->store(true);
+  return flags.begin();
+}
+
+void Completer::Impl::leave(Flag flag, std::function<void()> task) {
+  const std::lock_guard lock(mutex);
+  flags.erase(flag);
+  tasks.push_back([self = shared_from_this(), task = std::move(task)] {
+    task();
+    const std::lock_guard inner(self->mutex);
+    --self->in_flight;
+  });
+  wake.notify_one();
+}
+
+bool Completer::Impl::may_copy(const Job& job) const {
+  const CompletionSettings& settings = job.input.settings;
+  const engine::Capabilities can = generator->capabilities();
+  return settings.copied_lines && settings.temperature <= 0 && can.score && can.token_prompts;
+}
+
+void Completer::Impl::finish(const std::shared_ptr<Job>& shared,
+                             Result<engine::Generated> generated) {
+  Job& job = *shared;
   if (!generated) return job.done(tl::unexpected(generated.error()));
   if (generated->stop == engine::StopReason::cancelled || raised(job.input.cancel)) {
     return job.done(cancelled());
@@ -249,13 +289,70 @@ void Completer::Impl::finish(Job& job, Result<engine::Generated> generated) {
   draft.required = job.required;
   draft.cut_off = generated->stop == engine::StopReason::max_tokens ||
                   generated->stop == engine::StopReason::context_full;
-  Fitted fitted = postprocess(job.plan, draft, job.syntax.fits);
-  job.output.dropped = std::move(fitted.dropped);
-  if (!fitted.text.empty()) {
-    cache.put(job.document, job.kind, *job.text, job.cursor, fitted.text, job.output.confidence);
-    put_item(job, std::move(fitted.text));
-  }
+  job.fitted = postprocess(job.plan, draft, job.syntax.fits);
+  const bool asks = find_copy(job, *generated);
   job.output.post_ms = ms_since(post);
+  if (asks) return compare(shared, generated->text);
+  show(job);
+}
+
+/// Sets `copied` if there is a line worth comparing with what was generated.
+bool Completer::Impl::find_copy(Job& job, const engine::Generated& generated) const {
+  if (job.asked.prompt.empty() || generated.text.size() <= job.required.size()) return false;
+  if (generated.text.find('\n') != std::string::npos) return false;
+  double sum = 0;
+  for (const float logprob : generated.logprobs) sum += static_cast<double>(logprob);
+  if (!job.fitted.text.empty() && sum > std::log(kSure)) return false;
+  const auto copied = copied_line(*job.text, job.cursor, job.plan.rest_of_line);
+  if (!copied || copied->text == job.fitted.text) return false;
+  const std::string text = job.required + copied->text;
+  Draft draft;
+  draft.text = text;
+  draft.required = job.required;
+  job.copied = postprocess(job.plan, draft, job.syntax.fits).text;
+  job.copied_match = copied->match;
+  return !job.copied.empty() && job.copied != job.fitted.text;
+}
+
+/// Asks the model which of the two lines it finds likelier, and shows that one.
+void Completer::Impl::compare(const std::shared_ptr<Job>& job, std::string generated) {
+  if (!job->fitted.text.empty()) generated = job->required + job->fitted.text;
+  const std::array texts{std::move(generated), job->required + job->copied};
+  engine::ScoreRequest request = compare_texts(*generator, job->asked, job->labels, texts);
+  request.cancel = job->input.cancel;
+  const Flag flag = enter(request.cancel);
+  generator->score(std::move(request),
+                   [self = shared_from_this(), job, flag](Result<engine::Scored> scored) {
+                     auto result = std::make_shared<Result<engine::Scored>>(std::move(scored));
+                     self->leave(flag, [self, job, result] { self->choose(*job, *result); });
+                   });
+}
+
+void Completer::Impl::choose(Job& job, const Result<engine::Scored>& scored) {
+  if (raised(job.input.cancel) || (!scored && scored.error().code == ErrorCode::cancelled)) {
+    return job.done(cancelled());
+  }
+  // What was generated needs no second opinion to be shown.
+  if (!scored || scored->branches.size() != 2) return show(job);
+  const auto sum = [](const std::vector<float>& logprobs) {
+    return std::accumulate(logprobs.begin(), logprobs.end(), 0.0);
+  };
+  const std::vector<float>& copy = scored->branches[1].logprobs;
+  if (sum(copy) + copied_line_prior(job.copied_match) > sum(scored->branches[0].logprobs)) {
+    job.fitted = {std::move(job.copied), {}};
+    job.output.stop = "copied_line";
+    job.output.confidence = mean_probability(copy);
+  }
+  show(job);
+}
+
+void Completer::Impl::show(Job& job) {
+  job.output.dropped = std::move(job.fitted.dropped);
+  if (!job.fitted.text.empty()) {
+    cache.put(job.document, job.kind, *job.text, job.cursor, job.fitted.text,
+              job.output.confidence);
+    put_item(job, std::move(job.fitted.text));
+  }
   job.done(std::move(job.output));
 }
 

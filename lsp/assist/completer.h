@@ -26,6 +26,10 @@ struct CompletionSettings {
   /// Weight of what followed earlier (engine::Request::copying). Off: with the model that ships it
   /// has not been shown to help; `cambium eval MODEL,copying=100` measures it for another.
   float copying = 0.0f;
+  /// The line that stands elsewhere behind the same text (lsp/assist/copied_line.h) is shown in place of
+  /// the model's own where the model finds it likelier. Greedy completions of one line, and engines that
+  /// score.
+  bool copied_lines = true;
 };
 
 struct CompletionInput {
@@ -55,7 +59,9 @@ struct CompletionItem {
 
 struct CompletionOutput {
   std::vector<CompletionItem> items;  ///< empty: nothing worth showing
-  std::string stop;     ///< why generation ended: "end_of_node", "end_of_line", "max_tokens", …
+  /// Why generation ended: "end_of_node", "end_of_line", "max_tokens", …; "copied_line": a line that
+  /// stands elsewhere is shown in place of what was generated.
+  std::string stop;
   std::string scope;    ///< a person's name of the scope at the cursor: "function parse"
   std::string dropped;  ///< why a generated text is not shown; empty if it is
   engine::Timings timings;

@@ -39,6 +39,7 @@ CompletionController::CompletionController(CompletionPlan plan, std::string requ
   // far belong to what is being written.
   if (plan_.extent != Extent::body) scanner_.feed(plan_.line_before);
   outer_open_ = scanner_.open().size();
+  line_column_ = column_of(plan_.line_before, plan_.tab_width);
 }
 
 engine::StepDecision CompletionController::on_token(const engine::Step& step) {
@@ -101,7 +102,8 @@ CompletionController::Stop CompletionController::feed(char c) {
   const bool closed = scanner_.open().size() < open_before;
   if (scanner_.unmatched() || (closed && open_before <= outer_open_)) {
     if (closed) outer_open_ = scanner_.open().size();
-    if (const Stop where = outer_closer(c); where != Stop::none) return where;
+    if (const Stop where = outer_closer(c, closed ? open_before : 0); where != Stop::none)
+      return where;
   }
   if (c == '\n') {
     const bool in_code = scanner_.in_code() || was_code;
@@ -136,12 +138,23 @@ CompletionController::Stop CompletionController::feed_line(char) {
   return repeated ? stop(Stop::after, kRepeatsSuffix) : Stop::none;
 }
 
-/// A bracket that was opened before the cursor is being closed.
-CompletionController::Stop CompletionController::outer_closer(char c) {
+/// A bracket that was opened before the cursor is being closed: the last of `open` that the cursor's
+/// line has open (0: one of an earlier line). Those that are closed below or after the cursor are not
+/// closed again.
+CompletionController::Stop CompletionController::outer_closer(char c, size_t open) {
   const std::string& rest = plan_.rest_of_line;
-  if (!rest.empty()) return rest[0] == c ? stop(Stop::before, kRepeatsSuffix) : Stop::none;
+  if (!rest.empty()) {
+    return rest[0] == c && open <= plan_.rest_closers ? stop(Stop::before, kRepeatsSuffix)
+                                                      : Stop::none;
+  }
   const std::string_view next = trim(plan_.next_line);
   const bool comes_next = !next.empty() && next[0] == c;
+  if (open > 0) {
+    // What closes a bracket of this line stands below it, where the line begins.
+    const bool below =
+        comes_next && open <= plan_.next_closers && plan_.next_column == line_column_;
+    return below ? stop(Stop::before, kEndOfNode) : Stop::none;
+  }
   if (plan_.extent == Extent::body) {
     // The bracket below may belong to an outer body: its column tells.
     if (comes_next && plan_.next_column == plan_.base_column) {

@@ -37,7 +37,7 @@ class CompletionController final : public engine::StepController {
   Stop feed_line(char c);
   Stop end_of_line();
   Stop first_of_line(char c);
-  Stop outer_closer(char c);
+  Stop outer_closer(char c, size_t open);
   Stop stop(Stop where, std::string_view reason) {
     reason_ = reason;
     return where;
@@ -48,6 +48,7 @@ class CompletionController final : public engine::StepController {
   MiddleLabels labels_;
   CodeScanner scanner_;
   size_t outer_open_ = 0;  ///< brackets open on the cursor's line before the cursor
+  int line_column_ = 0;    ///< of the cursor's line
   std::string text_;       ///< generated, without what was required
   std::string line_;       ///< the current line, from its start
   std::string last_line_;  ///< the last generated line with something on it

@@ -107,6 +107,20 @@ bool heads_block_scalar(std::string_view line) {
          last.find_first_not_of("+-123456789", 1) == last.npos;
 }
 
+/// Brackets of `rest` that close what was opened in what `scanner` has read, or before it.
+size_t closers_in(std::string_view rest, CodeScanner scanner) {
+  size_t closers = 0, outer = scanner.open().size();
+  for (const char c : rest) {
+    const size_t open = scanner.open().size();
+    scanner.feed(c);
+    const bool closed = scanner.open().size() < open;
+    if (!scanner.unmatched() && !(closed && open <= outer)) continue;
+    ++closers;
+    outer = std::min(outer, scanner.open().size());
+  }
+  return closers;
+}
+
 }  // namespace
 
 const char* to_string(Extent extent) {
@@ -220,6 +234,9 @@ CompletionPlan plan_completion(std::string_view text, size_t cursor,
     if (!trim(line).empty()) {
       plan.next_line = trim_right(line);
       plan.next_column = column_of(line, plan.tab_width);
+      const std::string_view code = trim(line);
+      while (plan.next_closers < code.size() && is_closer(code[plan.next_closers]))
+        ++plan.next_closers;
       break;
     }
     at = end;
@@ -229,6 +246,7 @@ CompletionPlan plan_completion(std::string_view text, size_t cursor,
   CodeScanner before(rules);
   before.feed(plan.line_before);
   plan.base_column = column_of(plan.line_before, plan.tab_width);
+  plan.rest_closers = closers_in(plan.rest_of_line, before);
   plan.extent = Extent::line;
   if (!multiline || !plan.rest_of_line.empty() || !before.in_code()) return plan;
 

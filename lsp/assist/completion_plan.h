@@ -26,9 +26,11 @@ struct CompletionPlan {
   int tab_width = 4;
   std::string line_before;  ///< the cursor's line up to the cursor
   std::string
-      rest_of_line;       ///< from the cursor to the line's end, without white space at either end
-  std::string next_line;  ///< the first line below with something on it, as it is; may be empty
-  int next_column = -1;   ///< its column; -1: none
+      rest_of_line;  ///< from the cursor to the line's end, without white space at either end
+  size_t rest_closers = 0;  ///< brackets of `rest_of_line` that close what stands before the cursor
+  std::string next_line;    ///< the first line below with something on it, as it is; may be empty
+  int next_column = -1;     ///< its column; -1: none
+  size_t next_closers = 0;  ///< closing brackets that `next_line` begins with
   bool indentation_delimits = false;
   bool tabs = false;     ///< lines around here are indented with tabs
   bool crlf = false;     ///< the line ends around here

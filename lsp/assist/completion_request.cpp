@@ -76,4 +76,32 @@ Result<PreparedCompletion> prepare_completion(const engine::Generator& generator
   return prepared;
 }
 
+engine::ScoreRequest compare_texts(const engine::Generator& generator,
+                                   const engine::Request& prompt, const MiddleLabels& labels,
+                                   std::span<const std::string> texts) {
+  const engine::Tokenizer& tokenizer = *generator.tokenizer();
+  const auto end = end_of_middle(tokenizer, *generator.prompt_format());
+  engine::ScoreRequest request;
+  request.tokens = prompt.prompt;
+  request.structure = prompt.structure;
+  request.first = static_cast<int32_t>(request.tokens.size());
+  request.priority = prompt.priority;
+  for (const std::string& text : texts) {
+    engine::ScoreBranch branch;
+    branch.at = request.first;
+    branch.tokens = tokenizer.encode(text);
+    MiddleLabels label = labels;  // they count along
+    if (label) {
+      for (const engine::TokenId id : branch.tokens)
+        branch.structure.push_back(label(tokenizer.piece(id)));
+    }
+    if (end) {
+      branch.tokens.push_back(*end);
+      if (label) branch.structure.push_back(label({}));
+    }
+    request.branches.push_back(std::move(branch));
+  }
+  return request;
+}
+
 }  // namespace cambium::assist

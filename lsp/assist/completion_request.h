@@ -4,6 +4,7 @@
 // Pure but for the anchor, which the caller keeps for each document. Any thread.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -28,5 +29,11 @@ Result<PreparedCompletion> prepare_completion(const engine::Generator& generator
                                               const CompletionInput& input, std::string_view text,
                                               size_t cursor, const CompletionPlan& plan,
                                               const SyntaxView& syntax, WindowAnchor& anchor);
+
+/// Asks how likely the model finds each of `texts` as all that is written at the cursor: one branch a
+/// text, its tokens and the end of the middle. The texts begin with what `prompt` requires.
+engine::ScoreRequest compare_texts(const engine::Generator& generator,
+                                   const engine::Request& prompt, const MiddleLabels& labels,
+                                   std::span<const std::string> texts);
 
 }  // namespace cambium::assist

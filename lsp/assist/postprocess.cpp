@@ -78,8 +78,8 @@ std::string indent_like_file(const CompletionPlan& plan, std::string_view text) 
   return out;
 }
 
-/// Cuts before the first bracket that closes what the text before the cursor opened, if what follows
-/// the cursor closes it.
+/// Cuts before the first bracket that closes what the text before the cursor opened and what follows
+/// the cursor closes.
 std::string_view cut_closers(const CompletionPlan& plan, std::string_view text) {
   const std::string& rest = plan.rest_of_line;
   if (rest.empty() || !is_closer(rest[0])) return text;
@@ -90,7 +90,8 @@ std::string_view cut_closers(const CompletionPlan& plan, std::string_view text) 
     const size_t open = scanner.open().size();
     scanner.feed(text[i]);
     const bool closed = scanner.open().size() < open;
-    if ((scanner.unmatched() || (closed && open <= outer)) && text[i] == rest[0]) {
+    const bool wanted = closed && open > plan.rest_closers;
+    if ((scanner.unmatched() || (closed && open <= outer)) && text[i] == rest[0] && !wanted) {
       return text.substr(0, i);
     }
     if (closed && open <= outer) outer = scanner.open().size();

@@ -211,6 +211,14 @@ TokenSpan encode_span(const Tokenizer& tokenizer, std::string_view text, size_t 
   return span;
 }
 
+std::optional<engine::TokenId> end_of_middle(const Tokenizer& tokenizer,
+                                             const engine::PromptFormat& format) {
+  for (const char* spelling : {"<|fim_end|>", "<|endoftext|>", "<｜end▁of▁sentence｜>"})
+    if (const auto id = tokenizer.special(spelling)) return id;
+  if (format.end.empty()) return std::nullopt;
+  return format.end.front();
+}
+
 Result<Prompt> build_prompt(const Tokenizer& tokenizer, const engine::PromptFormat& format,
                             const PromptInput& input, WindowAnchor& anchor) {
   Prompt prompt;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -52,6 +53,11 @@ struct Prompt {
 /// small to show anything).
 Result<Prompt> build_prompt(const engine::Tokenizer& tokenizer, const engine::PromptFormat& format,
                             const PromptInput& input, WindowAnchor& anchor);
+
+/// What a model writes where a middle is done: <|fim_end|>, or where the vocabulary has none, the
+/// token that ends a text. Unset: it has neither.
+std::optional<engine::TokenId> end_of_middle(const engine::Tokenizer& tokenizer,
+                                             const engine::PromptFormat& format);
 
 /// Tokens of text [begin, end) with "\r\n" as "\n"; offsets are bytes of the whole `text`.
 TokenSpan encode_span(const engine::Tokenizer& tokenizer, std::string_view text, size_t begin,

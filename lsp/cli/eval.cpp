@@ -337,13 +337,15 @@ Result<eval::ModelUnderTest> parse_model(const std::string& argument, const Conf
       model.settings.max_tokens = number;
     } else if (key == "copying" && digits) {
       model.settings.copying = static_cast<float>(number) / 100;
+    } else if (key == "copied-lines" && digits) {
+      model.settings.copied_lines = number != 0;
     } else {
       return cambium::fail(
           ErrorCode::invalid_argument,
           "'" + part + "' in '" + argument +
               "': expected adapter=FILE, structure=auto, off, emphasis, prune, own or tree, "
-              "window=N, sinks=N, scope-window=N, prompt-tokens=N, max-tokens=N or "
-              "copying=PERCENT");
+              "window=N, sinks=N, scope-window=N, prompt-tokens=N, max-tokens=N, "
+              "copying=PERCENT or copied-lines=0 or 1");
     }
   }
   if (model.path.empty()) {

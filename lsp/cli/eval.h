@@ -15,7 +15,7 @@ nlohmann::json figures_json(const eval::FiguresByLanguage& figures);
 nlohmann::json interval_json(const eval::Interval& interval);
 
 /// PATH[,adapter=FILE][,structure=MODE][,window=N][,sinks=N][,prompt-tokens=N][,max-tokens=N]
-/// [,copying=PERCENT]; an empty path is the model of the settings.
+/// [,copying=PERCENT][,copied-lines=0|1]; an empty path is the model of the settings.
 Result<eval::ModelUnderTest> parse_model(const std::string& argument, const Config& config);
 
 /// A bar on a terminal, nothing elsewhere.

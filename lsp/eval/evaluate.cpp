@@ -149,7 +149,7 @@ class Worker {
     if (!prepared) return tl::unexpected(prepared.error());
 
     const engine::Tokenizer& tokenizer = *model_->tokenizer();
-    const auto end = training::end_of_middle(tokenizer, *model_->prompt_format());
+    const auto end = assist::end_of_middle(tokenizer, *model_->prompt_format());
     engine::ScoreRequest wanted;
     wanted.tokens = std::move(prepared->request.prompt);
     wanted.structure = std::move(prepared->request.structure);

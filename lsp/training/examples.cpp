@@ -48,19 +48,11 @@ void Examples::append(const Examples& other) {
   for (size_t i = 0; i < kinds.size(); ++i) kinds[i] += other.kinds[i];
 }
 
-std::optional<TokenId> end_of_middle(const engine::Tokenizer& tokenizer,
-                                     const PromptFormat& format) {
-  for (const char* spelling : {"<|fim_end|>", "<|endoftext|>", "<｜end▁of▁sentence｜>"})
-    if (const auto id = tokenizer.special(spelling)) return id;
-  if (format.end.empty()) return std::nullopt;
-  return format.end.front();
-}
-
 Result<ExampleMaker> ExampleMaker::create(std::shared_ptr<const engine::Tokenizer> tokenizer,
                                           std::shared_ptr<const PromptFormat> format,
                                           ExampleOptions options) {
   ExampleMaker maker;
-  const auto end = end_of_middle(*tokenizer, *format);
+  const auto end = assist::end_of_middle(*tokenizer, *format);
   if (options.fill_in_middle > 0 && (!format->fim || !end))
     return fail(ErrorCode::invalid_argument,
                 "the vocabulary has no fill-in-the-middle tokens or none that ends a middle");

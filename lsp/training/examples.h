@@ -53,11 +53,6 @@ struct Examples {
   void append(const Examples& other);
 };
 
-/// What a model writes where a middle is done: <|fim_end|>, or where the vocabulary has none, the
-/// token that ends a text. Unset: it has neither.
-std::optional<engine::TokenId> end_of_middle(const engine::Tokenizer& tokenizer,
-                                             const engine::PromptFormat& format);
-
 /// Thread-safe after creation.
 class ExampleMaker {
  public:

@@ -180,6 +180,96 @@ TEST_CASE("a word that was begun is chosen anew as whole tokens, in both orders"
   }
 }
 
+TEST_CASE("of the model's line and the one that stands elsewhere the likelier is shown") {
+  constexpr std::string_view kSource = "call(alpha, 1)\nx = 2\ncall(<|>\n";
+  const auto answer = [&](float own, float copied, auto&& change) {
+    Bench bench("always_new, beta, gamma, delta)");
+    bench.model->likelihood = [=](const std::string& text) {
+      CHECK(text.ends_with("<EOS>"));
+      return text == "alpha, 1)<EOS>" ? copied : own;
+    };
+    CompletionInput in = Bench::input(kSource);
+    change(bench, in);
+    auto out = bench.run(in);
+    REQUIRE(out.has_value());
+    return std::pair(*out, bench.model->scored.size());
+  };
+  const auto nothing = [](Bench&, CompletionInput&) {};
+  const auto copied = answer(-5, -1, nothing).first;
+  CHECK(text_of(copied) == "alpha, 1)");
+  CHECK(copied.stop == "copied_line");
+  CHECK(copied.confidence > 0.5);
+  const auto own = answer(-2, -1, nothing).first;  // a match this short must be much the likelier
+  CHECK(text_of(own) == "always_new, beta, gamma, delta)");
+  CHECK(own.stop == "end_of_text");
+
+  const auto off =
+      answer(-5, -1, [](Bench&, CompletionInput& in) { in.settings.copied_lines = false; });
+  CHECK(text_of(off.first) == "always_new, beta, gamma, delta)");
+  CHECK(off.second == 0);
+  CHECK(answer(-5, -1, [](Bench&, CompletionInput& in) { in.settings.temperature = 1; }).second ==
+        0);
+  CHECK(answer(-5, -1, [](Bench& b, CompletionInput&) { b.model->likelihood = nullptr; }).second ==
+        0);
+}
+
+TEST_CASE("what is compared stands where the completion does, with its labels") {
+  Bench bench("something_else_entirely(1, 2)");
+  bench.model->likelihood = [](const std::string&) { return -1.0f; };
+  // The begun word is chosen anew: both texts begin with it.
+  bench.complete("    call(alpha, 1)\n    x = 2\n    call(al<|>\n");
+  REQUIRE(bench.model->scored.size() == 1);
+  const engine::ScoreRequest& scored = bench.model->scored.front();
+  const engine::Request& asked = bench.model->requests.front();
+  CHECK(scored.tokens == asked.prompt);
+  CHECK(scored.structure.scope == asked.structure.scope);
+  CHECK(scored.first == static_cast<int32_t>(asked.prompt.size()));
+  REQUIRE(scored.branches.size() == 2);
+  for (const engine::ScoreBranch& branch : scored.branches) {
+    CHECK(branch.at == scored.first);
+    CHECK(branch.structure.size() == branch.tokens.size());
+    CHECK(bench.model->as_text(branch.tokens).starts_with("al"));
+  }
+}
+
+TEST_CASE("no comparison without need") {
+  const auto asks = [](std::string answer, std::string_view source,
+                       std::string_view path = "a.py") {
+    Bench bench(std::move(answer));
+    bench.model->likelihood = [](const std::string&) { return -1.0f; };
+    bench.complete(source, path);
+    return bench.model->scored.size();
+  };
+  constexpr std::string_view kSource = "call(alpha, 1)\nx = 2\ncall(<|>\n";
+  CHECK(asks("something_else_entirely)", kSource) == 1);
+  CHECK(asks("alpha, 1)", kSource) == 0);                             // the same
+  CHECK(asks("b", kSource) == 0);                                     // sure of it
+  CHECK(asks("a,\n     b, c, d, e)", kSource) == 0);                  // more than a line
+  CHECK(asks("", kSource) == 0);                                      // nothing to be written
+  CHECK(asks("something_else_entirely)", "x = 2\ncall(<|>\n") == 0);  // nothing elsewhere
+}
+
+TEST_CASE("a comparison that fails or is cancelled") {
+  constexpr std::string_view kSource = "call(alpha, 1)\nx = 2\ncall(<|>\n";
+  Bench failing("something_else_entirely)");
+  failing.model->likelihood = [](const std::string&) { return -1.0f; };
+  failing.model->before_score = [&](const engine::ScoreRequest&) {
+    failing.model->likelihood = nullptr;
+  };
+  CHECK(text_of(failing.complete(kSource)) == "something_else_entirely)");
+
+  Bench bench("something_else_entirely)");
+  bench.model->likelihood = [](const std::string&) { return -1.0f; };
+  bench.model->before_score = [](const engine::ScoreRequest& request) {
+    request.cancel->store(true);
+  };
+  CompletionInput in = Bench::input(kSource);
+  in.cancel = engine::make_cancel_flag();
+  const auto out = bench.run(in);
+  REQUIRE(!out);
+  CHECK(out.error().code == ErrorCode::cancelled);
+}
+
 TEST_CASE("errors and cancels are answered once") {
   Bench bench("a");
   CompletionInput in = Bench::input("x = <|>\n");

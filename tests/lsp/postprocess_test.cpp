@@ -37,6 +37,8 @@ TEST_CASE("a suggestion never repeats what follows the cursor") {
       {"a bracket of its own stays", "python", "x = foo(<|>)\n", "bar(a)", "bar(a)"},
       {"both", "python", "x = foo(<|>)\n", "bar(a))", "bar(a)"},
       {"bracket and semicolon", "cpp", "  f(<|>);\n", "x, y);", "x, y"},
+      {"an inner bracket that is not there", "c", "print(a, (int<|>);\n", ") b, (int) c);",
+       ") b, (int) c"},
       {"a bracket in a string is text", "python", "x = foo(<|>)\n", "\")\", 1)", "\")\", 1"},
       {"rest of the line", "cpp", "int n = <|> + offset;\n", "base + offset;", "base"},
       {"beginning of the rest", "python", "return <|>total / count\n", "total /", ""},

@@ -109,6 +109,7 @@ class FakeGenerator final : public engine::Generator {
     can.context = context;
     can.fill_in_middle = format_.fim.has_value();
     can.step_control = can.structure = can.token_prompts = true;
+    can.score = likelihood != nullptr;
     return can;
   }
   const engine::Tokenizer* tokenizer() const override { return &tokenizer_; }
@@ -118,8 +119,19 @@ class FakeGenerator final : public engine::Generator {
     if (before_generate) before_generate(request);
     on_done(run(request));
   }
-  void score(engine::ScoreRequest, engine::OnScored on_done) override {
-    on_done(fail(ErrorCode::unsupported, "the fake model scores nothing"));
+  /// Branches only: each is a text and the end, and has the log-probability `likelihood` says.
+  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+    if (before_score) before_score(request);
+    if (!likelihood) return on_done(fail(ErrorCode::unsupported, "the fake model scores nothing"));
+    if (request.cancel && request.cancel->load())
+      return on_done(fail(ErrorCode::cancelled, "cancelled"));
+    engine::Scored out;
+    for (const engine::ScoreBranch& branch : request.branches) {
+      out.branches.emplace_back().logprobs.assign(branch.tokens.size(), 0.0f);
+      out.branches.back().logprobs[0] = likelihood(as_text(branch.tokens));
+    }
+    scored.push_back(std::move(request));
+    on_done(std::move(out));
   }
 
   std::string as_text(const std::vector<engine::TokenId>& ids) const {
@@ -138,7 +150,10 @@ class FakeGenerator final : public engine::Generator {
   FakeTokenizer tokenizer_;
   int32_t context = 4096;
   std::function<void(const engine::Request&)> before_generate;
-  std::vector<engine::Request> requests;   ///< all that were run, in order
+  std::function<void(const engine::ScoreRequest&)> before_score;
+  std::function<float(const std::string& text)> likelihood;  ///< null: it cannot score
+  std::vector<engine::ScoreRequest> scored;                  ///< all that were, in order
+  std::vector<engine::Request> requests;                     ///< all that were run, in order
   std::vector<engine::TokenLabel> labels;  ///< of the middle tokens of the last one
 
  private:

@@ -71,6 +71,21 @@ TEST_CASE("an insertion may leave no more errors than there were") {
   }
 }
 
+TEST_CASE("an insertion that ends a large error may uncover small ones") {
+  // Without the end of the call nothing of the function is read; with it, loops made by a macro lack
+  // a semicolon, which is not the insertion's doing.
+  const std::string loop = "    for_each(item, list)\n    {\n        use(item);\n    }\n";
+  const Marked m = marked(
+      "void f(void)\n{\n    for (;;)\n    {\n        if (b)\n        {\n            ok = g(a,^\n"
+      "        }\n    }\n" +
+      loop + loop + "}\n");
+  InsertionCheck check(language_by_id("c"), m.text, m.cursor);
+  CHECK(check.before().total() == 1);
+  CHECK_FALSE(check.adds_errors(" 1);"));
+  CHECK(check.ends_node(" 1);"));
+  CHECK(check.adds_errors(" 1); } int g( { a b c; }"));
+}
+
 TEST_CASE("an insertion may replace what was typed") {
   const Marked m = marked("int f() {\n  retu^\n}\n");
   InsertionCheck check(language_by_id("c"), m.text, m.cursor);
