@@ -317,7 +317,8 @@ void GenerateJob::answer(std::optional<Error> error) {
 // --- score --------------------------------------------------------------------------------------
 
 ScoreJob::ScoreJob(JobContext& shared, ScoreRequest request, OnScored on_done)
-    : Job(shared, request.tokens, request.structure, request.priority, request.cancel, 0),
+    : Job(shared, request.tokens, request.structure, request.priority, request.cancel,
+          request.slot_key),
       request_(std::move(request)),
       groups_(branch_groups(request_)),
       before_branches_(cells_before_branches(request_)),

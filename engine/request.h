@@ -170,6 +170,7 @@ struct ScoreRequest {
   std::vector<ScoreBranch> branches = {};
   Priority priority = Priority::background;
   CancelFlag cancel;
+  uint64_t slot_key = 0;  ///< as a Request's: of what is scored in the place of one
 };
 struct Scored {
   struct Alternative {

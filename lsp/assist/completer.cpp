@@ -170,6 +170,7 @@ Result<engine::Request> Completer::Impl::prepare(Job& job) {
     job.asked.prompt = prepared->request.prompt;
     job.asked.structure = prepared->request.structure;
     job.asked.priority = prepared->request.priority;
+    job.asked.slot_key = job.document;
     job.labels = prepared->labels;
   }
   job.controller = std::make_shared<CompletionController>(job.plan, std::move(prepared->required),
@@ -299,7 +300,9 @@ void Completer::Impl::finish(const std::shared_ptr<Job>& shared,
 /// Sets `copied` if there is a line worth comparing with what was generated.
 bool Completer::Impl::find_copy(Job& job, const engine::Generated& generated) const {
   if (job.asked.prompt.empty() || generated.text.size() <= job.required.size()) return false;
-  if (generated.text.find('\n') != std::string::npos) return false;
+  // A body is more than its first line, and of two texts the shorter is the likelier.
+  if (job.plan.extent == Extent::body || generated.text.find('\n') != std::string::npos)
+    return false;
   double sum = 0;
   for (const float logprob : generated.logprobs) sum += static_cast<double>(logprob);
   if (!job.fitted.text.empty() && sum > std::log(kSure)) return false;
@@ -334,6 +337,8 @@ void Completer::Impl::choose(Job& job, const Result<engine::Scored>& scored) {
   }
   // What was generated needs no second opinion to be shown.
   if (!scored || scored->branches.size() != 2) return show(job);
+  const engine::Timings& t = scored->timings;
+  job.output.compare_ms = t.queue_ms + t.prefill_ms + t.decode_ms;
   const auto sum = [](const std::vector<float>& logprobs) {
     return std::accumulate(logprobs.begin(), logprobs.end(), 0.0);
   };

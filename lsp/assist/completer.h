@@ -71,6 +71,9 @@ struct CompletionOutput {
   Route route;  ///< which model answered, and why
   /// Milliseconds spent outside the model: parse, prompt, structure, post-processing.
   double parse_ms = 0, prompt_ms = 0, post_ms = 0;
+  /// Of the model, beyond `timings`: comparing what it wrote with a line that stands elsewhere; 0: it did
+  /// not.
+  double compare_ms = 0;
 };
 
 /// What the protocol handlers depend on, so that they are tested without a model.

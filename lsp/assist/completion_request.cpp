@@ -86,6 +86,7 @@ engine::ScoreRequest compare_texts(const engine::Generator& generator,
   request.structure = prompt.structure;
   request.first = static_cast<int32_t>(request.tokens.size());
   request.priority = prompt.priority;
+  request.slot_key = prompt.slot_key;
   for (const std::string& text : texts) {
     engine::ScoreBranch branch;
     branch.at = request.first;

@@ -148,6 +148,10 @@ int check(Run& run, const std::string& argument) {
                          milliseconds(t.decode_ms), t.generated_tokens, t.drafted_tokens,
                          t.accepted_tokens);
   run.out << fmt::format("  first token   {}\n", milliseconds(t.ttft_ms));
+  if (output->compare_ms > 0) {
+    run.out << fmt::format("  compared      {}, with a line that stands elsewhere\n",
+                           milliseconds(output->compare_ms));
+  }
   if (output->route.cascade) {
     run.out << fmt::format("  cascade       {}: {}\n", output->route.model, output->route.reason);
   }

@@ -78,6 +78,7 @@ nlohmann::json to_json(const Target& target, const assist::CompletionOutput& out
         {"parse_ms", output.parse_ms},
         {"prompt_ms", output.prompt_ms},
         {"post_ms", output.post_ms},
+        {"compare_ms", output.compare_ms},
         {"route", std::move(route)}}},
   };
   if (!t.expert_loads.empty()) {
@@ -138,6 +139,8 @@ void print_timings(std::ostream& out, const assist::CompletionOutput& output, bo
   if (t.generated_tokens > 1) line += fmt::format(", the last {} later", milliseconds(t.decode_ms));
   line +=
       fmt::format(" · prompt of {} tokens, {} of them reused", t.prompt_tokens, t.reused_tokens);
+  if (output.compare_ms > 0)
+    line += fmt::format(", compared in {}", milliseconds(output.compare_ms));
   line += fmt::format(" · around the model {} · scope: {} · stop: {}",
                       milliseconds(output.parse_ms + output.prompt_ms + output.post_ms),
                       output.scope, output.stop);

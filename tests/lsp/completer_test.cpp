@@ -199,6 +199,7 @@ TEST_CASE("of the model's line and the one that stands elsewhere the likelier is
   CHECK(text_of(copied) == "alpha, 1)");
   CHECK(copied.stop == "copied_line");
   CHECK(copied.confidence > 0.5);
+  CHECK(copied.compare_ms > 0);
   const auto own = answer(-2, -1, nothing).first;  // a match this short must be much the likelier
   CHECK(text_of(own) == "always_new, beta, gamma, delta)");
   CHECK(own.stop == "end_of_text");
@@ -207,6 +208,7 @@ TEST_CASE("of the model's line and the one that stands elsewhere the likelier is
       answer(-5, -1, [](Bench&, CompletionInput& in) { in.settings.copied_lines = false; });
   CHECK(text_of(off.first) == "always_new, beta, gamma, delta)");
   CHECK(off.second == 0);
+  CHECK(off.first.compare_ms == 0);
   CHECK(answer(-5, -1, [](Bench&, CompletionInput& in) { in.settings.temperature = 1; }).second ==
         0);
   CHECK(answer(-5, -1, [](Bench& b, CompletionInput&) { b.model->likelihood = nullptr; }).second ==
@@ -224,6 +226,7 @@ TEST_CASE("what is compared stands where the completion does, with its labels") 
   CHECK(scored.tokens == asked.prompt);
   CHECK(scored.structure.scope == asked.structure.scope);
   CHECK(scored.first == static_cast<int32_t>(asked.prompt.size()));
+  CHECK(scored.slot_key == asked.slot_key);
   REQUIRE(scored.branches.size() == 2);
   for (const engine::ScoreBranch& branch : scored.branches) {
     CHECK(branch.at == scored.first);
@@ -247,6 +250,8 @@ TEST_CASE("no comparison without need") {
   CHECK(asks("a,\n     b, c, d, e)", kSource) == 0);                  // more than a line
   CHECK(asks("", kSource) == 0);                                      // nothing to be written
   CHECK(asks("something_else_entirely)", "x = 2\ncall(<|>\n") == 0);  // nothing elsewhere
+  // A body, whose first line stands elsewhere.
+  CHECK(asks("return omega", "def f():\n    return alpha\n\n\ndef g():\n    <|>\n") == 0);
 }
 
 TEST_CASE("a comparison that fails or is cancelled") {

@@ -126,6 +126,7 @@ class FakeGenerator final : public engine::Generator {
     if (request.cancel && request.cancel->load())
       return on_done(fail(ErrorCode::cancelled, "cancelled"));
     engine::Scored out;
+    out.timings.prefill_ms = 1;
     for (const engine::ScoreBranch& branch : request.branches) {
       out.branches.emplace_back().logprobs.assign(branch.tokens.size(), 0.0f);
       out.branches.back().logprobs[0] = likelihood(as_text(branch.tokens));
