@@ -51,7 +51,7 @@ class InstantGenerator final : public engine::Generator {
       const std::string_view piece = tokenizer()->piece(token);
       if (request.controller) {
         using Verdict = engine::StepDecision::Verdict;
-        const auto decision = request.controller->on_token({token, piece, out.text, -0.1f});
+        const auto decision = request.controller->on_token({token, piece, out.text, kLogprob});
         if (decision.verdict != Verdict::accept) {
           if (decision.verdict == Verdict::stop_after) {
             out.text += piece.substr(0, decision.keep_bytes);
@@ -61,12 +61,17 @@ class InstantGenerator final : public engine::Generator {
         }
       }
       out.tokens.push_back(token);
+      out.logprobs.push_back(kLogprob);
       out.text += piece;
     }
     on_done(std::move(out));
   }
-  void score(engine::ScoreRequest, engine::OnScored on_done) override {
-    on_done(fail(ErrorCode::unsupported, "nothing is scored here"));
+  /// Of two lines both are as likely.
+  void score(engine::ScoreRequest request, engine::OnScored on_done) override {
+    engine::Scored out;
+    for (const engine::ScoreBranch& branch : request.branches)
+      out.branches.emplace_back().logprobs.assign(branch.tokens.size(), 0.0f);
+    on_done(std::move(out));
   }
 
   Clock::time_point asked() const {
@@ -75,6 +80,8 @@ class InstantGenerator final : public engine::Generator {
   }
 
  private:
+  /// Of a token: a line of some is not sure, so that it is compared with another.
+  static constexpr float kLogprob = -0.1f;
   std::shared_ptr<engine::Generator> model_;
   std::vector<engine::TokenId> answer_;
   mutable std::mutex mutex_;

@@ -312,7 +312,7 @@ bool Completer::Impl::find_copy(Job& job, const engine::Generated& generated) co
   Draft draft;
   draft.text = text;
   draft.required = job.required;
-  job.copied = postprocess(job.plan, draft, job.syntax.fits).text;
+  job.copied = postprocess(job.plan, draft, {}).text;  // most lose: parsed is what wins
   job.copied_match = copied->match;
   return !job.copied.empty() && job.copied != job.fitted.text;
 }
@@ -342,12 +342,15 @@ void Completer::Impl::choose(Job& job, const Result<engine::Scored>& scored) {
   const auto sum = [](const std::vector<float>& logprobs) {
     return std::accumulate(logprobs.begin(), logprobs.end(), 0.0);
   };
+  const auto post = Clock::now();
   const std::vector<float>& copy = scored->branches[1].logprobs;
-  if (sum(copy) + copied_line_prior(job.copied_match) > sum(scored->branches[0].logprobs)) {
+  if (sum(copy) + copied_line_prior(job.copied_match) > sum(scored->branches[0].logprobs) &&
+      (!job.syntax.fits || job.syntax.fits(job.copied))) {
     job.fitted = {std::move(job.copied), {}};
     job.output.stop = "copied_line";
     job.output.confidence = mean_probability(copy);
   }
+  job.output.post_ms += ms_since(post);
   show(job);
 }
 

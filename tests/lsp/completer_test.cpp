@@ -215,6 +215,19 @@ TEST_CASE("of the model's line and the one that stands elsewhere the likelier is
         0);
 }
 
+TEST_CASE("a line that would leave a syntax error is not copied, however likely") {
+  for (const bool broken : {true, false}) {
+    Bench bench("zeta, eta, theta");
+    bench.model->likelihood = [](const std::string& text) {
+      return text.starts_with("1") ? -0.1f : -9.0f;
+    };
+    const CompletionOutput out = bench.complete(
+        std::string(broken ? "# print(1 2 3 +)" : "# print(1, 2, 3)") + "\nprint(<|>)\n");
+    CHECK(bench.model->scored.size() == 1);
+    CHECK(text_of(out) == (broken ? "zeta, eta, theta" : "1, 2, 3"));
+  }
+}
+
 TEST_CASE("what is compared stands where the completion does, with its labels") {
   Bench bench("something_else_entirely(1, 2)");
   bench.model->likelihood = [](const std::string&) { return -1.0f; };
