@@ -314,8 +314,7 @@ def assemble(args):
             for path, text in read_records(s):
                 lang, project, _ = path.split("/", 2)
                 # A folder of a held-out project's name may be another version of it, which no comparison of files finds.
-                again = project in held and args.beyond
-                if again or (args.held_from and project not in held and any(is_held(part) for part in path.split("/")[2:-1])):
+                if args.beyond if project in held else args.held_from and any(is_held(part) for part in path.split("/")[2:-1]):
                     dropped["held out"] += 1
                     continue
                 cap = args.project_mb * 1e6 * (2 if project in ("rustc", "llvm-toolchain", "mono", "kotlin", "golang", "scala", "typescript") else 1)

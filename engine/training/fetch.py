@@ -70,9 +70,9 @@ class Archive:
         """True when the version, or else the newest one, arrived in a folder."""
         versions = packages.get(package, {})
         into.mkdir(parents=True, exist_ok=True)
-        newest = max(versions, key=version_key, default=None)
+        wanted = dict.fromkeys((urllib.parse.unquote(version), max(versions, key=version_key, default=None)))
         # A version may be listed where it no longer is. A source's .dsc comes last: where it lies, all of it does.
-        places = versions.get(urllib.parse.unquote(version), []) + versions.get(newest, [])
+        places = [files for v in wanted for files in versions.get(v, [])]
         return any(all(download(*file, into) for file in sorted(files, key=lambda f: f[1].endswith(".dsc"))) for files in places)
 
 
@@ -104,11 +104,16 @@ def download(address, name, digest, into):
         except OSError:
             continue
         if hashlib.sha256(data).hexdigest() == digest:
-            part = into / f"{name}.part"
-            part.write_bytes(data)
-            part.rename(into / name)
+            store(data, into / name)
             return True
     return False
+
+
+def store(data, path):
+    """A file that is there is there whole."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(data)
+    part.rename(path)
 
 
 def scoped_names(package):
@@ -126,9 +131,7 @@ def fetch_npm(registry, package, version, into):
             with urllib.request.urlopen(f"{registry}/{urllib.parse.quote(name, safe='@')}/{version}", timeout=60) as answer:
                 url = json.load(answer)["dist"]["tarball"]
             with urllib.request.urlopen(url, timeout=300) as answer:
-                part = into / f"{package}-{version}.part"
-                part.write_bytes(answer.read())
-            part.rename(into / f"{package}-{version}.tgz")
+                store(answer.read(), into / f"{package}-{version}.tgz")
             return True
         except (urllib.error.URLError, OSError, ValueError, KeyError):
             continue

@@ -268,6 +268,13 @@ class WholePipeline(unittest.TestCase):
         self.assertEqual({p.split("/")[0] for p, _ in new}, {"python"})  # 0 MB of all others
         # All that was left out the first time, and the new package, is there now.
         self.assertEqual(len(had) + len(held) + len(new), 20 * 6 + 8)
+        # Nor is a folder of a held-out project's name taken where all is assembled anew.
+        third = self.root / "third"
+        self.run_corpus("assemble", collected, third, "--chunks", 1, "--held-from", first / "manifest.tsv")
+        anew = self.records(third / "chunk1.bin")
+        self.assertTrue(anew)
+        self.assertFalse([p for p, _ in anew if f"/{old}-2.1/" in p])
+        self.assertEqual({t for _, t in self.records(third / "heldout.bin")}, {t for _, t in held})
         rows = corpus.read_manifest(second / "manifest.tsv")
         self.assertEqual({row["split"] for row in rows}, {"train"})
         self.assertEqual(sum(int(row["bytes"]) for row in rows), sum(len(t.encode()) for _, t in new))
