@@ -18,7 +18,7 @@ import adapter
 import gguf
 import rows
 from analysis import FIGURES, bootstrap
-from experiment import newline_tokens, summarize, totals
+from experiment import newline_tokens, token_names, summarize, totals
 from model import Coder, Config
 from structure import END, ENDLESS
 from train import load_weights, raise_recompile_limit, to_device
@@ -80,7 +80,7 @@ def main():
     text = {name: np.stack([row[name] for row in packed]) for name in ("tokens", "loss")}
     text["place"] = np.stack([row["labels"][:, 2] for row in packed])
     language = np.array([document[0] for document in documents])
-    newline = newline_tokens(options.vocabulary)
+    newline = newline_tokens(token_names(options.vocabulary))
     sums, files = {}, {}
     for path in (options.base, *options.others):
         sums[path, 0] = summarize(*predictions(path, packed), text, {"where": where, "language": language}, newline)

@@ -46,6 +46,8 @@ VARIANTS = {
     "hybrid-own2": {"structure": hybrid(OWN, 4, 8)},
     "tree": {"tree": True},
     "depth": {"depth": True},
+    # No tree at all, but what a model has to keep count of to see that its middle is whole.
+    "brackets": {"brackets": True},
     # Not the tree but distance, at about the share of work that hybrid-own skips.
     "hybrid-window": {"structure": hybrid(WINDOW, 5), "window": 512},
 }
@@ -57,10 +59,12 @@ def config_of(variant):
 
 
 class Data:
-    """Packed rows in GPU memory."""
+    """Packed rows in GPU memory. net: that of structure.brackets_open()."""
 
-    def __init__(self, folder):
-        self.arrays = {name: torch.from_numpy(np.array(a)).cuda() for name, a in rows.read(folder).items()}
+    def __init__(self, folder, net):
+        arrays = rows.read(folder)
+        arrays["brackets"] = rows.brackets(arrays, net)
+        self.arrays = {name: torch.from_numpy(np.array(a)).cuda() for name, a in arrays.items()}
         doc = self.arrays["doc"]
         at = torch.arange(doc.shape[1], device="cuda", dtype=torch.int32).expand_as(doc)
         first = torch.ones_like(doc, dtype=torch.bool)
@@ -75,11 +79,15 @@ class Data:
         a = {name: self.arrays[name][which] for name in ("tokens", "loss", "doc", "place")}
         labels = self.arrays["shuffled" if shuffled else "labels"][which]
         path = self.arrays["shuffled_path" if shuffled else "path"][which]
+        brackets = self.arrays["brackets"][which]
+        if shuffled:  # the control knows where the middle is, and no more
+            brackets = torch.where(brackets == structure.OUTSIDE, structure.OUTSIDE, 0)
         tokens = a["tokens"].long()
         targets = torch.where(a["loss"][:, 1:] > 0, tokens[:, 1:], -1)
         return {"tokens": tokens, "doc": a["doc"].int(),
                 "targets": torch.nn.functional.pad(targets, (0, 1), value=-1),
                 "labels": torch.cat([labels, a["place"][..., None]], -1), "index": self.index[which],
+                "brackets": brackets,
                 "path": tuple(level.int() for level in structure.path_levels(path)),
                 "sample": torch.randint(SAMPLE, (), device="cuda")}
 
@@ -261,10 +269,19 @@ def totals(s, language):
     return out
 
 
-def newline_tokens(vocabulary):
-    """bool [n_vocab]: newlines in the token's text (byte-level BPE writes them as U+010A)."""
-    names = json.loads(pathlib.Path(vocabulary).read_text())["tokens"]
+def token_names(vocabulary):
+    """The tokens' texts, as byte-level BPE writes them."""
+    return json.loads(pathlib.Path(vocabulary).read_text())["tokens"]
+
+
+def newline_tokens(names):
+    """int [n_vocab]: newlines in the token's text (written as U+010A)."""
     return np.array([t.count("\u010a") for t in names])
+
+
+def net_brackets(names):
+    """int [n_vocab]: brackets opened less closed by the token's text."""
+    return np.array([sum(t.count(c) for c in "([{") - sum(t.count(c) for c in ")]}") for t in names], np.int32)
 
 
 def one(name, data, heldout, documents, newline, gate, out, measured, careful):
@@ -300,9 +317,10 @@ def run(args):
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     folder = pathlib.Path(args.data)
-    data, heldout = Data(folder / "train"), (Data(folder / "heldout"), rows.read(folder / "heldout"))
+    names = token_names(args.vocabulary)
+    net, newline = net_brackets(names), newline_tokens(names)
+    data, heldout = Data(folder / "train", net), (Data(folder / "heldout", net), rows.read(folder / "heldout"))
     documents = dict(np.load(folder / "heldout" / "documents.npz"))
-    newline = newline_tokens(args.vocabulary)
     gate, measured, longest = Gate(out), set(), 0.0
     for name in args.runs.split(","):
         begin = time.time()
@@ -326,7 +344,7 @@ def run(args):
 def selftest(args):
     """Each score or mask against its definition, uncompiled and small; then the table gradient."""
     folder = pathlib.Path(args.data)
-    data = Data(folder / "heldout")
+    data = Data(folder / "heldout", np.zeros(1 << 16, np.int32))
     which = torch.arange(2, device="cuda")
     failed = []
 

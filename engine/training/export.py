@@ -55,8 +55,9 @@ def add_hyperparameters(writer, config, n_vocab, name):
     modes = config.get("structure") or (0,) * config["layers"]
     if max(modes) > LAST_MODE:
         raise ValueError(f"mode {max(modes)} is a control of the experiment; no file holds it")
-    if config.get("depth"):
-        raise ValueError("depths are a variant of the experiment; no file holds them")
+    for variant in ("depth", "brackets"):
+        if config.get(variant):
+            raise ValueError(f"{variant} is a variant of the experiment; no file holds it")
     structured = any(modes) or config.get("tree")
     arch = "cambium" if structured else "llama"
     writer.add("general.architecture", arch)

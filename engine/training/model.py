@@ -42,6 +42,7 @@ class Config:
     sinks: int = 4
     tree: bool = False      # tree positions in every layer
     depth: bool = False     # how deep in the tree a token stands, as a vector beside its own (experiment only)
+    brackets: bool = False  # how many brackets the middle has open, likewise (experiment only)
     tied: bool = True       # the output matrix is the embedding
 
     def mode(self, layer):
@@ -278,6 +279,9 @@ class Coder(nn.Module):
         self.token_embd = nn.Embedding(config.vocab, config.width)
         if config.depth:
             self.structure_depth = nn.Parameter(torch.zeros(structure.LEVELS + 1, config.width))
+        if config.brackets:
+            self.structure_brackets = nn.Parameter(torch.zeros(structure.OPEN_LEAST + structure.OUTSIDE + 1,
+                                                               config.width))
         self.blk = nn.ModuleList(Block(config, i) for i in range(config.layers))
         self.output_norm = RMSNorm(config.width, config.norm_eps)
         if not config.tied:
@@ -337,10 +341,13 @@ class Coder(nn.Module):
         if masks is None:
             masks = self.masks(batch, create_block_mask if eager else self.create_mask)
         x = self.token_embd(tokens).to(self.compute)
+        # By a product: the gradient of a look-up would be additions of every token to six addresses.
         if self.config.depth:
-            # By a product: the gradient of a look-up would be additions of every token to six addresses.
             at = F.one_hot(batch["path"][structure.LEVELS].long(), structure.LEVELS + 1)
             x = x + at.to(self.compute) @ self.structure_depth.to(self.compute)
+        if self.config.brackets:
+            at = F.one_hot(batch["brackets"].long() + structure.OPEN_LEAST, len(self.structure_brackets))
+            x = x + at.to(self.compute) @ self.structure_brackets.to(self.compute)
         for block, mask in zip(self.blk, masks):
             x = (block.forward if eager else block)(x, cos, sin, mask, batch)
         return self.output_norm(x)

@@ -71,6 +71,21 @@ def read(folder):
             for name, (kind, shape) in ARRAYS.items()}
 
 
+def brackets(arrays, net):
+    """int8 [n_rows, length]: structure.brackets_open() of every document of packed rows."""
+    out = np.full(arrays["tokens"].shape, structure.OUTSIDE, np.int8)
+    for row, (tokens, doc, place) in enumerate(zip(arrays["tokens"], arrays["doc"], arrays["place"])):
+        for begin, end in document_bounds(doc):
+            out[row, begin:end] = structure.brackets_open(tokens[begin:end], place[begin:end], net)
+    return out
+
+
+def document_bounds(doc):
+    """[(begin, end)] of the documents of a row; doc: their numbers, -1 for padding."""
+    edges = [0, *(np.flatnonzero(np.diff(doc)) + 1), len(doc)]
+    return [(b, e) for b, e in zip(edges, edges[1:]) if doc[b] >= 0]
+
+
 def training_rows(shards, length, seed):
     packer = Packer(shards, length, seed, with_labels=True)
     while True:

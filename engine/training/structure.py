@@ -14,6 +14,7 @@ STEPS = 4      # up or down the tree: 0, 1, 2, 3 or more
 CLASSES = STEPS * STEPS
 _BITS = 10     # of a scope's rank in a path code
 SAME, ANCESTOR, OTHER = 0, 1, 2
+OPEN_LEAST, OPEN_MOST, OUTSIDE = 3, 4, 5  # brackets_open()
 ENDLESS = 2**31 - 1  # a window that hides nothing
 
 
@@ -93,6 +94,19 @@ def middle_begin(ids, place):
     other = np.flatnonzero(place != place[-1])
     first = int(other[-1]) + 1 if len(other) else 0
     return max(first, int(np.flatnonzero(ids == MIDDLE)[-1]) + 1)
+
+
+def brackets_open(ids, place, net):
+    """int8 [n]: how many brackets the middle has open after each of its tokens, from -OPEN_LEAST for that many
+    or more closed that it did not open, to OPEN_MOST; OUTSIDE for a token that is not of a middle. Known while
+    the middle is written: nothing behind a token counts.
+
+    net [n_vocab]: brackets opened less closed by a token's text. Strings and comments count too."""
+    out = np.full(len(ids), OUTSIDE, np.int8)
+    start = middle_begin(ids, place)
+    if start is not None:
+        out[start:-1] = np.clip(np.cumsum(net[ids[start:-1]]), -OPEN_LEAST, OPEN_MOST)
+    return out
 
 
 def path_codes(labels):

@@ -93,8 +93,33 @@ class StructureTest(unittest.TestCase):
                 up, down = (min(structure.STEPS - 1, len(p) - common) for p in (a, b))
                 self.assertEqual(made[q, k], structure.STEPS * up + down)
 
+    def test_open_brackets_are_counted_in_the_middle_alone_and_within_bounds(self):
+        net = np.zeros(40, np.int32)
+        net[20], net[21] = 1, -2
+        head = [0, 20, structure.MIDDLE]
+        out = structure.OUTSIDE
+        for middle, want in (([20, 20, 30, 21], [1, 2, 2, 0]), ([21, 21, 20], [-2, -3, -3]), ([20] * 6, [1, 2, 3, 4, 4, 4]),
+                             ([], [])):
+            ids = np.array([*head, *middle, structure.END])
+            place = np.array([0, 1, *[2] * (len(middle) + 2)], np.int32)
+            made = structure.brackets_open(ids, place, net)
+            self.assertEqual(made.tolist(), [out] * 3 + want + [out])
+        whole = np.array([0, 20, 21])
+        self.assertEqual(structure.brackets_open(whole, np.arange(3), net).tolist(), [out] * 3)
+
 
 class RowsTest(unittest.TestCase):
+    def test_brackets_are_counted_a_document_at_a_time(self):
+        net = np.zeros(40, np.int32)
+        net[20] = 1
+        first, second = [0, structure.MIDDLE, 20, 20, structure.END], [0, structure.MIDDLE, 20, structure.END]
+        doc = np.array([0] * 5 + [1] * 4 + [-1] * 2)
+        arrays = {"tokens": np.array([first + second + [20, 20]]), "doc": doc[None],
+                  "place": np.array([[0, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0]])}
+        self.assertEqual(rows.document_bounds(doc), [(0, 5), (5, 9)])
+        out = structure.OUTSIDE
+        self.assertEqual(rows.brackets(arrays, net).tolist(), [[out, out, 1, 2, out, out, out, 1, out, out, out]])
+
     def test_documents_keep_their_own_statistics_and_come_once(self):
         rng = np.random.default_rng(8)
         with tempfile.TemporaryDirectory() as folder:
