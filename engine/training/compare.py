@@ -1,7 +1,8 @@
-"""Exported files on the same held-out text, document by document.
+"""Models on the same held-out text, document by document.
 
-    compare.py HELDOUT BASE.gguf OTHER.gguf… --vocabulary VOCABULARY.json
+    compare.py HELDOUT BASE OTHER… --vocabulary VOCABULARY.json
 
+BASE, OTHER: GGUF files, or model.pt of train.py, which is also asked with the shuffled tree if it was trained so.
 HELDOUT: shards of `cambium-prepare --labels`, at any depth, such as a folder of --fim 0 and one of --fim 1. Every
 document counts once, with its first 2,048 tokens. Prints JSON: nats a token over all of it and over the middles of
 its holes; the shares of lines and of blocks that greedy decoding would write exactly, and of holes where it would
@@ -10,6 +11,7 @@ stop at the end and nowhere before; the loss by language; and of each OTHER what
 """
 import argparse
 import json
+import multiprocessing
 
 import numpy as np
 import torch
@@ -18,16 +20,18 @@ import adapter
 import gguf
 import rows
 from analysis import FIGURES, bootstrap
-from experiment import newline_tokens, token_names, summarize, totals
+from experiment import newline_tokens, summarize, totals
 from model import Coder, Config
-from structure import END, ENDLESS
+from structure import END, ENDLESS, net_brackets, token_names
 from train import load_weights, raise_recompile_limit, to_device
 
 LENGTH, BATCH, PIECE = 2048, 32, 4  # tokens a row; rows a forward pass, and of them rows whose logits are held
 
 
 def config_of(path):
-    """model.Config of an exported file, its structure included."""
+    """model.Config of a checkpoint or an exported file, its structure included."""
+    if path.endswith(".pt"):
+        return Config(**torch.load(path, map_location="cpu")["config"])
     file = gguf.read(path)
     arch = file.metadata["general.architecture"]
     keys = {k.replace(f"{arch}.", "llama.", 1) if k.startswith(f"{arch}.") else k: v for k, v in file.metadata.items()}
@@ -41,10 +45,30 @@ def config_of(path):
     return Config(**config)
 
 
+def add_labels(packed, names):
+    """To rows of heldout_rows(): brackets, paths, and what the shuffled control has."""
+    stacked = {"tokens": np.stack([row["tokens"] for row in packed]), "doc": np.stack([row["doc"] for row in packed]),
+               "place": np.stack([row["labels"][:, 2] for row in packed])}
+    with multiprocessing.Pool() as pool:
+        finished = pool.starmap(rows.finish_row, ((row, [1, i]) for i, row in enumerate(packed)), chunksize=64)
+    for row, made, open_now in zip(packed, finished, rows.brackets(stacked, net_brackets(names))):
+        row |= {name: made[name] for name in ("path", "shuffled", "shuffled_path")} | {"brackets": open_now}
+
+
+def stack(chosen, config):
+    """What to_device() takes, of rows with add_labels(), for a model of `config`."""
+    made = {name: np.stack([row[name] for row in chosen]) for name in ("tokens", "loss", "doc", "labels", "brackets")}
+    made["path"] = np.stack([row["shuffled_path" if config.shuffled else "path"] for row in chosen])
+    if config.shuffled:
+        made["labels"][..., :2] = np.stack([row["shuffled"] for row in chosen])
+    return {name: torch.from_numpy(array) for name, array in made.items()}
+
+
 @torch.no_grad()
 def predictions(path, packed, device="cuda"):
     """Per row and position [n, LENGTH]: nats lost, whether the target is the likeliest token, whether the end is."""
-    coder = Coder(config_of(path)).to(device)
+    config = config_of(path)
+    coder = Coder(config).to(device)
     load_weights(coder, path, device)
     coder.compile()
     head = coder.head().bfloat16()
@@ -53,7 +77,7 @@ def predictions(path, packed, device="cuda"):
     right, ends = np.zeros((n, LENGTH), bool), np.zeros((n, LENGTH), bool)
     for begin in range(0, n, BATCH):
         which = np.arange(begin, begin + BATCH) % n  # the last pass wraps, so that all have one shape
-        batch = to_device({k: torch.from_numpy(np.stack([packed[i][k] for i in which])) for k in packed[0]}, device)
+        batch = to_device(stack([packed[i] for i in which], config), device)
         with torch.autocast(device, torch.bfloat16):
             hidden = coder.hidden(batch)
         for i in range(0, BATCH, PIECE):
@@ -80,7 +104,9 @@ def main():
     text = {name: np.stack([row[name] for row in packed]) for name in ("tokens", "loss")}
     text["place"] = np.stack([row["labels"][:, 2] for row in packed])
     language = np.array([document[0] for document in documents])
-    newline = newline_tokens(token_names(options.vocabulary))
+    names = token_names(options.vocabulary)
+    newline = newline_tokens(names)
+    add_labels(packed, names)
     sums, files = {}, {}
     for path in (options.base, *options.others):
         sums[path, 0] = summarize(*predictions(path, packed), text, {"where": where, "language": language}, newline)

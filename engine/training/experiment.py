@@ -46,8 +46,10 @@ VARIANTS = {
     "hybrid-own2": {"structure": hybrid(OWN, 4, 8)},
     "tree": {"tree": True},
     "depth": {"depth": True},
-    # No tree at all, but what a model has to keep count of to see that its middle is whole.
-    "brackets": {"brackets": True},
+    # No tree at all, but what a model has to keep count of to see that its middle is whole; the control knows
+    # where the middle is, and no more.
+    "brackets": {"brackets": "count"},
+    "brackets~": {"brackets": "place"},
     # Not the tree but distance, at about the share of work that hybrid-own skips.
     "hybrid-window": {"structure": hybrid(WINDOW, 5), "window": 512},
 }
@@ -55,7 +57,7 @@ VARIANTS = {
 
 def config_of(variant):
     return Config(width=256, layers=LAYERS, heads=4, kv_heads=2, ffn=768, context=2048,
-                  **{"window": 64, **VARIANTS[variant.rstrip("~")]})
+                  **{"window": 64, **VARIANTS.get(variant, VARIANTS[variant.rstrip("~")])})
 
 
 class Data:
@@ -79,15 +81,12 @@ class Data:
         a = {name: self.arrays[name][which] for name in ("tokens", "loss", "doc", "place")}
         labels = self.arrays["shuffled" if shuffled else "labels"][which]
         path = self.arrays["shuffled_path" if shuffled else "path"][which]
-        brackets = self.arrays["brackets"][which]
-        if shuffled:  # the control knows where the middle is, and no more
-            brackets = torch.where(brackets == structure.OUTSIDE, structure.OUTSIDE, 0)
         tokens = a["tokens"].long()
         targets = torch.where(a["loss"][:, 1:] > 0, tokens[:, 1:], -1)
         return {"tokens": tokens, "doc": a["doc"].int(),
                 "targets": torch.nn.functional.pad(targets, (0, 1), value=-1),
                 "labels": torch.cat([labels, a["place"][..., None]], -1), "index": self.index[which],
-                "brackets": brackets,
+                "brackets": self.arrays["brackets"][which],
                 "path": tuple(level.int() for level in structure.path_levels(path)),
                 "sample": torch.randint(SAMPLE, (), device="cuda")}
 
@@ -269,19 +268,9 @@ def totals(s, language):
     return out
 
 
-def token_names(vocabulary):
-    """The tokens' texts, as byte-level BPE writes them."""
-    return json.loads(pathlib.Path(vocabulary).read_text())["tokens"]
-
-
 def newline_tokens(names):
     """int [n_vocab]: newlines in the token's text (written as U+010A)."""
     return np.array([t.count("\u010a") for t in names])
-
-
-def net_brackets(names):
-    """int [n_vocab]: brackets opened less closed by the token's text."""
-    return np.array([sum(t.count(c) for c in "([{") - sum(t.count(c) for c in ")]}") for t in names], np.int32)
 
 
 def one(name, data, heldout, documents, newline, gate, out, measured, careful):
@@ -317,8 +306,8 @@ def run(args):
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     folder = pathlib.Path(args.data)
-    names = token_names(args.vocabulary)
-    net, newline = net_brackets(names), newline_tokens(names)
+    names = structure.token_names(args.vocabulary)
+    net, newline = structure.net_brackets(names), newline_tokens(names)
     data, heldout = Data(folder / "train", net), (Data(folder / "heldout", net), rows.read(folder / "heldout"))
     documents = dict(np.load(folder / "heldout" / "documents.npz"))
     gate, measured, longest = Gate(out), set(), 0.0

@@ -55,7 +55,7 @@ def add_hyperparameters(writer, config, n_vocab, name):
     modes = config.get("structure") or (0,) * config["layers"]
     if max(modes) > LAST_MODE:
         raise ValueError(f"mode {max(modes)} is a control of the experiment; no file holds it")
-    for variant in ("depth", "brackets"):
+    for variant in ("depth", "brackets", "shuffled"):
         if config.get(variant):
             raise ValueError(f"{variant} is a variant of the experiment; no file holds it")
     structured = any(modes) or config.get("tree")

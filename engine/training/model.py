@@ -42,7 +42,9 @@ class Config:
     sinks: int = 4
     tree: bool = False      # tree positions in every layer
     depth: bool = False     # how deep in the tree a token stands, as a vector beside its own (experiment only)
-    brackets: bool = False  # how many brackets the middle has open, likewise (experiment only)
+    brackets: str = ""      # "count": how many brackets the middle has open, likewise; "place": only that a token
+                            # is of the middle (experiment only)
+    shuffled: bool = False  # the control: trained with the shuffled tree (experiment only)
     tied: bool = True       # the output matrix is the embedding
 
     def mode(self, layer):
@@ -54,7 +56,7 @@ class Config:
         return [not bits >> head & 1 for head in range(self.heads)]
 
     def labelled(self):
-        return self.tree or self.depth or any(self.structure)
+        return self.tree or self.depth or bool(self.brackets) or any(self.structure)
 
     def parameters(self):
         attention = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
@@ -346,7 +348,10 @@ class Coder(nn.Module):
             at = F.one_hot(batch["path"][structure.LEVELS].long(), structure.LEVELS + 1)
             x = x + at.to(self.compute) @ self.structure_depth.to(self.compute)
         if self.config.brackets:
-            at = F.one_hot(batch["brackets"].long() + structure.OPEN_LEAST, len(self.structure_brackets))
+            open_now = batch["brackets"].long()
+            if self.config.brackets == "place":
+                open_now = torch.where(open_now == structure.OUTSIDE, open_now, 0)
+            at = F.one_hot(open_now + structure.OPEN_LEAST, len(self.structure_brackets))
             x = x + at.to(self.compute) @ self.structure_brackets.to(self.compute)
         for block, mask in zip(self.blk, masks):
             x = (block.forward if eager else block)(x, cos, sin, mask, batch)

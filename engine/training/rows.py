@@ -72,7 +72,7 @@ def read(folder):
 
 
 def brackets(arrays, net):
-    """int8 [n_rows, length]: structure.brackets_open() of every document of packed rows."""
+    """int8 [n_rows, length]: structure.brackets_open() of every document of packed rows; net: net_brackets()."""
     out = np.full(arrays["tokens"].shape, structure.OUTSIDE, np.int8)
     for row, (tokens, doc, place) in enumerate(zip(arrays["tokens"], arrays["doc"], arrays["place"])):
         for begin, end in document_bounds(doc):

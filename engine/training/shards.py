@@ -55,10 +55,10 @@ class Packer:
     """
 
     def __init__(self, folder, length, seed=0, open_rows=64, with_labels=False, only=None,
-                 with_paths=False):
+                 with_paths=False, net=None, shuffle=False):
         self.folder, self.length, self.open_rows = folder, length, open_rows
         self.only = only  # the name of the one shard to take, or None for all
-        self.with_labels, self.with_paths = with_labels, with_paths
+        self.with_labels, self.with_paths, self.net, self.shuffle = with_labels, with_paths, net, shuffle
         self.rng = np.random.default_rng(seed)
         self.shards, self.names = [], set()
         self.epochs = 0
@@ -99,7 +99,8 @@ class Packer:
     REFRESH = 4096
 
     def row(self):
-        """One packed row: dict of tokens, loss, doc [length]; with labels also labels [length, 3].
+        """One packed row: dict of tokens, loss, doc [length]; with labels also labels [length, 3]; where `net`
+        is given, structure.net_brackets(), also brackets [length]. shuffle: the control's labels, structure.shuffled().
 
         `doc` numbers the documents of the row from 0; padding is -1. loss[i] says whether token i is
         to be predicted (from i - 1), so it is 0 on a document's first token.
@@ -132,6 +133,8 @@ class Packer:
             out["labels"] = np.zeros((self.length, 3), np.int32)
         if self.with_paths:
             out["path"] = np.zeros(self.length, np.int64)
+        if self.net is not None:
+            out["brackets"] = np.full(self.length, structure.OUTSIDE, np.int8)
         at = 0
         for i, (s, d) in enumerate(items):
             shard = self.shards[s]
@@ -142,10 +145,16 @@ class Packer:
             out["loss"][at:at + n] = shard.loss[begin:end]
             out["loss"][at] = False
             out["doc"][at:at + n] = i
+            labels = shard.labels[begin:end] if self.with_labels else None
+            if self.shuffle:
+                labels = structure.shuffled(labels, out["tokens"][at:at + n], np.random.default_rng([s, d]))
             if self.with_labels:
-                out["labels"][at:at + n] = shard.labels[begin:end]
+                out["labels"][at:at + n] = labels
             if self.with_paths:
-                out["path"][at:at + n] = structure.path_codes(shard.labels[begin:end])
+                out["path"][at:at + n] = structure.path_codes(labels)
+            if self.net is not None:
+                out["brackets"][at:at + n] = structure.brackets_open(out["tokens"][at:at + n],
+                                                                     shard.labels[begin:end, 2], self.net)
             at += n
         return out
 

@@ -4,6 +4,8 @@ The twin of engine/attention_mask.h for data and statistics. A document's labels
 [n, 3] of scope, last, place in the order of its tokens (shards.py).
 """
 import dataclasses
+import json
+import pathlib
 
 import numpy as np
 
@@ -96,12 +98,22 @@ def middle_begin(ids, place):
     return max(first, int(np.flatnonzero(ids == MIDDLE)[-1]) + 1)
 
 
+def token_names(vocabulary):
+    """The tokens' texts, as byte-level BPE writes them; vocabulary: path of the JSON file."""
+    return json.loads(pathlib.Path(vocabulary).read_text())["tokens"]
+
+
+def net_brackets(names):
+    """int32 [n_vocab]: brackets opened less closed by each token's text."""
+    return np.array([sum(t.count(c) for c in "([{") - sum(t.count(c) for c in ")]}") for t in names], np.int32)
+
+
 def brackets_open(ids, place, net):
     """int8 [n]: how many brackets the middle has open after each of its tokens, from -OPEN_LEAST for that many
     or more closed that it did not open, to OPEN_MOST; OUTSIDE for a token that is not of a middle. Known while
     the middle is written: nothing behind a token counts.
 
-    net [n_vocab]: brackets opened less closed by a token's text. Strings and comments count too."""
+    net: net_brackets(). Strings and comments count too."""
     out = np.full(len(ids), OUTSIDE, np.int8)
     start = middle_begin(ids, place)
     if start is not None:

@@ -53,6 +53,10 @@ def arguments():
                    help="the query heads that a layer's mode prunes, a hexadecimal bit mask a layer, as ff,0f,…; "
                         "empty: all; or a file that holds this (heads.py)")
     p.add_argument("--tree", action="store_true", help="tree positions")
+    p.add_argument("--shuffled", action="store_true", help="the control: the tree lies at the wrong places of the text")
+    p.add_argument("--brackets", choices=["count", "place"], default="",
+                   help="a vector for how many brackets the middle has open, or only for being of the middle: a trial, "
+                        "which no file holds; needs --vocabulary")
     p.add_argument("--window", type=int, default=256)
     p.add_argument("--scope-window", type=int, default=structure.ENDLESS,
                    help="how far a token sees in its own scope or path, in places")
@@ -109,6 +113,8 @@ def to_device(batch, device):
         out["labels"] = b["labels"]
         out["index"] = at - torch.where(first, at, 0).cummax(1).values
         out["sample"] = torch.randint(SAMPLE, (), device=device)
+    if "brackets" in b:
+        out["brackets"] = b["brackets"]
     if "path" in b:
         out["path"] = tuple(level.int() for level in structure.path_levels(b["path"]))
     return out
@@ -151,7 +157,7 @@ class Trainer:
         torch.set_float32_matmul_precision("high")
         config = Config(structure=tuple(int(c) for c in args.structure), prune_heads=head_masks(args.prune_heads),
                         window=args.window, scope_window=args.scope_window, context=args.length, layers=args.layers,
-                        width=args.width, ffn=args.ffn, tree=args.tree, heads=args.width // 64,
+                        width=args.width, ffn=args.ffn, tree=args.tree, brackets=args.brackets, shuffled=args.shuffled, heads=args.width // 64,
                         kv_heads=args.width // 128)
         self.model = Coder(config).to(device)
         if args.start:
@@ -259,6 +265,11 @@ def heldout_holes(folder, structured, each=1):
     return found
 
 
+def bracket_table(args):
+    """What Packer needs for --brackets."""
+    return structure.net_brackets(structure.token_names(args.vocabulary)) if args.brackets else None
+
+
 def heldout_batches(args, structured, device, rows=32):
     """Per language, the same few rows every time."""
     if not args.heldout:
@@ -266,7 +277,7 @@ def heldout_batches(args, structured, device, rows=32):
     result = {}
     for path in find_shards(args.heldout):
         packer = Packer(path.parent, args.length, with_labels=structured, only=path.name,
-                        with_paths=args.tree)
+                        with_paths=args.tree, net=bracket_table(args), shuffle=args.shuffled)
         batch = {k: torch.from_numpy(v) for k, v in packer.batch(rows).items()}
         result[path.name] = [to_device(batch, device)]
     return result
@@ -284,7 +295,7 @@ def main():
         step, tokens = saved["step"], saved["tokens"]
         clock = Clock(clock.of_first, saved["elapsed"])
     packer = Packer(args.data, args.length, args.seed + step + 1000003 * ranks.rank, with_labels=trainer.structured,
-                    with_paths=args.tree)
+                    with_paths=args.tree, net=bracket_table(args), shuffle=args.shuffled)
     loader = Loader(packer, args.rows, trainer.structured, trainer.device)
     heldout = heldout_batches(args, trainer.structured, trainer.device, args.rows) if ranks.first else {}
     accumulate = max(1, args.batch_tokens // (args.rows * args.length * ranks.size))
@@ -293,7 +304,8 @@ def main():
         print(f"{config.parameters() / 1e6:.1f} M parameters, {ranks.size} x {accumulate} x {args.rows} rows a step, "
               f"{len(packer.shards)} shards", flush=True)
 
-    holes = heldout_holes(args.heldout, trainer.structured)[:8] if args.vocabulary and heldout else []
+    sampled = args.vocabulary and heldout and not args.brackets and not args.shuffled
+    holes = heldout_holes(args.heldout, trainer.structured)[:8] if sampled else []
     names = json.loads(pathlib.Path(args.vocabulary).read_text())["tokens"] if holes else []
     window = [clock.mine(), tokens]
     while True:

@@ -9,6 +9,7 @@ import unittest
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "engine" / "training"))
+import structure  # noqa: E402
 from shards import Packer, Shard, find_shards  # noqa: E402
 
 
@@ -72,6 +73,31 @@ class PackerTest(unittest.TestCase):
         a, b = (Packer(self.folder.name, 32, seed=9, with_labels=True).batch(5) for _ in range(2))
         for key in a:
             np.testing.assert_array_equal(a[key], b[key])
+
+    def test_the_control_moves_scopes_within_a_document_and_leaves_places(self):
+        write_shard(self.folder.name, "a", [24] * 40, first=100, labels=True)
+        true, control = (Packer(self.folder.name, 64, seed=9, with_labels=True, with_paths=True, shuffle=shuffle).batch(5)
+                         for shuffle in (False, True))
+        np.testing.assert_array_equal(true["tokens"], control["tokens"])
+        np.testing.assert_array_equal(true["labels"][..., 2], control["labels"][..., 2])
+        self.assertTrue((true["labels"][..., 0] != control["labels"][..., 0]).any())
+        for doc in range(2):
+            at = true["doc"][0] == doc
+            np.testing.assert_array_equal(np.sort(true["labels"][0, at, 0]), np.sort(control["labels"][0, at, 0]))
+            np.testing.assert_array_equal(control["path"][0, at], structure.path_codes(control["labels"][0, at]))
+
+    def test_open_brackets_of_each_middle(self):
+        path = pathlib.Path(self.folder.name) / "a"
+        write_shard(self.folder.name, "a", [5, 5], first=20, labels=True)
+        np.array([0, structure.MIDDLE, 20, 20, structure.END, 20, 21, 20, 21, 20], np.uint16).tofile(path / "tokens.u16")
+        labels = np.zeros((10, 3), np.int32)
+        labels[:, 2] = [0, 1, 1, 1, 1, 0, 1, 2, 3, 4]
+        labels.tofile(path / "labels.i32")
+        row = Packer(self.folder.name, 16, with_labels=True, net=structure.net_brackets(["("] * 40)).row()
+        hole = row["doc"] == row["doc"][np.flatnonzero(row["tokens"] == structure.MIDDLE)[0]]
+        out = structure.OUTSIDE
+        self.assertEqual(row["brackets"][hole].tolist(), [out, out, 1, 2, out])
+        self.assertTrue((row["brackets"][~hole] == out).all())
 
     def test_labels_that_are_needed_and_not_there(self):
         write_shard(self.folder.name, "a", [10, 10])

@@ -94,8 +94,10 @@ class StructureTest(unittest.TestCase):
                 self.assertEqual(made[q, k], structure.STEPS * up + down)
 
     def test_open_brackets_are_counted_in_the_middle_alone_and_within_bounds(self):
-        net = np.zeros(40, np.int32)
-        net[20], net[21] = 1, -2
+        names = ["x"] * 40
+        names[20], names[21], names[22] = "f(", "])", "{}"
+        net = structure.net_brackets(names)
+        self.assertEqual([*net[19:24]], [0, 1, -2, 0, 0])
         head = [0, 20, structure.MIDDLE]
         out = structure.OUTSIDE
         for middle, want in (([20, 20, 30, 21], [1, 2, 2, 0]), ([21, 21, 20], [-2, -3, -3]), ([20] * 6, [1, 2, 3, 4, 4, 4]),
