@@ -3,8 +3,11 @@
 // word afterwards.
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "syntax/lexical_rules.h"
 
@@ -46,6 +49,30 @@ class CodeScanner {
   int quote_run_ = 0;
   Comment comment_ = Comment::none;
   char last_code_ = 0, before_last_ = 0, previous_ = 0;
+};
+
+/// Reads on behind some text and tells which of its brackets are closed.
+class OuterBrackets {
+ public:
+  /// `before` has read that text.
+  explicit OuterBrackets(CodeScanner before)
+      : scanner_(std::move(before)), outer_(scanner_.open().size()) {}
+
+  /// Reads a byte. If it closes a bracket of the text before: how many of those were open, so which it
+  /// was; 0 for one that was opened before all that the scanner has read.
+  std::optional<size_t> feed(char c) {
+    const size_t open = scanner_.open().size();
+    scanner_.feed(c);
+    if (scanner_.unmatched()) return 0;
+    if (scanner_.open().size() >= open || open > outer_) return std::nullopt;
+    outer_ = scanner_.open().size();
+    return open;
+  }
+  const CodeScanner& scanner() const { return scanner_; }
+
+ private:
+  CodeScanner scanner_;
+  size_t outer_;  ///< brackets of the text before that are still open
 };
 
 /// The closing bracket of `c`, or 0.

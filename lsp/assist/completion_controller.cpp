@@ -24,6 +24,14 @@ bool words_close_blocks(const syntax::Language* language) {
          language->rules->layout == syntax::Layout::keywords;
 }
 
+/// A body is closed by brackets that were opened outside it; elsewhere the brackets of the line so far
+/// belong to what is being written.
+OuterBrackets brackets_of(const CompletionPlan& plan) {
+  CodeScanner before(plan.language == nullptr ? nullptr : plan.language->rules);
+  if (plan.extent != Extent::body) before.feed(plan.line_before);
+  return OuterBrackets(std::move(before));
+}
+
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 }  // namespace
@@ -33,14 +41,9 @@ CompletionController::CompletionController(CompletionPlan plan, std::string requ
     : plan_(std::move(plan)),
       required_(std::move(required)),
       labels_(std::move(labels)),
-      scanner_(plan_.language == nullptr ? nullptr : plan_.language->rules),
-      line_(plan_.line_before) {
-  // A body is closed by brackets that were opened outside it; elsewhere the brackets of the line so
-  // far belong to what is being written.
-  if (plan_.extent != Extent::body) scanner_.feed(plan_.line_before);
-  outer_open_ = scanner_.open().size();
-  line_column_ = column_of(plan_.line_before, plan_.tab_width);
-}
+      brackets_(brackets_of(plan_)),
+      line_column_(column_of(plan_.line_before, plan_.tab_width)),
+      line_(plan_.line_before) {}
 
 engine::StepDecision CompletionController::on_token(const engine::Step& step) {
   using Verdict = engine::StepDecision::Verdict;
@@ -89,8 +92,7 @@ bool CompletionController::misplaces_first_word(std::string_view piece) const {
 }
 
 CompletionController::Stop CompletionController::feed(char c) {
-  const size_t open_before = scanner_.open().size();
-  const bool was_code = scanner_.in_code();
+  const bool was_code = brackets_.scanner().in_code();
   if (closing_ && c != ')' && c != ']' && c != '}' && c != ';' && c != ',') {
     return stop(Stop::before, kEndOfNode);
   }
@@ -98,15 +100,11 @@ CompletionController::Stop CompletionController::feed(char c) {
     at_line_start_ = false;
     if (const Stop where = first_of_line(c); where != Stop::none) return where;
   }
-  scanner_.feed(c);
-  const bool closed = scanner_.open().size() < open_before;
-  if (scanner_.unmatched() || (closed && open_before <= outer_open_)) {
-    if (closed) outer_open_ = scanner_.open().size();
-    if (const Stop where = outer_closer(c, closed ? open_before : 0); where != Stop::none)
-      return where;
+  if (const std::optional<size_t> open = brackets_.feed(c)) {
+    if (const Stop where = outer_closer(c, *open); where != Stop::none) return where;
   }
   if (c == '\n') {
-    const bool in_code = scanner_.in_code() || was_code;
+    const bool in_code = brackets_.scanner().in_code() || was_code;
     if (plan_.extent == Extent::line) return stop(Stop::before, kEndOfLine);
     if (in_code) {
       if (const Stop where = end_of_line(); where != Stop::none) return where;
@@ -119,7 +117,7 @@ CompletionController::Stop CompletionController::feed(char c) {
     }
     line_.clear();
     text_ += c;
-    at_line_start_ = scanner_.in_code();
+    at_line_start_ = brackets_.scanner().in_code();
     last_of_body_ = false;
     return Stop::none;
   }
@@ -169,7 +167,7 @@ CompletionController::Stop CompletionController::outer_closer(char c, size_t ope
 
 /// Indentation that leaves the body or statement ends it.
 CompletionController::Stop CompletionController::first_of_line(char c) {
-  if (!scanner_.open().empty()) return Stop::none;
+  if (!brackets_.scanner().open().empty()) return Stop::none;
   const int column = column_of(line_, plan_.tab_width);
   const bool keywords = words_close_blocks(plan_.language);
   if (plan_.extent == Extent::body) {
@@ -201,7 +199,7 @@ CompletionController::Stop CompletionController::end_of_line() {
     }
   }
   if (last_of_body_) return stop(Stop::before, kEndOfNode);
-  if (!scanner_.open().empty() || plan_.extent == Extent::body) return Stop::none;
+  if (!brackets_.scanner().open().empty() || plan_.extent == Extent::body) return Stop::none;
   // Extent::statement
   if (!wrote_) {
     return plan_.blank_before ? Stop::none : stop(Stop::before, kEndOfLine);

@@ -46,12 +46,11 @@ class CompletionController final : public engine::StepController {
   CompletionPlan plan_;
   std::string required_;  ///< what is still to come of it
   MiddleLabels labels_;
-  CodeScanner scanner_;
-  size_t outer_open_ = 0;  ///< brackets open on the cursor's line before the cursor
-  int line_column_ = 0;    ///< of the cursor's line
-  std::string text_;       ///< generated, without what was required
-  std::string line_;       ///< the current line, from its start
-  std::string last_line_;  ///< the last generated line with something on it
+  OuterBrackets brackets_;  ///< behind the cursor's line, or for a body behind nothing
+  int line_column_;         ///< of the cursor's line
+  std::string text_;        ///< generated, without what was required
+  std::string line_;        ///< the current line, from its start
+  std::string last_line_;   ///< the last generated line with something on it
   int blank_lines_ = 0;
   bool wrote_ = false;  ///< something that is no white space
   bool at_line_start_ = false;

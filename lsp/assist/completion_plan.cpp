@@ -108,16 +108,10 @@ bool heads_block_scalar(std::string_view line) {
 }
 
 /// Brackets of `rest` that close what was opened in what `scanner` has read, or before it.
-size_t closers_in(std::string_view rest, CodeScanner scanner) {
-  size_t closers = 0, outer = scanner.open().size();
-  for (const char c : rest) {
-    const size_t open = scanner.open().size();
-    scanner.feed(c);
-    const bool closed = scanner.open().size() < open;
-    if (!scanner.unmatched() && !(closed && open <= outer)) continue;
-    ++closers;
-    outer = std::min(outer, scanner.open().size());
-  }
+size_t closers_in(std::string_view rest, const CodeScanner& scanner) {
+  OuterBrackets outer(scanner);
+  size_t closers = 0;
+  for (const char c : rest) closers += outer.feed(c).has_value() ? 1 : 0;
   return closers;
 }
 

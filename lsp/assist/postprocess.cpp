@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
 #include "lsp/assist/code_scanner.h"
@@ -83,18 +84,12 @@ std::string indent_like_file(const CompletionPlan& plan, std::string_view text) 
 std::string_view cut_closers(const CompletionPlan& plan, std::string_view text) {
   const std::string& rest = plan.rest_of_line;
   if (rest.empty() || !is_closer(rest[0])) return text;
-  CodeScanner scanner(rules_of(plan));
-  scanner.feed(plan.line_before);
-  size_t outer = scanner.open().size();
+  CodeScanner before(rules_of(plan));
+  before.feed(plan.line_before);
+  OuterBrackets outer(std::move(before));
   for (size_t i = 0; i < text.size(); ++i) {
-    const size_t open = scanner.open().size();
-    scanner.feed(text[i]);
-    const bool closed = scanner.open().size() < open;
-    const bool wanted = closed && open > plan.rest_closers;
-    if ((scanner.unmatched() || (closed && open <= outer)) && text[i] == rest[0] && !wanted) {
-      return text.substr(0, i);
-    }
-    if (closed && open <= outer) outer = scanner.open().size();
+    const std::optional<size_t> closed = outer.feed(text[i]);
+    if (closed && *closed <= plan.rest_closers && text[i] == rest[0]) return text.substr(0, i);
   }
   return text;
 }
