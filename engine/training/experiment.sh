@@ -15,19 +15,17 @@
 #   RAW       a container that is on the machine already, to train on, such as lease.sh's /tmp/train/raw/1.bin
 #   WORK      folder for everything, /tmp/experiment
 #
-# Expects, at `start`, .carry/ (as lease.sh) and, without RAW, .data/e/chunk.xz.
+# Expects, at `start`, .carry/ (lent.sh) and, without RAW, .data/e/chunk.xz.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 work=${WORK:-/tmp/experiment}
 here=$PWD/engine/training
 began=$SECONDS
-export PYTHONUNBUFFERED=1 PYTHONPATH=$here OMP_NUM_THREADS=4
-export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
-export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
+export PYTHONPATH=$here OMP_NUM_THREADS=4
+# shellcheck source=engine/training/lent.sh
+. "$here/lent.sh"
 export TORCHINDUCTOR_CACHE_DIR=$work/inductor TRITON_CACHE_DIR=$work/triton
-mkdir -p "$work"/{lib,raw,shards,held,data,out}
-# Taken over at `start`: a later call may find the checkout without the folders that it did not name.
-carry=$work/carry
+mkdir -p "$work"/{raw,shards,held,data,out}
 
 # The queues, one a process; what matters most comes first in each.
 queues=(
@@ -40,9 +38,6 @@ queues=(
 read -ra gpus <<<"${GPUS:-0}"
 [ -z "${QUEUES:-}" ] || read -ra queues <<<"$QUEUES"
 
-unpack() { python3 -c 'import lzma, shutil, sys
-shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
-prepare() { "$work/cambium-prepare" --vocabulary "$carry"/vocab.gguf --labels "$@"; }
 # queue NUMBER LOG DEADLINE RUNS: a process that trains them one after the other.
 queue() {
   CUDA_VISIBLE_DEVICES=${gpus[$1 % ${#gpus[@]}]} setsid nohup python3 "$here/experiment.py" run "$work/data" \
@@ -74,22 +69,17 @@ collect() {
 case ${1:-} in
 start)
   out=$2
-  rm -rf "$carry"
-  cp -r .carry "$carry" || exit 1
-  unpack "$carry"/cambium-prepare.xz "$work/cambium-prepare"
-  chmod +x "$work/cambium-prepare"
-  cp "$carry"/libpcre2-8.so.0 "$work/lib/"
-  unpack "$carry"/heldout.xz "$work/raw/heldout.bin"
+  take_over || exit
   if [ -n "${RAW:-}" ]; then ln -sf "$RAW" "$work/raw/e.bin"; else unpack .data/e/chunk.xz "$work/raw/e.bin"; fi
-  prepare --threads 16 --fim 0 --out "$work/held/plain" --by-language "$work/raw/heldout.bin" >"$work/log.prepare" || exit 1
+  prepare --labels --threads 16 --fim 0 --out "$work/held/plain" --by-language "$work/raw/heldout.bin" >"$work/log.prepare" || exit 1
   for seed in 1 2; do
-    prepare --threads 16 --fim 1 --seed $seed --out "$work/held/hole$seed" --by-language "$work/raw/heldout.bin" \
+    prepare --labels --threads 16 --fim 1 --seed $seed --out "$work/held/hole$seed" --by-language "$work/raw/heldout.bin" \
       >>"$work/log.prepare" || exit 1
   done
   python3 "$here/rows.py" "$work/held" "$work/data/heldout" --heldout || exit 1
   timeout 60 python3 "$here/experiment.py" selftest "$work/data" >"$work/log.selftest" 2>&1 &
   selftest=$!
-  prepare --threads 16 --passes 2 --out "$work/shards" --name e "$work/raw/e.bin" | tee -a "$work/log.prepare"
+  prepare --labels --threads 16 --passes 2 --out "$work/shards" --name e "$work/raw/e.bin" | tee -a "$work/log.prepare"
   python3 "$here/rows.py" "$work/shards" "$work/data/train" --rows 20480 || exit 1
   wait $selftest
   echo "self-test: $? (0 is good)"

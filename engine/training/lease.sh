@@ -30,24 +30,17 @@
 #
 # `finish` leaves six files, since a call brings back eight: each model in two pieces, the rest of it as small.tar.gz.
 #
-# Expects, at `start`, .carry/ (cambium-prepare.xz, libpcre2-8.so.0, vocab.gguf, vocabulary.json, heldout.xz) and
+# Expects, at `start`, .carry/ (lent.sh) and
 # .data/pN/part: the compressed chunks one after the other, cut where a call's limit has it. A structured
 # model wants PREPARE_FLAGS=--labels.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=${WORK:-/tmp/train}
 here=$PWD/engine/training
-export PYTHONUNBUFFERED=1 PYTHONPATH=$here
-export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
-mkdir -p "$work"/{lib,raw,parts,shards,heldout,run}
-# Taken over at `start`: a later call may find the checkout without the folders that it did not name.
-carry=$work/carry
-
-unpack() { python3 -c 'import lzma, shutil, sys
-shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
-
-# shellcheck disable=SC2086 # several flags
-prepare() { "$work/cambium-prepare" --vocabulary "$carry/vocab.gguf" ${PREPARE_FLAGS:-} "$@"; }
+export PYTHONPATH=$here
+# shellcheck source=engine/training/lent.sh
+. "$here/lent.sh"
+mkdir -p "$work"/{raw,parts,shards,heldout,run}
 
 # As many whole files as the parts so far hold.
 add_chunk() {
@@ -55,7 +48,8 @@ add_chunk() {
   python3 "$here/container.py" unpack "$work"/parts/* --skip "$(cat "$work/skip" 2>/dev/null || echo 0)" \
     --out "$work/raw/$1.bin" >"$work/skip.new"
   mv "$work/skip.new" "$work/skip"
-  prepare --out "$work/shards" --name "chunk$1" --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
+  # shellcheck disable=SC2086 # several flags
+  prepare ${PREPARE_FLAGS:-} --out "$work/shards" --name "chunk$1" --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
     --seed "$((${SEED:-0} * 100 + $1))" "$work/raw/$1.bin"
 }
 
@@ -128,14 +122,10 @@ split)
   ls -l .data/p*/part
   ;;
 start)
-  rm -rf "$carry"
-  cp -r .carry "$carry"
+  take_over
   nproc; python3 -c 'import torch; print(torch.__version__, torch.cuda.get_device_name(0))'
-  unpack "$carry/cambium-prepare.xz" "$work/cambium-prepare"
-  chmod +x "$work/cambium-prepare"
-  cp "$carry/libpcre2-8.so.0" "$work/lib/"
-  unpack "$carry/heldout.xz" "$work/raw/heldout.bin"
-  prepare --out "$work/heldout" --by-language "$work/raw/heldout.bin"
+  # shellcheck disable=SC2086 # several flags
+  prepare ${PREPARE_FLAGS:-} --out "$work/heldout" --by-language "$work/raw/heldout.bin"
   add_chunk 1
   if [ "${SELFTEST:-1}" != 0 ]; then
     timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary "$carry/vocabulary.json"
@@ -173,7 +163,8 @@ add)
 installed)
   python3 "$here/corpus.py" site-packages "$work/raw/installed.bin" --seen "$work"/raw/[0-9].bin \
     --held "$(cat "$carry/held-out-projects.txt")" --manifest "$work/run/installed.tsv"
-  prepare --out "$work/shards" --name installed --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
+  # shellcheck disable=SC2086 # several flags
+  prepare ${PREPARE_FLAGS:-} --out "$work/shards" --name installed --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
     --seed 99 "$work/raw/installed.bin"
   ;;
 status)

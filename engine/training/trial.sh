@@ -13,21 +13,18 @@
 #   WAIT      seconds that `start` waits at most, from its beginning (560)
 #   WORK      folder for everything, /tmp/trial
 #
-# Expects, at `start`, .carry/ (as lease.sh), .data/p/part, the beginning of a compressed chunk, and .from/ with
+# Expects, at `start`, .carry/ (lent.sh), .data/p/part, the beginning of a compressed chunk, and .from/ with
 # coder.gguf, whose weights all runs start from, and for `own` heads, what its --prune-heads takes.
 set -uo pipefail
-cd "$(dirname "$0")/../.." || exit
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../.." || exit
 work=${WORK:-/tmp/trial}
 began=$SECONDS
 # A later call is not told again.
 read -ra runs <<<"${RUNS:-$(cat "$work/runs" 2>/dev/null || echo own own+count own+place)}"
-export PYTHONUNBUFFERED=1 PYTHONPATH=$work/code OMP_NUM_THREADS=4
-export LD_LIBRARY_PATH=$work/lib:${LD_LIBRARY_PATH:-}
-export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
-
-unpack() { python3 -c 'import lzma, shutil, sys
-shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[2], "wb"), 1 << 22)' "$1" "$2"; }
-prepare() { "$work/cambium-prepare" --vocabulary "$work/carry/vocab.gguf" --labels --threads 16 "$@"; }
+export PYTHONPATH=$work/code OMP_NUM_THREADS=4
+# shellcheck source=engine/training/lent.sh
+. "$here/lent.sh"
 
 flags() {
   case $1 in
@@ -49,10 +46,10 @@ all() {
     # shellcheck disable=SC2046 # several flags
     python3 "$work/code/train.py" --data "$work/shards" --out "$work/$run" --minutes 25 --tokens "$TOKENS" \
       --rows 32 --from "$work/from/coder.gguf" --lr 1e-3 --warmup 40 --decay 0.8 --seed 6 \
-      --vocabulary "$work/carry/vocabulary.json" $(flags "$run") >"$work/log.$run" 2>&1 &
+      --vocabulary "$carry/vocabulary.json" $(flags "$run") >"$work/log.$run" 2>&1 &
   done
   wait
-  python3 "$work/code/compare.py" "$work/held" "${models[@]}" --vocabulary "$work/carry/vocabulary.json" \
+  python3 "$work/code/compare.py" "$work/held" "${models[@]}" --vocabulary "$carry/vocabulary.json" \
     >"$work/compare.json" 2>"$work/log.compare"
   touch "$work/ended"
 }
@@ -68,19 +65,15 @@ collect() {
 
 case ${1:-} in
 start)
-  mkdir -p "$work"/{lib,raw,shards,held}
+  take_over || exit
+  mkdir -p "$work"/{shards,held}
   echo "${runs[@]}" >"$work/runs"
-  cp -r .carry "$work/carry"
   cp -r .from "$work/from"
   cp -r engine/training "$work/code"
-  cp .carry/libpcre2-8.so.0 "$work/lib/"
-  unpack .carry/cambium-prepare.xz "$work/cambium-prepare"
-  chmod +x "$work/cambium-prepare"
-  unpack .carry/heldout.xz "$work/raw/heldout.bin"
   python3 "$work/code/container.py" unpack .data/p/part --skip 0 --out "$work/raw/1.bin"
-  prepare --passes 3 --seed 501 --out "$work/shards" --name c "$work/raw/1.bin"
+  prepare --labels --threads 16 --passes 3 --seed 501 --out "$work/shards" --name c "$work/raw/1.bin"
   for fim in 0 1; do
-    prepare --fim "$fim" --seed "$fim" --out "$work/held/$fim" --by-language "$work/raw/heldout.bin" >/dev/null
+    prepare --labels --threads 16 --fim "$fim" --seed "$fim" --out "$work/held/$fim" --by-language "$work/raw/heldout.bin" >/dev/null
   done
   export TOKENS=${TOKENS:-80e6} WORK=$work
   setsid nohup "$work/code/trial.sh" all >"$work/log.all" 2>&1 </dev/null &
