@@ -10,6 +10,7 @@
 #   RUNS      ways, a space between them, the first being the one that the others are compared with:
 #             plain, own (the mask that the model has), own+count, own+place, tree, tree~ ("own own+count own+place")
 #   TOKENS    of each (80e6)
+#   RATE      highest rate (1e-3); the tables of `tree` go as far as 0.5 and want more, 2e-3
 #   WAIT      seconds that `start` waits at most, from its beginning (560)
 #   WORK      folder for everything, /tmp/trial
 #
@@ -45,7 +46,7 @@ all() {
     models+=("$work/$run/model.pt")
     # shellcheck disable=SC2046 # several flags
     python3 "$work/code/train.py" --data "$work/shards" --out "$work/$run" --minutes 25 --tokens "$TOKENS" \
-      --rows 32 --from "$work/from/coder.gguf" --lr 1e-3 --warmup 40 --decay 0.8 --seed 6 \
+      --rows 32 --from "$work/from/coder.gguf" --lr "$RATE" --warmup 40 --decay 0.8 --seed 6 \
       --vocabulary "$carry/vocabulary.json" $(flags "$run") >"$work/log.$run" 2>&1 &
   done
   wait
@@ -75,7 +76,7 @@ start)
   for fim in 0 1; do
     prepare --labels --threads 16 --fim "$fim" --seed "$fim" --out "$work/held/$fim" --by-language "$work/raw/heldout.bin" >/dev/null
   done
-  export TOKENS=${TOKENS:-80e6} WORK=$work
+  export TOKENS=${TOKENS:-80e6} RATE=${RATE:-1e-3} WORK=$work
   setsid nohup "$work/code/trial.sh" all >"$work/log.all" 2>&1 </dev/null &
   collect "$2" $((${WAIT:-560} - SECONDS + began))
   ;;
