@@ -45,20 +45,23 @@ def config_of(path):
     return Config(**config)
 
 
-def add_labels(packed, names):
-    """To rows of heldout_rows(): brackets, paths, and what the shuffled control has."""
-    stacked = {"tokens": np.stack([row["tokens"] for row in packed]), "doc": np.stack([row["doc"] for row in packed]),
-               "place": np.stack([row["labels"][:, 2] for row in packed])}
+def wants_paths(config):
+    return config.tree or config.depth or config.shuffled
+
+
+def add_paths(packed):
+    """To rows of heldout_rows(): paths, and what the shuffled control has."""
     with multiprocessing.Pool() as pool:
         finished = pool.starmap(rows.finish_row, ((row, [1, i]) for i, row in enumerate(packed)), chunksize=64)
-    for row, made, open_now in zip(packed, finished, rows.brackets(stacked, net_brackets(names))):
-        row |= {name: made[name] for name in ("path", "shuffled", "shuffled_path")} | {"brackets": open_now}
+    for row, made in zip(packed, finished):
+        row |= {name: made[name] for name in ("path", "shuffled", "shuffled_path")}
 
 
 def stack(chosen, config):
-    """What to_device() takes, of rows with add_labels(), for a model of `config`."""
+    """What to_device() takes, of rows with what a model of `config` wants."""
     made = {name: np.stack([row[name] for row in chosen]) for name in ("tokens", "loss", "doc", "labels", "brackets")}
-    made["path"] = np.stack([row["shuffled_path" if config.shuffled else "path"] for row in chosen])
+    if wants_paths(config):
+        made["path"] = np.stack([row["shuffled_path" if config.shuffled else "path"] for row in chosen])
     if config.shuffled:
         made["labels"][..., :2] = np.stack([row["shuffled"] for row in chosen])
     return {name: torch.from_numpy(array) for name, array in made.items()}
@@ -101,12 +104,15 @@ def main():
     torch.set_float32_matmul_precision("high")
     documents = rows.heldout_documents(options.heldout, LENGTH)
     packed, where = rows.heldout_rows(documents, LENGTH)
-    text = {name: np.stack([row[name] for row in packed]) for name in ("tokens", "loss")}
+    text = {name: np.stack([row[name] for row in packed]) for name in ("tokens", "loss", "doc")}
     text["place"] = np.stack([row["labels"][:, 2] for row in packed])
     language = np.array([document[0] for document in documents])
     names = token_names(options.vocabulary)
     newline = newline_tokens(names)
-    add_labels(packed, names)
+    for row, open_now in zip(packed, rows.brackets(text, net_brackets(names))):
+        row["brackets"] = open_now
+    if any(wants_paths(config_of(path)) for path in (options.base, *options.others)):
+        add_paths(packed)
     sums, files = {}, {}
     for path in (options.base, *options.others):
         sums[path, 0] = summarize(*predictions(path, packed), text, {"where": where, "language": language}, newline)

@@ -21,6 +21,7 @@ cd "$(dirname "$0")/../.." || exit
 work=${WORK:-/tmp/experiment}
 here=$PWD/engine/training
 began=$SECONDS
+PREPARE_FLAGS="--labels --threads 16"
 export PYTHONPATH=$here OMP_NUM_THREADS=4
 # shellcheck source=engine/training/lent.sh
 . "$here/lent.sh"
@@ -71,15 +72,15 @@ start)
   out=$2
   take_over || exit
   if [ -n "${RAW:-}" ]; then ln -sf "$RAW" "$work/raw/e.bin"; else unpack .data/e/chunk.xz "$work/raw/e.bin"; fi
-  prepare --labels --threads 16 --fim 0 --out "$work/held/plain" --by-language "$work/raw/heldout.bin" >"$work/log.prepare" || exit 1
+  prepare --fim 0 --out "$work/held/plain" --by-language "$work/raw/heldout.bin" >"$work/log.prepare" || exit 1
   for seed in 1 2; do
-    prepare --labels --threads 16 --fim 1 --seed $seed --out "$work/held/hole$seed" --by-language "$work/raw/heldout.bin" \
+    prepare --fim 1 --seed $seed --out "$work/held/hole$seed" --by-language "$work/raw/heldout.bin" \
       >>"$work/log.prepare" || exit 1
   done
   python3 "$here/rows.py" "$work/held" "$work/data/heldout" --heldout || exit 1
   timeout 60 python3 "$here/experiment.py" selftest "$work/data" >"$work/log.selftest" 2>&1 &
   selftest=$!
-  prepare --labels --threads 16 --passes 2 --out "$work/shards" --name e "$work/raw/e.bin" | tee -a "$work/log.prepare"
+  prepare --passes 2 --out "$work/shards" --name e "$work/raw/e.bin" | tee -a "$work/log.prepare"
   python3 "$here/rows.py" "$work/shards" "$work/data/train" --rows 20480 || exit 1
   wait $selftest
   echo "self-test: $? (0 is good)"

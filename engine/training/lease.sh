@@ -48,8 +48,7 @@ add_chunk() {
   python3 "$here/container.py" unpack "$work"/parts/* --skip "$(cat "$work/skip" 2>/dev/null || echo 0)" \
     --out "$work/raw/$1.bin" >"$work/skip.new"
   mv "$work/skip.new" "$work/skip"
-  # shellcheck disable=SC2086 # several flags
-  prepare ${PREPARE_FLAGS:-} --out "$work/shards" --name "chunk$1" --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
+  prepare --out "$work/shards" --name "chunk$1" --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
     --seed "$((${SEED:-0} * 100 + $1))" "$work/raw/$1.bin"
 }
 
@@ -124,8 +123,7 @@ split)
 start)
   take_over
   nproc; python3 -c 'import torch; print(torch.__version__, torch.cuda.get_device_name(0))'
-  # shellcheck disable=SC2086 # several flags
-  prepare ${PREPARE_FLAGS:-} --out "$work/heldout" --by-language "$work/raw/heldout.bin"
+  prepare --out "$work/heldout" --by-language "$work/raw/heldout.bin"
   add_chunk 1
   if [ "${SELFTEST:-1}" != 0 ]; then
     timeout 150 python3 "$here/selftest.py" "$work/shards" --vocabulary "$carry/vocabulary.json"
@@ -163,8 +161,7 @@ add)
 installed)
   python3 "$here/corpus.py" site-packages "$work/raw/installed.bin" --seen "$work"/raw/[0-9].bin \
     --held "$(cat "$carry/held-out-projects.txt")" --manifest "$work/run/installed.tsv"
-  # shellcheck disable=SC2086 # several flags
-  prepare ${PREPARE_FLAGS:-} --out "$work/shards" --name installed --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
+  prepare --out "$work/shards" --name installed --passes "${PASSES:-2}" --threads "${THREADS:-16}" \
     --seed 99 "$work/raw/installed.bin"
   ;;
 status)

@@ -24,4 +24,5 @@ take_over() {
   unpack "$carry/heldout.xz" "$work/raw/heldout.bin"
 }
 
-prepare() { "$work/cambium-prepare" --vocabulary "$carry/vocab.gguf" "$@"; }
+# shellcheck disable=SC2086 # several flags
+prepare() { "$work/cambium-prepare" --vocabulary "$carry/vocab.gguf" ${PREPARE_FLAGS:-} "$@"; }

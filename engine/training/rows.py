@@ -32,8 +32,8 @@ def finish_row(row, seed):
     out["labels"][:] = row["labels"][:, :2]
     out["place"][:] = row["labels"][:, 2]
     rng = np.random.default_rng(seed)
-    for doc in range(int(row["doc"].max()) + 1):
-        at = np.flatnonzero(row["doc"] == doc)
+    for begin, end in document_bounds(row["doc"]):
+        at = slice(begin, end)
         true = row["labels"][at]
         other = structure.shuffled(true, row["tokens"][at], rng)
         out["shuffled"][at] = other[:, :2]

@@ -23,6 +23,7 @@ work=${WORK:-/tmp/trial}
 began=$SECONDS
 # A later call is not told again.
 read -ra runs <<<"${RUNS:-$(cat "$work/runs" 2>/dev/null || echo own own+count own+place)}"
+PREPARE_FLAGS="--labels --threads 16"
 export PYTHONPATH=$work/code OMP_NUM_THREADS=4
 # shellcheck source=engine/training/lent.sh
 . "$here/lent.sh"
@@ -72,9 +73,9 @@ start)
   cp -r .from "$work/from"
   cp -r engine/training "$work/code"
   python3 "$work/code/container.py" unpack .data/p/part --skip 0 --out "$work/raw/1.bin"
-  prepare --labels --threads 16 --passes 3 --seed 501 --out "$work/shards" --name c "$work/raw/1.bin"
+  prepare --passes 3 --seed 501 --out "$work/shards" --name c "$work/raw/1.bin"
   for fim in 0 1; do
-    prepare --labels --threads 16 --fim "$fim" --seed "$fim" --out "$work/held/$fim" --by-language "$work/raw/heldout.bin" >/dev/null
+    prepare --fim "$fim" --seed "$fim" --out "$work/held/$fim" --by-language "$work/raw/heldout.bin" >/dev/null
   done
   export TOKENS=${TOKENS:-80e6} RATE=${RATE:-1e-3} WORK=$work
   setsid nohup "$work/code/trial.sh" all >"$work/log.all" 2>&1 </dev/null &
