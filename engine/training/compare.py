@@ -6,8 +6,8 @@ BASE, OTHER: GGUF files, or model.pt of train.py, which is also asked with the s
 HELDOUT: shards of `cambium-prepare --labels`, at any depth, such as a folder of --fim 0 and one of --fim 1. Every
 document counts once, with its first 2,048 tokens. Prints JSON: nats a token over all of it and over the middles of
 its holes; the shares of lines and of blocks that greedy decoding would write exactly, and of holes where it would
-stop at the end and nowhere before; the loss by language; and of each OTHER what it differs by from BASE, with
-95 % intervals over resampled documents. Needs PyTorch and a GPU.
+stop at the end and nowhere before; the loss by language; and of each OTHER what it differs by from every model named
+before it, with 95 % intervals over resampled documents. Needs PyTorch and a GPU.
 """
 import argparse
 import json
@@ -116,12 +116,12 @@ def main():
     sums, files = {}, {}
     for path in (options.base, *options.others):
         sums[path, 0] = summarize(*predictions(path, packed), text, {"where": where, "language": language}, newline)
-        files[path] = totals(sums[path, 0], language)
-        if path == options.base:
-            continue
-        files[path]["difference"] = {
-            figure: [files[path][figure] - files[options.base][figure], *bootstrap(sums, path, options.base, figure)]
-            for figure in FIGURES}
+        made = totals(sums[path, 0], language)
+        made["difference"] = {
+            before: {figure: [made[figure] - files[before][figure], *bootstrap(sums, path, before, figure)]
+                     for figure in FIGURES}
+            for before in files}
+        files[path] = made
     print(json.dumps({"tokens": int(text["loss"].sum()), "documents": len(documents), "files": files}, indent=1))
 
 

@@ -7,7 +7,7 @@
 #   trial.sh status OUT [SECONDS]   wait that long or until all has ended; copy what is there
 #
 # Settings, from the environment:
-#   RUNS      ways, a space between them, the first being the one that the others are compared with:
+#   RUNS      ways, a space between them, each being compared with those before it:
 #             plain, own (the mask that the model has), own+count, own+place, tree, tree~ ("own own+count own+place")
 #   TOKENS    of each (80e6)
 #   RATE      highest rate (1e-3); the tables of `tree` go as far as 0.5 and want more, 2e-3
