@@ -188,7 +188,7 @@ CompactionPlan plan_compaction(const std::vector<ChatMessage>& messages, int32_t
   size_t begin = messages.size();
   while (begin > plan.first) {
     const int32_t cost = count(messages[begin - 1].content) + kTemplateTokens;
-    if (begin < messages.size() && kept + cost > budget / 2) break;
+    if (kept + cost > budget / 2) break;
     kept += cost;
     --begin;
   }

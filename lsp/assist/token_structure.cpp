@@ -79,8 +79,7 @@ Result<std::vector<PromptFormat::Part>> file_layout(const PromptFormat& format,
   auto layout = format.fim_layout(order);
   if (!layout) return layout;
   const std::vector<PromptFormat::Part> line = file_line(format, tokenizer, path);
-  const bool after_bos = format.bos && !layout->empty() && layout->front().special == *format.bos;
-  layout->insert(layout->begin() + (after_bos ? 1 : 0), line.begin(), line.end());
+  layout->insert(layout->begin() + (format.bos ? 1 : 0), line.begin(), line.end());
   return layout;
 }
 

@@ -74,6 +74,17 @@ TEST_CASE("from a cursor to a completion") {
   CHECK(request.slot_key != 0);
 }
 
+TEST_CASE("of one line less is asked for than of a block") {
+  Bench bench("1");
+  std::vector<int32_t> asked;
+  bench.model->before_generate = [&](const engine::Request& request) {
+    asked.push_back(request.max_tokens);
+  };
+  bench.complete("x = f(<|>)\n");
+  bench.complete("def f(a):\n    <|>\n");
+  CHECK(asked == std::vector<int32_t>{48, assist::CompletionSettings().max_tokens});
+}
+
 TEST_CASE("tokens of the middle are labelled as they are written") {
   Bench bench("if a:\n        b = 1\n    c = 2\n");
   bench.complete("def f(a):\n    <|>\n");

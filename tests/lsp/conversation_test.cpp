@@ -200,6 +200,15 @@ TEST_CASE("a summary serves until the conversation has outgrown it too") {
   CHECK(std::count(after.begin(), after.end(), 1) >= 2);
 }
 
+TEST_CASE("a summary by rule keeps the newest facts that fit, in their order") {
+  CompactionPlan plan;
+  for (int i = 10; i < 30; ++i)
+    plan.transcript += "The port of it is " + std::to_string(i) + ". So we went on.\n";
+  plan.summary_tokens = 3 * (estimated_tokens("The port of it is 10.") + 1);
+  CHECK(summary_by_rule(plan, estimated_tokens) ==
+        "The port of it is 27.\nThe port of it is 28.\nThe port of it is 29.\n");
+}
+
 TEST_CASE("one message too long is sent as it is; the model says what it thinks of that") {
   std::vector<ChatMessage> messages = {{Speaker::user, words("everything", 100)}};
   CHECK_FALSE(plan_compaction(messages, 50, estimated_tokens).needed());

@@ -26,6 +26,7 @@ struct Pool {
   std::chrono::steady_clock::time_point clock{};
   std::map<std::string, int> loads;
   std::map<std::string, std::string> broken;  ///< by name: what its load says
+  std::map<std::string, uint64_t> really;     ///< by name: bytes when loaded, if not as thought
   std::shared_ptr<lsp::ModelPool> pool;
 
   std::map<std::string, std::map<Role, double>> larger_of;  ///< by name
@@ -45,7 +46,7 @@ struct Pool {
         if (broken.contains(name)) return fail(ErrorCode::bad_format, broken[name]);
         lsp::LoadedModel loaded;
         auto generator = std::make_shared<ScriptedGenerator>(name);
-        generator->can.memory_bytes = bytes;
+        generator->can.memory_bytes = really.contains(name) ? really[name] : bytes;
         loaded.capabilities = generator->can;
         loaded.generator = std::move(generator);
         loaded.completion = std::make_shared<FakeCompletion>();
@@ -140,6 +141,30 @@ TEST_CASE("what is at work is not evicted, and what cannot fit says so") {
   CHECK(refused.error().message.find("raise \"memoryGB\"") != std::string::npos);
   CHECK(p.loads["c"] == 0);
   CHECK(p.loaded(Role::reasoning));  // nothing was thrown out for it
+}
+
+TEST_CASE("a model that takes more than was thought throws out what is idle, and nothing at work") {
+  Pool p;
+  p.really["b"] = 80;
+  p.make({{"a", {Role::completion}, 40}, {"b", {Role::reasoning}, 40}, {"c", {Role::general}, 40}},
+         100);
+  CHECK(p.get(Role::completion).has_value());
+  CHECK(p.get(Role::reasoning).has_value());
+  CHECK_FALSE(p.loaded(Role::completion));
+  CHECK(p.pool->loaded_bytes() == 80);
+
+  // Now it is known; but what it took before it was cannot be had from one that works.
+  Pool busy;
+  busy.really["b"] = 80;
+  busy.make(
+      {{"a", {Role::completion}, 40}, {"b", {Role::reasoning}, 40}, {"c", {Role::general}, 40}},
+      100);
+  const auto working = busy.get(Role::completion);
+  const auto too_large = busy.get(Role::reasoning);
+  CHECK(too_large.has_value());
+  CHECK(busy.loaded(Role::completion));
+  CHECK(busy.pool->loaded_bytes() == 120);
+  CHECK(busy.get(Role::general).error().code == ErrorCode::out_of_memory);
 }
 
 TEST_CASE("idle models go, working ones stay, zero means never") {

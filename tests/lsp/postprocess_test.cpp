@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
+#include <vector>
+
 #include "tests/support/cursor.h"
 
 using namespace cambium;
@@ -117,6 +120,29 @@ TEST_CASE("syntax is checked, and less is offered before nothing") {
   const Fitted nothing = fit("python", source, "a = = 1", false, check("never"));
   CHECK(nothing.text.empty());
   CHECK(nothing.dropped.find("syntax") != std::string::npos);
+}
+
+TEST_CASE(
+    "less ends where a line's brackets are closed or at a semicolon, the longest tried first") {
+  std::vector<std::string> tried;
+  const auto never = [&](std::string_view text) {
+    tried.emplace_back(text);
+    return false;
+  };
+  fit("cpp", "void f() {\n  <|>\n}\n", "a(b[c]).d(e) f; g", false, never);
+  CHECK(tried == std::vector<std::string>{"a(b[c]).d(e) f; g", "a(b[c]).d(e) f;", "a(b[c]).d(e)",
+                                          "a(b[c])"});
+}
+
+TEST_CASE("of lines behind an empty first one, too, less is tried until nothing is left") {
+  std::vector<std::string> tried;
+  const auto never = [&](std::string_view text) {
+    tried.emplace_back(text);
+    return false;
+  };
+  const Fitted nothing = fit("python", "def f():<|>\n", "\n    a = = 1\n    b = = 2", false, never);
+  CHECK(nothing.text.empty());
+  CHECK(tried == std::vector<std::string>{"\n    a = = 1\n    b = = 2", "\n    a = = 1"});
 }
 
 TEST_CASE("token healing: what was backed off is taken away again") {

@@ -182,6 +182,10 @@ TEST_CASE("without a repository the workspace folder is the top, else the file's
   CHECK(privacy.why_private(tree.path("w/d/secret.py")).empty());
   CHECK_FALSE(privacy.why_private(tree.path("w/d/inner.py")).empty());
   CHECK_FALSE(privacy.why_private(tree.path("secret.py")).empty());
+  // Beside the workspace folder, whose top is none of this file's.
+  tree.write("o/.cambiumignore", "inner*\n");
+  CHECK(privacy.why_private(tree.path("o/d/inner.py")).empty());
+  CHECK_FALSE(privacy.why_private(tree.path("o/inner.py")).empty());
 }
 
 TEST_CASE("changed rules count after forget()") {

@@ -128,6 +128,8 @@ TEST_CASE("the sequences of both orders") {
   CHECK(sequence(FimOrder::spm, "") == "<BOS><PRE><SUF>)<MID>ab(");
   CHECK(sequence(FimOrder::spm, "/home/someone/a.py") == "<BOS><FILE>a.py\n<PRE><SUF>)<MID>ab(");
   CHECK(sequence(FimOrder::psm, "C:\\x\\b.cpp") == "<BOS><FILE>b.cpp\n<PRE>ab(<SUF>)<MID>");
+  model.format_.bos.reset();
+  CHECK(sequence(FimOrder::psm, "b.cpp") == "<FILE>b.cpp\n<PRE>ab(<SUF>)<MID>");
 }
 
 TEST_CASE("typing moves the suffix's places once in kPlaceStep tokens") {

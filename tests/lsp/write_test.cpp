@@ -247,6 +247,11 @@ TEST_CASE("actions are offered where a model can do them, quietly where nobody a
   // As an editor asks that does every "source" action on saving.
   CHECK(editor.actions({{"triggerKind", 2}, {"only", {"source"}}}, 0).empty());
 
+  Editor prose(kComment);
+  prose.uri = prose.folder.uri("take.md");
+  prose.client.open(prose.uri, "# take\n\nTakes one.\n", "markdown");
+  CHECK(prose.actions().empty());
+
   Json plain = kAble;
   plain.erase("experimental");
   Editor other(kComment, plain);

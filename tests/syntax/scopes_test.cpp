@@ -37,6 +37,7 @@ TEST_CASE("a body is whole lines, from the line after its opener to its closer")
       {"c", "if (a) {\n« b;\n}» else {\n« c;\n}»\n"},
       {"c", "char a = '{', b = '\\'', c = '\"';\nvoid f() {\n«}»\n"},
       {"c", "#define A {\n#define B \\\n  {\nvoid f() {\n«}»\n"},
+      {"c", "#include <sys/types.h>\n#define A 1 /* {\n { */ {\nvoid f() {\n«}»\n"},
       {"c", "#if A\nif (a) {\n«#else»\nif (b) {\n«#endif\n x;\n}»\n"},
       {"c", "// {\n/* { \n { */ x { y; }\n"},
       {"c", "f(\"unterminated {\n);\nvoid g() {\n«}»\n"},
@@ -57,6 +58,7 @@ TEST_CASE("a body is whole lines, from the line after its opener to its closer")
       {"python", "def f(): # comment\n«\tx = ''\n\tif x and \\\n\t  y:\n«\t\tz»»\nw\n"},
       {"python", "def f():\n«    x = (1,»\ndef g():\n«    pass\n»"},  // never closed
       {"ruby", "def f(a,\n      b)\n«  x if y\n  z = if a then b else c end\nend»\n"},
+      {"ruby", "def f\n« \"#{end}\"\nend»\n"},
       {"ruby", "def f = 1\ndef ==(o)\n«  1\nend»\ndef g(x) = x\n"},
       {"ruby", "while x do\n« y\nend»\na.each do |b|\n« c\nend»\nsave! if x\n"},
       {"ruby",
