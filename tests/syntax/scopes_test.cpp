@@ -58,7 +58,7 @@ TEST_CASE("a body is whole lines, from the line after its opener to its closer")
       {"python", "def f(): # comment\n«\tx = ''\n\tif x and \\\n\t  y:\n«\t\tz»»\nw\n"},
       {"python", "def f():\n«    x = (1,»\ndef g():\n«    pass\n»"},  // never closed
       {"ruby", "def f(a,\n      b)\n«  x if y\n  z = if a then b else c end\nend»\n"},
-      {"ruby", "def f\n« \"#{end}\"\nend»\n"},
+      {"ruby", "def f\n« \"#{end}\"\n \"#{\nelse\n y }\"\nend»\n"},
       {"ruby", "def f = 1\ndef ==(o)\n«  1\nend»\ndef g(x) = x\n"},
       {"ruby", "while x do\n« y\nend»\na.each do |b|\n« c\nend»\nsave! if x\n"},
       {"ruby",
