@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kMostProblems = 20;
 constexpr size_t kMostQuoted = 32;
+constexpr size_t kMostPlaces = 4;                 // a parse each
 constexpr ParseLimits kCheck = {.polls = 4'000};  // some 50 ms
 
 ByteRange range_of(TSNode node) { return {ts_node_start_byte(node), ts_node_end_byte(node)}; }
@@ -104,11 +105,13 @@ char closer_of(char opener) {
 
 /// Brackets among the leaves of an error that have no partner there.
 struct Unpaired {
-  std::optional<TSNode> opener, closer;
+  std::vector<TSNode> openers;  ///< in the order of the text
+  std::optional<TSNode> closer;
 };
 Unpaired unpaired_brackets(TSNode error) {
   Unpaired out;
   std::vector<TSNode> open;
+  const auto braces = [&] { return ts_node_type(open.back())[0] == '{'; };
   walk(error, [&](TSNode node, uint32_t depth) {
     if (depth > 0 && !ts_node_is_error(node)) {
       // Whole nodes inside an error are balanced; only its own tokens are not.
@@ -121,14 +124,35 @@ Unpaired unpaired_brackets(TSNode error) {
     } else if (type == ")" || type == "]" || type == "}") {
       if (!open.empty() && closer_of(ts_node_type(open.back())[0]) == type[0]) {
         open.pop_back();
+      } else if (type == "}" && !open.empty() && !braces()) {
+        // The end of a block: what is still open inside was forgotten, and the brace is right.
+        for (; !open.empty() && !braces(); open.pop_back()) out.openers.push_back(open.back());
+        if (!open.empty()) open.pop_back();
       } else if (!out.closer) {
         out.closer = node;
       }
     }
     return true;
   });
-  if (!open.empty()) out.opener = open.back();
+  out.openers.insert(out.openers.end(), open.begin(), open.end());
+  std::sort(out.openers.begin(), out.openers.end(),
+            [](TSNode a, TSNode b) { return ts_node_start_byte(a) < ts_node_start_byte(b); });
   return out;
+}
+
+/// Where the code of the line ends in which `at` is: before a comment, and white space.
+uint32_t code_end(TSNode root, std::string_view text, uint32_t at) {
+  auto end = static_cast<uint32_t>(line_end(text, at));
+  while (end > at) {
+    if (is_space(text[end - 1])) {
+      --end;
+      continue;
+    }
+    const TSNode last = ts_node_descendant_for_byte_range(root, end - 1, end);
+    if (std::string_view(ts_node_type(last)).find("comment") == std::string_view::npos) break;
+    end = std::max(at, ts_node_start_byte(last));
+  }
+  return end;
 }
 
 /// Offers fixes and keeps only those after which the text parses better.
@@ -202,7 +226,55 @@ Problem missing(TSNode node, std::string_view text, Fixer& fixer) {
   return problem;
 }
 
-Problem error(TSNode node, std::string_view text, Fixer& fixer) {
+/// Round and square brackets that are open at `end`, in the order of the text, of those from `begin` on.
+std::vector<TSNode> open_brackets(TSNode root, size_t begin, uint32_t end) {
+  std::vector<TSNode> open;
+  walk(root, [&](TSNode node, uint32_t) {
+    if (ts_node_end_byte(node) <= begin || ts_node_start_byte(node) >= end) return false;
+    const std::string_view type = ts_node_type(node);
+    if (ts_node_child_count(node) > 0 || type.size() != 1 || ts_node_is_missing(node)) return true;
+    if (closer_of(type[0]) != '\0') {
+      open.push_back(node);
+    } else if (!open.empty() && closer_of(ts_node_type(open.back())[0]) == type[0]) {
+      open.pop_back();
+    }
+    return true;
+  });
+  const auto brace = std::find_if(open.rbegin(), open.rend(),
+                                  [](TSNode node) { return ts_node_type(node)[0] == '{'; });
+  open.erase(open.begin(), brace.base());
+  return open;
+}
+
+/// What its line leaves open, `opener` among it, closed at the line's end: before what ends a statement or
+/// begins a block there. None where nothing follows in the line, as in a call over several lines.
+std::optional<Problem::Fix> close_in_line(TSNode root, TSNode opener, std::string_view text,
+                                          Fixer& fixer) {
+  const uint32_t first = ts_node_end_byte(opener);
+  std::vector<uint32_t> places;
+  for (uint32_t at = code_end(root, text, first); at > first; --at) {
+    if (is_space(text[at - 1])) continue;
+    places.push_back(at);
+    const bool ends = std::string_view(";:{}").find(text[at - 1]) != std::string_view::npos;
+    if (!ends || places.size() == kMostPlaces) break;
+  }
+  // An operator or a comma goes on in the next line.
+  if (places.empty()) return std::nullopt;
+  const char last = text[places.back() - 1];
+  if (!is_word_byte(last) && std::string_view(")]}\"'`").find(last) == std::string_view::npos)
+    return std::nullopt;
+  std::string closers;
+  for (const TSNode open : open_brackets(root, line_begin(text, first - 1), places.back()))
+    closers.insert(closers.begin(), closer_of(ts_node_type(open)[0]));
+  if (closers.empty()) return std::nullopt;
+  for (auto place = places.rbegin(); place != places.rend(); ++place) {
+    auto fix = fixer.checked("Insert '" + closers + "'", {*place, *place}, closers);
+    if (fix) return fix;
+  }
+  return std::nullopt;
+}
+
+Problem error(TSNode root, TSNode node, std::string_view text, Fixer& fixer) {
   Problem problem;
   const ByteRange whole = range_of(node);
   const Unpaired unpaired = unpaired_brackets(node);
@@ -214,10 +286,11 @@ Problem error(TSNode node, std::string_view text, Fixer& fixer) {
     problem.fix = fixer.checked("Remove " + quoted(text, problem.range), problem.range, "");
     return problem;
   }
-  if (unpaired.opener) {
+  if (!unpaired.openers.empty()) {
     problem.kind = "unclosed";
-    problem.range = range_of(*unpaired.opener);
+    problem.range = range_of(unpaired.openers.back());
     problem.message = quoted(text, problem.range) + " is never closed.";
+    problem.fix = close_in_line(root, unpaired.openers.back(), text, fixer);
     return problem;
   }
   problem.range = first_line(text, whole);
@@ -250,7 +323,8 @@ Problems find_problems(const Tree& tree, std::string_view text) {
     if (problems.found.size() == kMostProblems) {
       ++problems.left_out;
     } else {
-      problems.found.push_back(is_missing ? missing(node, text, fixer) : error(node, text, fixer));
+      problems.found.push_back(is_missing ? missing(node, text, fixer)
+                                          : error(tree.root(), node, text, fixer));
     }
     return false;
   });

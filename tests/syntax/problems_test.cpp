@@ -52,6 +52,19 @@ TEST_CASE("what does not parse is named, marked and where it is certain mended")
        "package a\nfunc f() {\n\tx := 1 \n}\n"},
       {"python", "def f():\n    return [[(]]1 +\n\nx = 1\n", "unclosed", "'(' is never closed.",
        ""},
+      {"python", "def f(x):\n    print[[(]]g(x)  # it (\n    return x\n", "unclosed",
+       "'(' is never closed.", "def f(x):\n    print(g(x))  # it (\n    return x\n"},
+      {"python", "y = [g(1), [[(]]1, '('\nz = 1\n", "unclosed", "'(' is never closed.",
+       "y = [g(1), (1, '(')]\nz = 1\n"},
+      {"python", "def f[[(]]x:\n    return x\n", "unclosed", "'(' is never closed.",
+       "def f(x):\n    return x\n"},
+      {"python", "x = f[[(]]a,\n    b\ny = 2\n", "unclosed", "'(' is never closed.", ""},
+      {"c", "int f(int x) {\n  return g(h[[(]]x;\n}\n", "unclosed", "'(' is never closed.",
+       "int f(int x) {\n  return g(h(x));\n}\n"},
+      {"java", "class A {\n  int f(int x) {\n    return k(l[[(]]x;\n  }\n}\n", "unclosed",
+       "'(' is never closed.", "class A {\n  int f(int x) {\n    return k(l(x));\n  }\n}\n"},
+      {"javascript", "if (x) { g[[(]]x; }\n", "unclosed", "'(' is never closed.",
+       "if (x) { g(x); }\n"},
   };
   for (const auto& one : cases) {
     CAPTURE(one.source);
@@ -128,6 +141,59 @@ TEST_CASE("every fix that is offered leaves fewer errors") {
     }
   }
   CHECK(offered >= 5);
+}
+
+TEST_CASE("a bracket that was forgotten is put back where it was, or not far from it") {
+  const struct {
+    const char *language, *text;
+    size_t offered, restored;  ///< at least, of the brackets that close
+  } sources[] = {
+      {"python",
+       "def total(rows, key=(1, 2)):\n    names = [row[0] for row in rows]\n"
+       "    if len(names) > max(1, key[0]):\n        print(f(names), sum(len(n) for n in names))\n"
+       "    return sorted(names)[0]\n",
+       12, 8},
+      {"c",
+       "int total(const int *rows, size_t n) {\n  int table[2] = {f(1), g(rows[0])};\n"
+       "  for (size_t i = 0; i < min(n, size(rows)); ++i) {\n    if (is(rows[i])) {\n"
+       "      add(&table[0], h(rows[i]));\n    }\n  }\n  return table[0];\n}\n",
+       15, 14},
+      {"go",
+       "package p\n\nfunc total(rows []int) int {\n\tsum := g(len(rows))\n"
+       "\tfor i := range f(rows) {\n\t\tif is(rows[i]) {\n\t\t\tsum += h(rows[i])\n\t\t}\n\t}\n"
+       "\treturn sum\n}\n",
+       7, 6},
+      {"javascript",
+       "function total(rows) {\n  const names = rows.map((r) => r[0]);\n"
+       "  if (has(names, f(rows))) {\n    log({ a: [1, g(names)] });\n  }\n  return "
+       "h(names[0]);\n}\n",
+       11, 10},
+  };
+  for (const auto& source : sources) {
+    CAPTURE(source.language);
+    const std::string whole = source.text;
+    size_t offered = 0, restored = 0;
+    for (size_t i = 0; i < whole.size(); ++i) {
+      if (whole[i] != ')' && whole[i] != ']') continue;
+      std::string text = whole;
+      text.erase(i, 1);
+      CAPTURE(text);
+      const auto problems = problems_of(source.language, text).found;
+      if (problems.empty() || !problems.front().fix) continue;
+      ++offered;
+      const std::string mended = fixed(problems.front(), text);
+      CHECK(mended.size() == whole.size());  // one bracket, wherever
+      restored += mended == whole ? 1 : 0;
+    }
+    CHECK(offered >= source.offered);
+    CHECK(restored >= source.restored);
+  }
+}
+
+TEST_CASE("a line that ends in very many semicolons is not parsed for each of them") {
+  const Problems problems = problems_of("python", "y = f(x" + std::string(50'000, ';') + "\n");
+  REQUIRE(problems.found.size() == 1);
+  CHECK_FALSE(problems.found.front().fix);
 }
 
 TEST_CASE("macros and conditional code are not reported") {
