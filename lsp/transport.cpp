@@ -25,6 +25,8 @@ namespace {
 
 /// A client that stops reading is cut off rather than buffered for without end.
 constexpr size_t kMaxQueuedBytes = size_t{256} << 20;
+/// How long a connection that we have ended waits for the client's end.
+constexpr std::chrono::seconds kLingers{2};
 
 /// Read and write one byte stream, or two: `In` and `Out` are Asio stream objects.
 template <class In, class Out>
@@ -37,6 +39,7 @@ class StreamConnection final : public Connection,
       : streams_(std::move(streams)),
         in_(in),
         out_(out),
+        lingers_(in.get_executor()),
         reader_(max_message_bytes),
         stop_on_damage_(stop_on_damage) {}
 
@@ -58,8 +61,9 @@ class StreamConnection final : public Connection,
   }
 
   void close() override {
+    if (closing_) return;
     closing_ = true;
-    if (!writing_) finish();
+    if (!writing_) end();
   }
 
  private:
@@ -71,18 +75,25 @@ class StreamConnection final : public Connection,
     in_.async_read_some(asio::buffer(chunk_),
                         [self = this->shared_from_this()](error_code error, size_t size) {
                           if (error) {
-                            self->finish();
+                            self->ended_ = true;
+                            if (!self->closing_ || !self->writing_) self->finish();
                             return;
                           }
-                          self->reader_.feed(std::string_view(self->chunk_.data(), size));
-                          while (auto next = self->reader_.next()) {
-                            if (self->closing_) return;
-                            const bool damaged = next->kind == Frame::Kind::malformed;
-                            if (self->events_.on_frame) self->events_.on_frame(std::move(*next));
-                            if (damaged && self->stop_on_damage_) self->close();
-                          }
-                          if (!self->closing_) self->read();
+                          if (!self->closing_)
+                            self->take(std::string_view(self->chunk_.data(), size));
+                          if (!self->finished_) self->read();
                         });
+  }
+
+  void take(std::string_view bytes) {
+    reader_.feed(bytes);
+    const auto on_frame = events_.on_frame;  // which may close us, and be dropped while it runs
+    while (auto next = reader_.next()) {
+      const bool damaged = next->kind == Frame::Kind::malformed;
+      if (on_frame) on_frame(std::move(*next));
+      if (damaged && stop_on_damage_) close();
+      if (closing_) return;
+    }
   }
 
   void write() {
@@ -100,18 +111,42 @@ class StreamConnection final : public Connection,
       if (!self->queue_.empty()) {
         self->write();
       } else if (self->closing_) {
-        self->finish();
+        self->end();
       }
     });
+  }
+
+  /// All is written. A socket that is closed while bytes lie there unread is reset, and the client loses
+  /// what it was sent last; so ours is shut, and read, and dropped, until the client ends it too.
+  void end() {
+    if constexpr (requires(error_code error) {
+                    out_.shutdown(asio::socket_base::shutdown_send, error);
+                  }) {
+      if (!ended_ && !finished_) {
+        error_code ignored;
+        out_.shutdown(asio::socket_base::shutdown_send, ignored);
+        lingers_.expires_after(kLingers);
+        lingers_.async_wait([self = this->shared_from_this()](error_code stopped) {
+          if (!stopped) self->finish();
+        });
+        return tell();
+      }
+    }
+    finish();
   }
 
   void finish() {
     closing_ = true;
     if (finished_) return;
     finished_ = true;
+    lingers_.cancel();
     error_code ignored;
     in_.close(ignored);
     if (static_cast<void*>(&in_) != static_cast<void*>(&out_)) out_.close(ignored);
+    tell();
+  }
+
+  void tell() {
     ConnectionEvents events = std::move(events_);  // the session may be what keeps us alive
     events_ = {};
     if (events.on_closed) events.on_closed();
@@ -120,6 +155,7 @@ class StreamConnection final : public Connection,
   std::shared_ptr<void> streams_;
   In& in_;
   Out& out_;
+  asio::steady_timer lingers_;
   FrameReader reader_;
   ConnectionEvents events_;
   std::array<char, 65536> chunk_{};
@@ -127,6 +163,7 @@ class StreamConnection final : public Connection,
   size_t queued_bytes_ = 0;
   bool stop_on_damage_;
   bool writing_ = false, closing_ = false, finished_ = false;
+  bool ended_ = false;  ///< nothing more comes in
 };
 
 /// stdin and stdout as Asio streams. They are duplicated, so that closing ours leaves the process's
