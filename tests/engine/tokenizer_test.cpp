@@ -289,6 +289,7 @@ TEST_CASE("tokenizer: merges are applied by rank, leftmost first") {
   Vocabulary v;
   const TokenId bc = v.merge("b", "c"), ab = v.merge("a", "b"), aa = v.merge("a", "a");
   const TokenId bcbc = v.merge("bc", "bc"), aab = v.merge("aa", "b");
+  v.merges.push_back("b c");  // again: the first one's rank stands
   const auto tokenizer = must_load(v);
   struct Case {
     const char* text;

@@ -148,6 +148,7 @@ TEST_CASE("typing along a suggestion does not ask the model") {
   CHECK(text_of(typed) == "urn a + b");
   CHECK(typed.stop == "cached");
   CHECK(typed.confidence == doctest::Approx(std::exp(-0.1)));
+  CHECK(text_of(bench.complete("def f(a, b):\n    <|>\n")) == "return a + b");  // taken back
   CHECK(bench.model->requests.size() == 1);
   bench.complete("def f(a, b):\n    rex<|>\n");              // another way
   bench.complete("def f(a, b):\n    return a + b<|>\n");     // typed to its end

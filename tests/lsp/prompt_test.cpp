@@ -208,6 +208,7 @@ TEST_CASE("a word cut by the cursor is chosen anew, whole") {
       {"x = f(<|>)\n", "x = f(", ""},
       {"x = <|>\n", "x =", " "},
       {"def f():\n    <|>\n", "def f():", "\n    "},
+      {"def f():\r\n    <|>\r\n", "def f():", "\n    "},
       {"<|>\n", "", ""},
       {"x<|>\n", "x", ""},
   };
