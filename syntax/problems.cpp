@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <span>
 
 #include "syntax/bytes.h"
 #include "syntax/closes.h"
@@ -103,40 +104,71 @@ char closer_of(char opener) {
   return opener == '(' ? ')' : opener == '[' ? ']' : opener == '{' ? '}' : '\0';
 }
 
-/// Brackets among the leaves of an error that have no partner there.
+/// A bracket of its own, which a grammar's leaf of one byte can be; '\0' for every other node.
+char bracket_of(TSNode node) {
+  const std::string_view type = ts_node_type(node);
+  if (type.size() != 1 || ts_node_child_count(node) > 0) return '\0';
+  return std::string_view("()[]{}").find(type[0]) == std::string_view::npos ? '\0' : type[0];
+}
+
+/// Brackets that are open, in the order of the text.
+class OpenBrackets {
+ public:
+  /// An opener is kept, a closer takes its own off; false for one that finds another or none.
+  bool take(TSNode node, char bracket) {
+    if (closer_of(bracket) != '\0') {
+      open_.push_back(node);
+    } else if (!open_.empty() && closer_of(bracket_of(open_.back())) == bracket) {
+      open_.pop_back();
+    } else {
+      return false;
+    }
+    return true;
+  }
+  /// Those after the last '{'.
+  std::span<const TSNode> in_block() const { return std::span(open_).subspan(block()); }
+  /// Drops them, and the brace.
+  void end_block() { open_.resize(std::max<size_t>(block(), 1) - 1); }
+  bool empty() const { return open_.empty(); }
+  TSNode last() const { return open_.back(); }
+
+ private:
+  size_t block() const {
+    size_t begin = open_.size();
+    while (begin > 0 && bracket_of(open_[begin - 1]) != '{') --begin;
+    return begin;
+  }
+  std::vector<TSNode> open_;
+};
+
+/// Brackets among the leaves of an error that have no partner there: the last opener, the first closer.
 struct Unpaired {
-  std::vector<TSNode> openers;  ///< in the order of the text
-  std::optional<TSNode> closer;
+  std::optional<TSNode> opener, closer;
 };
 Unpaired unpaired_brackets(TSNode error) {
   Unpaired out;
-  std::vector<TSNode> open;
-  const auto braces = [&] { return ts_node_type(open.back())[0] == '{'; };
+  OpenBrackets open;
+  const auto unclosed = [&](TSNode node) {
+    if (!out.opener || ts_node_start_byte(*out.opener) < ts_node_start_byte(node))
+      out.opener = node;
+  };
   walk(error, [&](TSNode node, uint32_t depth) {
     if (depth > 0 && !ts_node_is_error(node)) {
       // Whole nodes inside an error are balanced; only its own tokens are not.
       if (ts_node_child_count(node) > 0 && !ts_node_has_error(node)) return false;
     }
-    const std::string_view type = ts_node_type(node);
-    if (type.size() != 1 || ts_node_child_count(node) > 0) return true;
-    if (closer_of(type[0]) != '\0') {
-      open.push_back(node);
-    } else if (type == ")" || type == "]" || type == "}") {
-      if (!open.empty() && closer_of(ts_node_type(open.back())[0]) == type[0]) {
-        open.pop_back();
-      } else if (type == "}" && !open.empty() && !braces()) {
-        // The end of a block: what is still open inside was forgotten, and the brace is right.
-        for (; !open.empty() && !braces(); open.pop_back()) out.openers.push_back(open.back());
-        if (!open.empty()) open.pop_back();
-      } else if (!out.closer) {
-        out.closer = node;
-      }
+    const char bracket = bracket_of(node);
+    if (bracket == '\0' || open.take(node, bracket)) return true;
+    if (bracket == '}' && !open.empty()) {
+      // The end of a block: what is still open inside was forgotten, and the brace is right.
+      unclosed(open.last());
+      open.end_block();
+    } else if (!out.closer) {
+      out.closer = node;
     }
     return true;
   });
-  out.openers.insert(out.openers.end(), open.begin(), open.end());
-  std::sort(out.openers.begin(), out.openers.end(),
-            [](TSNode a, TSNode b) { return ts_node_start_byte(a) < ts_node_start_byte(b); });
+  if (!open.empty()) unclosed(open.last());
   return out;
 }
 
@@ -160,6 +192,8 @@ class Fixer {
  public:
   Fixer(const Tree& tree, std::string_view text)
       : tree_(tree), text_(text), parser_(tree.language()), errors_(count_errors(tree)) {}
+
+  TSNode root() const { return tree_.root(); }
 
   std::optional<Problem::Fix> checked(std::string title, ByteRange range, std::string replacement) {
     const Edit edit{range.begin, range.end, replacement};
@@ -226,33 +260,27 @@ Problem missing(TSNode node, std::string_view text, Fixer& fixer) {
   return problem;
 }
 
-/// Round and square brackets that are open at `end`, in the order of the text, of those from `begin` on.
-std::vector<TSNode> open_brackets(TSNode root, size_t begin, uint32_t end) {
-  std::vector<TSNode> open;
+/// What closes the round and square brackets that are opened from `begin` on and open at `end`.
+std::string closers_at(TSNode root, size_t begin, uint32_t end) {
+  OpenBrackets open;
   walk(root, [&](TSNode node, uint32_t) {
     if (ts_node_end_byte(node) <= begin || ts_node_start_byte(node) >= end) return false;
-    const std::string_view type = ts_node_type(node);
-    if (ts_node_child_count(node) > 0 || type.size() != 1 || ts_node_is_missing(node)) return true;
-    if (closer_of(type[0]) != '\0') {
-      open.push_back(node);
-    } else if (!open.empty() && closer_of(ts_node_type(open.back())[0]) == type[0]) {
-      open.pop_back();
-    }
+    const char bracket = bracket_of(node);
+    if (bracket != '\0' && !ts_node_is_missing(node)) open.take(node, bracket);
     return true;
   });
-  const auto brace = std::find_if(open.rbegin(), open.rend(),
-                                  [](TSNode node) { return ts_node_type(node)[0] == '{'; });
-  open.erase(open.begin(), brace.base());
-  return open;
+  std::string closers;
+  for (const TSNode node : open.in_block())
+    closers.insert(closers.begin(), closer_of(bracket_of(node)));
+  return closers;
 }
 
 /// What its line leaves open, `opener` among it, closed at the line's end: before what ends a statement or
 /// begins a block there. None where nothing follows in the line, as in a call over several lines.
-std::optional<Problem::Fix> close_in_line(TSNode root, TSNode opener, std::string_view text,
-                                          Fixer& fixer) {
+std::optional<Problem::Fix> close_in_line(TSNode opener, std::string_view text, Fixer& fixer) {
   const uint32_t first = ts_node_end_byte(opener);
   std::vector<uint32_t> places;
-  for (uint32_t at = code_end(root, text, first); at > first; --at) {
+  for (uint32_t at = code_end(fixer.root(), text, first); at > first; --at) {
     if (is_space(text[at - 1])) continue;
     places.push_back(at);
     const bool ends = std::string_view(";:{}").find(text[at - 1]) != std::string_view::npos;
@@ -263,9 +291,7 @@ std::optional<Problem::Fix> close_in_line(TSNode root, TSNode opener, std::strin
   const char last = text[places.back() - 1];
   if (!is_word_byte(last) && std::string_view(")]}\"'`").find(last) == std::string_view::npos)
     return std::nullopt;
-  std::string closers;
-  for (const TSNode open : open_brackets(root, line_begin(text, first - 1), places.back()))
-    closers.insert(closers.begin(), closer_of(ts_node_type(open)[0]));
+  const std::string closers = closers_at(fixer.root(), line_begin(text, first - 1), places.back());
   if (closers.empty()) return std::nullopt;
   for (auto place = places.rbegin(); place != places.rend(); ++place) {
     auto fix = fixer.checked("Insert '" + closers + "'", {*place, *place}, closers);
@@ -274,7 +300,7 @@ std::optional<Problem::Fix> close_in_line(TSNode root, TSNode opener, std::strin
   return std::nullopt;
 }
 
-Problem error(TSNode root, TSNode node, std::string_view text, Fixer& fixer) {
+Problem error(TSNode node, std::string_view text, Fixer& fixer) {
   Problem problem;
   const ByteRange whole = range_of(node);
   const Unpaired unpaired = unpaired_brackets(node);
@@ -286,11 +312,11 @@ Problem error(TSNode root, TSNode node, std::string_view text, Fixer& fixer) {
     problem.fix = fixer.checked("Remove " + quoted(text, problem.range), problem.range, "");
     return problem;
   }
-  if (!unpaired.openers.empty()) {
+  if (unpaired.opener) {
     problem.kind = "unclosed";
-    problem.range = range_of(unpaired.openers.back());
+    problem.range = range_of(*unpaired.opener);
     problem.message = quoted(text, problem.range) + " is never closed.";
-    problem.fix = close_in_line(root, unpaired.openers.back(), text, fixer);
+    problem.fix = close_in_line(*unpaired.opener, text, fixer);
     return problem;
   }
   problem.range = first_line(text, whole);
@@ -323,8 +349,7 @@ Problems find_problems(const Tree& tree, std::string_view text) {
     if (problems.found.size() == kMostProblems) {
       ++problems.left_out;
     } else {
-      problems.found.push_back(is_missing ? missing(node, text, fixer)
-                                          : error(tree.root(), node, text, fixer));
+      problems.found.push_back(is_missing ? missing(node, text, fixer) : error(node, text, fixer));
     }
     return false;
   });

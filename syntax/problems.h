@@ -1,6 +1,6 @@
 // What does not parse, told so that a person understands it, with a fix where only one can be meant.
 //
-// Pure; any thread. A clean tree costs nothing; each fix that is offered costs a parse.
+// Pure; any thread. A clean tree costs nothing; each fix that is tried costs a parse, of one problem five at most.
 #pragma once
 
 #include <optional>

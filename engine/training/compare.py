@@ -111,10 +111,11 @@ def main():
     newline = newline_tokens(names)
     for row, open_now in zip(packed, rows.brackets(text, net_brackets(names))):
         row["brackets"] = open_now
-    if any(wants_paths(config_of(path)) for path in (options.base, *options.others)):
+    models = (options.base, *options.others)
+    if any(wants_paths(config_of(path)) for path in models):
         add_paths(packed)
     sums, files = {}, {}
-    for path in (options.base, *options.others):
+    for path in models:
         sums[path, 0] = summarize(*predictions(path, packed), text, {"where": where, "language": language}, newline)
         made = totals(sums[path, 0], language)
         made["difference"] = {

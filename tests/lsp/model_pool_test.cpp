@@ -144,27 +144,26 @@ TEST_CASE("what is at work is not evicted, and what cannot fit says so") {
 }
 
 TEST_CASE("a model that takes more than was thought throws out what is idle, and nothing at work") {
-  Pool p;
-  p.really["b"] = 80;
-  p.make({{"a", {Role::completion}, 40}, {"b", {Role::reasoning}, 40}, {"c", {Role::general}, 40}},
-         100);
-  CHECK(p.get(Role::completion).has_value());
-  CHECK(p.get(Role::reasoning).has_value());
-  CHECK_FALSE(p.loaded(Role::completion));
-  CHECK(p.pool->loaded_bytes() == 80);
-
-  // Now it is known; but what it took before it was cannot be had from one that works.
-  Pool busy;
-  busy.really["b"] = 80;
-  busy.make(
-      {{"a", {Role::completion}, 40}, {"b", {Role::reasoning}, 40}, {"c", {Role::general}, 40}},
-      100);
-  const auto working = busy.get(Role::completion);
-  const auto too_large = busy.get(Role::reasoning);
-  CHECK(too_large.has_value());
-  CHECK(busy.loaded(Role::completion));
-  CHECK(busy.pool->loaded_bytes() == 120);
-  CHECK(busy.get(Role::general).error().code == ErrorCode::out_of_memory);
+  for (const bool at_work : {false, true}) {
+    CAPTURE(at_work);
+    Pool p;
+    p.really["b"] = 80;
+    p.make(
+        {{"a", {Role::completion}, 40}, {"b", {Role::reasoning}, 40}, {"c", {Role::general}, 40}},
+        100);
+    auto small = p.get(Role::completion);
+    REQUIRE(small.has_value());
+    if (!at_work) small = fail(ErrorCode::io, "");
+    p.run();
+    const auto larger = p.get(Role::reasoning);
+    CHECK(larger.has_value());
+    CHECK(p.loaded(Role::completion) == at_work);
+    CHECK(p.pool->loaded_bytes() == (at_work ? 120 : 80));
+    // Both at work, there is no room for a third; what the larger one takes is known by now.
+    const auto third = p.get(Role::general);
+    REQUIRE_FALSE(third.has_value());
+    CHECK(third.error().code == ErrorCode::out_of_memory);
+  }
 }
 
 TEST_CASE("idle models go, working ones stay, zero means never") {

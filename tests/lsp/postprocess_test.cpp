@@ -24,6 +24,18 @@ Fitted fit(std::string_view language, std::string_view source, std::string_view 
   return assist::postprocess(plan, draft, fits);
 }
 
+/// What is parsed, in turn, where nothing fits.
+std::vector<std::string> tried(std::string_view language, std::string_view source,
+                               std::string_view generated) {
+  std::vector<std::string> all;
+  const Fitted nothing = fit(language, source, generated, false, [&](std::string_view text) {
+    all.emplace_back(text);
+    return false;
+  });
+  CHECK(nothing.text.empty());
+  return all;
+}
+
 struct Case {
   const char* what;
   const char* language;
@@ -124,25 +136,14 @@ TEST_CASE("syntax is checked, and less is offered before nothing") {
 
 TEST_CASE(
     "less ends where a line's brackets are closed or at a semicolon, the longest tried first") {
-  std::vector<std::string> tried;
-  const auto never = [&](std::string_view text) {
-    tried.emplace_back(text);
-    return false;
-  };
-  fit("cpp", "void f() {\n  <|>\n}\n", "a(b[c]).d(e) f; g", false, never);
-  CHECK(tried == std::vector<std::string>{"a(b[c]).d(e) f; g", "a(b[c]).d(e) f;", "a(b[c]).d(e)",
-                                          "a(b[c])"});
+  CHECK(
+      tried("cpp", "void f() {\n  <|>\n}\n", "a(b[c]).d(e) f; g") ==
+      std::vector<std::string>{"a(b[c]).d(e) f; g", "a(b[c]).d(e) f;", "a(b[c]).d(e)", "a(b[c])"});
 }
 
 TEST_CASE("of lines behind an empty first one, too, less is tried until nothing is left") {
-  std::vector<std::string> tried;
-  const auto never = [&](std::string_view text) {
-    tried.emplace_back(text);
-    return false;
-  };
-  const Fitted nothing = fit("python", "def f():<|>\n", "\n    a = = 1\n    b = = 2", false, never);
-  CHECK(nothing.text.empty());
-  CHECK(tried == std::vector<std::string>{"\n    a = = 1\n    b = = 2", "\n    a = = 1"});
+  CHECK(tried("python", "def f():<|>\n", "\n    a = = 1\n    b = = 2") ==
+        std::vector<std::string>{"\n    a = = 1\n    b = = 2", "\n    a = = 1"});
 }
 
 TEST_CASE("token healing: what was backed off is taken away again") {
